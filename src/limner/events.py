@@ -1,6 +1,6 @@
 """Typed events of long work: a stage yields them, CLI and web draw them, tests collect them.
 
-A long function is a generator: `yield Progress(...)`, `yield Notice(...)`, and last `yield Result(value)`.
+A long function is a generator: it yields `Progress` and `Notice`, and last one `Result(value)`.
 """
 
 from __future__ import annotations

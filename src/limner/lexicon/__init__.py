@@ -1,8 +1,8 @@
 """The one vocabulary of shots, captions, review and atelier.
 
-1. `data/*.yaml` holds every attribute value and trait word; nothing else in Limner spells one out.
-2. An axis (angle, framing, expression, outfit, setting, lighting, pose, camera) is a dict: id -> value.
-3. A value knows its words (caption phrase, prompt detail) and what it goes with (formality, season, place).
+1. `data/*.yaml` holds every attribute value and trait word; nothing else spells one out.
+2. An axis (angle, framing, expression, outfit, setting, lighting, pose, camera) is id -> value.
+3. A value knows its words (caption phrase, prompt detail) and what it goes with.
 4. Traits are the constants of a person: words that prompts and captions must leave out.
 5. Reading is lazy and cached; importing this package reads nothing.
 """
@@ -23,7 +23,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Garment:
-    """One piece of clothing: `kind` is a cut the atelier knows, `color` a word of colors.yaml or "denim"."""
+    """One piece of clothing: a cut the atelier knows and a word of colors.yaml (or "denim")."""
 
     kind: str
     color: str
@@ -145,12 +145,11 @@ def outfits() -> dict[str, Outfit]:
     """Every outfit by id."""
     found = {}
     for key, entry in _read("outfits").items():
-        garments = {
-            part: Garment(**entry.pop(part))
-            for part in ("top", "over", "bottom", "dress")
-            if part in entry
+        parts: dict[str, Any] = {
+            part: Garment(**value) if isinstance(value, dict) else value
+            for part, value in entry.items()
         }
-        found[key] = Outfit(id=key, **entry, **garments)
+        found[key] = Outfit(id=key, **parts)
     return found
 
 

@@ -1,0 +1,103 @@
+"""Files that are whole or absent: atomic writes, hashes, and a lock that dies with its process."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from limner.errors import LimnerError, UsageError, WorkFailedError
+
+
+def explain_os_error(error: OSError, path: Path) -> LimnerError:
+    """An OSError while writing as an error a user can act on."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WorkFailedError(
+            "The disk is full",
+            where=str(path),
+            fix="Free some space and run the same command again; what is done stays done.",
+        )
+    if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return WorkFailedError(
+            "The folder cannot be written", where=str(path), fix="Give write permission, or move."
+        )
+    return WorkFailedError(f"Writing failed: {error.strerror or error}", where=str(path))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `path` whole: temp file beside it, fsync, rename. Raises WorkFailedError."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temp.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        temp.replace(path)
+    except OSError as error:
+        temp.unlink(missing_ok=True)
+        raise explain_os_error(error, path) from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes` in UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Indented JSON with a trailing newline, written whole."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, sort_keys=False) + "\n")
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Hex SHA-256."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file, read in blocks."""
+    digest = hashlib.sha256()
+    with path.open("rb") as source:
+        for block in iter(lambda: source.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def canonical_json(data: Any) -> str:
+    """One spelling of `data`, for hashing."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file for the length of the block; it dies with the process.
+
+    Raises UsageError at once when another process holds it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    except OSError as error:
+        raise explain_os_error(error, path) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            holder = handle.read().strip() or "another process"
+            raise UsageError(
+                f"{what} is already running here ({holder})",
+                where=str(path.parent.parent),
+                fix="Wait for it, or stop it, then run this again.",
+            ) from None
+        handle.seek(0)
+        handle.truncate()
+        handle.write(f"process {os.getpid()}")
+        handle.flush()
+        yield

@@ -1,0 +1,136 @@
+"""What a person writes in character.yaml, as pydantic models: character and stages.
+
+In: a mapping read from YAML. Out: a validated `Character`. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
+Likeness = Literal["synthetic", "consented_person"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Consent(_Settings):
+    """Proof that a living person agreed. Required when likeness is consented_person."""
+
+    evidence: str = Field(min_length=3, description="File, link or id of the written consent")
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Day of the consent, YYYY-MM-DD")
+    scope: str = Field(default="", description="What was agreed to, in the person's words")
+
+
+class ShotsSettings(_Settings):
+    """Which pictures to plan."""
+
+    count: int = Field(default=40, ge=8, le=400, description="Number of shots")
+    seed: int = Field(default=1, ge=0, description="Same seed, same plan")
+    preset: Literal["seed", "portrait"] = Field(
+        default="seed",
+        description="Quota preset: seed = the guide's 12/12/8/8; portrait = more close-ups",
+    )
+    quotas: dict[str, dict[str, float]] = Field(
+        default_factory=dict, description="Axis -> value -> share in percent; overrides the preset"
+    )
+
+
+class SourceSettings(_Settings):
+    """Where pictures come from."""
+
+    name: Literal["atelier"] = Field(default="atelier", description="Source of the pictures")
+    size: int = Field(default=512, ge=64, le=2048, description="Side of a picture in pixels")
+    identity_seed: int | None = Field(
+        default=None, ge=0, description="Atelier only: face seed; default from the name"
+    )
+
+
+class ReviewSettings(_Settings):
+    """How takes are judged."""
+
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Rule name -> your value; see docs/review.md"
+    )
+
+
+class CaptionsSettings(_Settings):
+    """What captions say."""
+
+    profile: Literal["default", "seed"] = Field(
+        default="default", description="seed keeps the guide's generic light phrase"
+    )
+    class_word: bool = Field(default=False, description="Write the class word beside the trigger")
+
+
+class DatasetSettings(_Settings):
+    """How kept takes become a training folder."""
+
+    repeats: int = Field(default=40, ge=1, le=1000, description="Number in the folder name")
+    held_out: int | None = Field(
+        default=None, ge=0, description="References never trained on; default 15 % of the kept"
+    )
+
+
+class TrainingSettings(_Settings):
+    """How the LoRA is trained."""
+
+    base: str = Field(
+        default="miniature", description="miniature, a local folder, or a Hugging Face id"
+    )
+    template: Literal["t2i", "edit"] = Field(
+        default="t2i", description="Prompt template: text to image, or edit with a reference"
+    )
+    resolution: int = Field(default=0, ge=0, le=2048, description="Short side; 0 = the base's own")
+    rank: Annotated[int, Field(ge=1, le=256)] = 16
+    learning_rate: float = Field(default=0.0, ge=0, le=1, description="0 = the base's default")
+    steps: int = Field(default=0, ge=0, description="Optimizer steps; 0 = the base's default")
+    batch: int = Field(default=0, ge=0, le=512, description="Pictures a step; 0 = base default")
+    checkpoints: int = Field(default=10, ge=1, le=100)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    caption_dropout: float = Field(default=0.05, ge=0, le=1)
+    seed: int = Field(default=1, ge=0)
+
+
+class EvaluationSettings(_Settings):
+    """How checkpoints are compared."""
+
+    strengths: list[float] = Field(default_factory=lambda: [0.8, 1.0], min_length=1)
+    prompts: int = Field(default=12, ge=1, le=200, description="Prompts not in training")
+    seeds: int = Field(default=2, ge=1, le=50, description="Seeds a prompt while choosing")
+    claim_seeds: int = Field(default=4, ge=1, le=200, description="Fresh seeds a prompt, winner")
+    steps: int = Field(default=0, ge=0, le=200, description="Sampling steps; 0 = base default")
+    true_cfg_scale: float = Field(default=0.0, ge=0, le=20, description="0 = base default")
+    target_far: float = Field(default=0.01, gt=0, lt=0.5, description="False-accept rate")
+
+
+class Character(_Settings):
+    """The constants of one character and the settings of its stages."""
+
+    name: str = Field(min_length=1, max_length=80)
+    trigger: str = Field(pattern=TRIGGER_PATTERN, max_length=40)
+    class_word: str = Field(pattern=r"^[A-Za-z][A-Za-z -]*$", max_length=40)
+    likeness: Likeness
+    consent: Consent | None = None
+    description: str = Field(default="", description="What never changes, in your words")
+    traits: dict[str, str] = Field(
+        default_factory=dict, description="Constants by trait of the lexicon, e.g. hair_color"
+    )
+    shots: ShotsSettings = Field(default_factory=ShotsSettings)
+    source: SourceSettings = Field(default_factory=SourceSettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
+    captions: CaptionsSettings = Field(default_factory=CaptionsSettings)
+    dataset: DatasetSettings = Field(default_factory=DatasetSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+    @model_validator(mode="after")
+    def _consent_when_a_person(self) -> Character:
+        if self.likeness == "consented_person" and self.consent is None:
+            raise ValueError(
+                "likeness is consented_person, so `consent` with evidence and date is required"
+            )
+        return self

@@ -1,0 +1,148 @@
+"""character.yaml: read with lines, validated with clear errors, changed with comments kept."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import InputError
+from limner.project.files import write_text
+
+if TYPE_CHECKING:
+    from limner.project.settings import Character
+
+TEMPLATE = """\
+# The character: what never changes. Limner reads this file; every key is checked.
+name: {name}
+trigger: {trigger}          # the word that calls the character; first in every caption
+class_word: {class_word}
+likeness: {likeness}        # synthetic | consented_person (then: consent with evidence and date)
+{consent}description: {description}
+traits: {{}}                # constants by name, e.g. {{hair_color: auburn, eyes: green}}
+
+shots:
+  count: 40                 # 8 to 400
+  seed: 1
+  preset: seed              # seed (the guide's 12/12/8/8) | portrait
+source:
+  name: atelier             # the built-in drawn character
+  size: 512
+training:
+  base: miniature           # miniature | a local folder | a Hugging Face id
+  template: t2i             # t2i | edit
+"""
+
+
+def parse(text: str, file: Path) -> Any:
+    """YAML text -> round-trip mapping (keeps comments and lines). Raises InputError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        data = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise InputError(
+            f"{file.name} is not valid YAML: {error.problem or error.context}",
+            where=f"{file}{line}",
+            fix="Mend that line; indent with spaces, one key a line.",
+        ) from None
+    except YAMLError as error:
+        raise InputError(f"{file.name} is not valid YAML: {error}", where=str(file)) from None
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{file.name} holds no keys", where=str(file), fix="Write `name: ...` and so on."
+        )
+    return data
+
+
+def _line_of(data: Any, loc: tuple[Any, ...]) -> int | None:
+    """Line (1-based) of the deepest part of `loc` that stands in the file."""
+    line = None
+    node = data
+    for key in loc:
+        lc = getattr(node, "lc", None)
+        try:
+            if lc is not None and isinstance(node, dict) and key in node:
+                line = lc.key(key)[0] + 1
+            elif lc is not None and isinstance(node, list):
+                line = lc.item(key)[0] + 1
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            break
+    return line
+
+
+def validate(data: Any, file: Path) -> Character:
+    """Mapping -> Character. Raises InputError naming every wrong field with its line."""
+    from pydantic import ValidationError
+
+    from limner.project.settings import Character
+
+    try:
+        return Character.model_validate(_plain(data))
+    except ValidationError as error:
+        problems = []
+        for item in error.errors():
+            field = ".".join(str(k) for k in item["loc"]) or "character"
+            line = _line_of(data, item["loc"])
+            problems.append((line, field, item["msg"].removeprefix("Value error, ")))
+        first = min((p[0] for p in problems if p[0]), default=None)
+        said = "; ".join(
+            f"{field}{f' (line {line})' if line else ''}: {msg}" for line, field, msg in problems
+        )
+        raise InputError(
+            f"{file.name}: {said}",
+            where=f"{file}:{first}" if first else str(file),
+            fix="Mend the named fields; `docs/project.md` lists all of them.",
+        ) from None
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {str(k): _plain(v) for k, v in node.items()}
+    if isinstance(node, list):
+        return [_plain(v) for v in node]
+    return node
+
+
+def load(file: Path) -> Character:
+    """Read and validate. Raises InputError (missing, unreadable, wrong)."""
+    return validate(parse(read(file), file), file)
+
+
+def read(file: Path) -> str:
+    """The file's text. Raises InputError when it is missing or no UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(
+            f"{file.name} is missing", where=str(file), fix="Make it again with `limner new`."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file.name} cannot be read: {error}", where=str(file)) from None
+
+
+def change(file: Path, updates: dict[str, Any]) -> Character:
+    """Set keys (dotted names allowed), keep comments, validate, then write whole.
+
+    Nothing is written when the result would be invalid.
+    """
+    from ruamel.yaml import YAML
+
+    data = parse(read(file), file)
+    for dotted, value in updates.items():
+        node = data
+        *path, last = dotted.split(".")
+        for key in path:
+            if not isinstance(node.get(key), dict):
+                node[key] = {}
+            node = node[key]
+        node[last] = value
+    character = validate(data, file)
+    out = io.StringIO()
+    YAML(typ="rt").dump(data, out)
+    write_text(file, out.getvalue())
+    return character
