@@ -1,0 +1,12 @@
+"""Captions: what the trainer is told about each kept take.
+
+1. A caption is compiled from its shot's attributes: pure, exact, no model (`compile_caption`).
+2. It says what must stay controllable (framing, clothes, place, expression, angle, pose, gaze).
+3. It leaves out what must fuse with the trigger (hair, eyes, skin, age, build), light and camera.
+4. Every caption has an author and a history; a person's text wins over any rule (`read_back`).
+5. `check` reads captions and pictures' attributes and reports findings; it changes nothing.
+"""
+
+from limner.captions.grammar import PROFILES, Compiled, compile_caption
+
+__all__ = ["PROFILES", "Compiled", "compile_caption"]
