@@ -1,0 +1,12 @@
+"""Shots: what to photograph so that a LoRA learns one person and nothing else.
+
+1. A plan is N shots; each has one value on every axis of the lexicon and a prompt.
+2. Quotas are exact on every axis at once (largest remainder for any N); rules keep values possible.
+3. A seeded search with a work budget keeps attributes from sticking together (Cramer's V).
+4. The writer turns attributes into varied prompts without constants of the person.
+5. `plan` writes a project's shots; `make_plan` is the same without a project; `check`, `export`.
+"""
+
+from limner.shots.writer import write_prompt
+
+__all__ = ["write_prompt"]
