@@ -1,0 +1,96 @@
+"""Every number the verdict is decided by, with its source and tag; character.yaml can change it.
+
+In: overrides from `evaluation.thresholds`. Out: name -> value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from limner.errors import InputError
+
+Tag = Literal["published", "community", "starting value", "derived"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One threshold. `tag` says how far to trust it; `meaning` is what the user reads."""
+
+    value: float
+    tag: Tag
+    source: str
+    meaning: str
+
+
+RULES: dict[str, Rule] = {
+    "goal": Rule(
+        0.9, "community", "guide: 90 % of pictures pass", "share of matches to compare with"
+    ),
+    "majority": Rule(
+        0.5,
+        "starting value",
+        "the interval must lie above it for `the same person`, below it for the opposite",
+        "share of matches at which a person would say it is the same one",
+    ),
+    "equivalent_score": Rule(
+        0.02, "starting value", "cosine difference nobody can see", "arms this close are equal"
+    ),
+    "fewest_claim_pictures": Rule(
+        20,
+        "derived",
+        "exact 95 % interval of 20 is up to 46 points wide; fewer cannot tell half from all",
+        "fewest fresh pictures for a verdict",
+    ),
+    "fewest_claim_seeds": Rule(
+        2, "starting value", "one seed can be lucky in every arm", "fewest fresh seeds a prompt"
+    ),
+    "fewest_claim_prompts": Rule(
+        4, "starting value", "20 seeds of one prompt say little about others", "fewest prompts"
+    ),
+    "fewest_references": Rule(
+        3,
+        "starting value",
+        "one each of front, three-quarter and side",
+        "fewest held-out references with a face",
+    ),
+    "fewest_impostors": Rule(
+        100,
+        "derived",
+        "a 1 % rate needs 100 strangers to be one of them",
+        "fewest strangers for a threshold",
+    ),
+    "ceiling": Rule(
+        0.9,
+        "starting value",
+        "evaluation protocol: below it the dataset itself is inconsistent",
+        "share of the character's own pictures that must pass",
+    ),
+    "no_face": Rule(
+        0.2,
+        "starting value",
+        "hard gate of the racing plan",
+        "share of lost faces that drops an arm",
+    ),
+    "first_look": Rule(
+        4, "derived", "successive halving simulation, 30 arms", "pictures an arm in the first round"
+    ),
+    "finalists": Rule(
+        3, "derived", "successive halving simulation", "most arms in the last round of choosing"
+    ),
+}
+
+
+def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+    """All values, the user's own in place of ours. Raises InputError for an unknown name."""
+    values = {name: rule.value for name, rule in RULES.items()}
+    for name, value in (overrides or {}).items():
+        if name not in values:
+            raise InputError(
+                f"There is no evaluation threshold called {name!r}",
+                where="character.yaml, evaluation.thresholds",
+                fix=f"The names are: {', '.join(sorted(values))}.",
+            )
+        values[name] = float(value)
+    return values
