@@ -1,0 +1,232 @@
+"""Claiming on yes/no results of fresh pictures: is it the same person, and how sure is that?
+
+In: counts of the winner, the base model and the control, with what they rest on. Out: a `Claim`
+with one of four words and the sentences a person reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from limner.evaluation import statistics as stats
+
+Word = Literal["the same person", "not the same person", "too close to call", "not enough evidence"]
+
+
+@dataclass(frozen=True)
+class Count:
+    """`hits` of `n` pictures verified."""
+
+    hits: int
+    n: int
+
+    @property
+    def rate(self) -> float | None:
+        """Share of matches, None for no pictures."""
+        return self.hits / self.n if self.n else None
+
+    @property
+    def interval(self) -> stats.Interval:
+        """Exact 95 % interval."""
+        return stats.clopper_pearson(self.hits, self.n)
+
+    @property
+    def words(self) -> str:
+        """`54 of 60`."""
+        return f"{self.hits} of {self.n}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a claim rests on. `control` None = no LoRA of another character was tried."""
+
+    winner: str
+    claimed: Count
+    base: Count
+    control: Count | None
+    seeds: int
+    prompts: int
+    references: int
+    impostors: int
+    ceiling: Count | None
+    prompt_interval: stats.Interval | None = None
+    """The winner's interval when whole prompts, not pictures, are the unit."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The answer. `established`: clear of base and control; `lacking`: why there is no answer."""
+
+    word: Word
+    established: bool
+    more_pictures: int | None
+    goal_established: bool
+    headline: str
+    but: list[str]
+    lacking: list[str] = field(default_factory=list)
+
+    @property
+    def statement(self) -> str:
+        """Headline and reservations as running text."""
+        return " ".join([self.headline, *self.but])
+
+
+def percent(share: float) -> str:
+    """`90.0 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def span(interval: stats.Interval) -> str:
+    """`95 % interval 79.5 to 96.2 %`."""
+    return f"95 % interval {100 * interval.low:.1f} to {100 * interval.high:.1f} %"
+
+
+def lacking(evidence: Evidence, limits: Mapping[str, float]) -> list[str]:
+    """What is missing before any verdict may be spoken, one sentence each."""
+    found = []
+    if evidence.references < limits["fewest_references"]:
+        found.append(
+            f"only {evidence.references} held-out references show a face, "
+            f"at least {limits['fewest_references']:.0f} are needed"
+        )
+    if evidence.impostors < limits["fewest_impostors"]:
+        found.append(
+            f"the threshold rests on {evidence.impostors} strangers, "
+            f"at least {limits['fewest_impostors']:.0f} are needed"
+        )
+    for name, have in (("pictures", evidence.claimed.n), ("seeds", evidence.seeds)):
+        if have < limits[f"fewest_claim_{name}"]:
+            found.append(
+                f"the claim rests on {have} fresh {name if have != 1 else name[:-1]}, "
+                f"at least {limits[f'fewest_claim_{name}']:.0f} are needed"
+            )
+    if evidence.prompts < limits["fewest_claim_prompts"]:
+        found.append(
+            f"only {evidence.prompts} prompts were used, "
+            f"at least {limits['fewest_claim_prompts']:.0f} are needed"
+        )
+    if evidence.base.n == 0:
+        found.append("the base model drew nothing to compare with")
+    return found
+
+
+def clear_of(winner: Count, other: Count) -> bool:
+    """The winner's exact interval lies wholly above the other's."""
+    return winner.interval.low > other.interval.high
+
+
+def more_to_separate(winner: Count, other: float | Count) -> int | None:
+    """About how many more pictures would part the winner from a share or another count.
+
+    N = (2.8 sd / d)^2 with the binomial sd (both sides' where there are two); None when the two
+    are equal, for then no number would.
+    """
+    rate = _inside(winner)
+    variance = rate * (1.0 - rate)
+    if isinstance(other, Count):
+        second = _inside(other)
+        variance += second * (1.0 - second)
+        other = second
+    needed = stats.pictures_to_decide(math.sqrt(variance), rate - other)
+    return None if needed is None else max(needed - winner.n, 1)
+
+
+def _inside(count: Count) -> float:
+    """The share with a hit and a miss added (Agresti and Coull), so that sd is never 0."""
+    return (count.hits + 1) / (count.n + 2)
+
+
+def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
+    """Decide on the word. The same person: the winner's interval lies clear above base and
+    control, and above `majority`. Not the same person: it lies below `majority`. Between: too
+    close to call. Missing evidence, or a control that passes as often as the winner: none."""
+    winner, majority = evidence.claimed, limits["majority"]
+    missing = lacking(evidence, limits)
+    rivals = [evidence.base] + ([evidence.control] if evidence.control else [])
+    established = not missing and all(clear_of(winner, rival) for rival in rivals)
+    interval = winner.interval
+    more: int | None = None
+    word: Word
+    if missing:
+        word = "not enough evidence"
+    elif interval.high < majority:
+        word = "not the same person"
+    elif any((winner.rate or 0.0) <= (rival.rate or 0.0) for rival in rivals):
+        word = "not enough evidence"
+        missing = [
+            "pictures that are surely of someone else pass as often, so passing says nothing"
+        ]
+    elif established and interval.low > majority:
+        word = "the same person"
+    else:
+        word = "too close to call"
+        doubts = [r for r in rivals if not clear_of(winner, r)]
+        needs = [more_to_separate(winner, rival) for rival in doubts]
+        if interval.low <= majority:
+            needs.append(more_to_separate(winner, majority))
+        known = [need for need in needs if need is not None]
+        more = max(known) if known else None
+    goal = not missing and stats.exact_lower(winner.hits, winner.n) >= limits["goal"]
+    headline = _headline(evidence, word, missing)
+    but = _reservations(evidence, limits, word, established, more, goal)
+    return Claim(word, established, more, goal, headline, but, missing)
+
+
+def _headline(evidence: Evidence, word: Word, missing: Sequence[str]) -> str:
+    winner = evidence.winner[:1].upper() + evidence.winner[1:]
+    count = evidence.claimed.words
+    if word == "not enough evidence":
+        return f"Not enough evidence: {'; '.join(missing)}."
+    if word == "the same person":
+        return f"{winner} drew the same person in {count} fresh pictures."
+    if word == "not the same person":
+        return f"{winner} drew someone else: {count} fresh pictures show the same person."
+    return f"Too close to call: {evidence.winner} drew the same person in {count} fresh pictures."
+
+
+def _reservations(
+    evidence: Evidence,
+    limits: Mapping[str, float],
+    word: Word,
+    established: bool,
+    more: int | None,
+    goal: bool,
+) -> list[str]:
+    winner, text = evidence.claimed, []
+    if winner.n and winner.rate is not None:
+        text.append(f"{percent(winner.rate)}, {span(winner.interval)}.")
+    if evidence.base.n:
+        text.append(
+            f"Without the LoRA it is {evidence.base.words} ({span(evidence.base.interval)})."
+        )
+    if evidence.control is not None:
+        text.append(
+            f"A LoRA of another character gives {evidence.control.words} "
+            f"({span(evidence.control.interval)})."
+        )
+    else:
+        text.append("A LoRA of another character was not tried.")
+    if word != "not enough evidence":
+        against = "the base model" + (" and the control" if evidence.control else "")
+        is_it = "is established" if established else "is not established"
+        text.append(f"That it matches more often than {against} {is_it}.")
+    if more is not None:
+        text.append(f"About {more:,} more pictures would decide.")
+    elif word == "too close to call":
+        text.append("No number of pictures would part two equal shares.")
+    if winner.n:
+        is_it = "is established" if goal else "is not established"
+        text.append(
+            f"That the share is at least {100 * limits['goal']:.0f} % {is_it} "
+            f"by {winner.n} pictures."
+        )
+    ceiling = evidence.ceiling
+    if ceiling is not None and ceiling.rate is not None and ceiling.rate < limits["ceiling"]:
+        text.append(
+            f"Only {ceiling.words} of the character's own pictures pass, so the dataset or the "
+            "measure limits what any LoRA can reach."
+        )
+    return text

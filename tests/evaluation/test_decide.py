@@ -1,0 +1,161 @@
+"""Choosing on one set of seeds, claiming on another: the words and when they may be said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limner.errors import InputError
+from limner.evaluation import choose as ch
+from limner.evaluation.claim import Count, Evidence, claim, clear_of
+from limner.evaluation.rules import RULES, rules
+
+LIMITS = rules()
+GOOD = Evidence(
+    winner="step 1,250 at strength 0.9",
+    claimed=Count(54, 60),
+    base=Count(1, 60),
+    control=Count(2, 60),
+    seeds=5,
+    prompts=12,
+    references=6,
+    impostors=400,
+    ceiling=Count(36, 37),
+)
+
+
+def test_the_same_person_in_words_a_person_could_say() -> None:
+    found = claim(GOOD, LIMITS)
+    assert found.word == "the same person" and found.established
+    assert found.headline == (
+        "Step 1,250 at strength 0.9 drew the same person in 54 of 60 fresh pictures."
+    )
+    assert "90.0 %, 95 % interval 79.5 to 96.2 %" in found.statement
+    assert "at least 90 % is not established by 60 pictures" in found.statement
+    assert not found.goal_established
+    assert claim(replace(GOOD, claimed=Count(60, 60)), LIMITS).goal_established
+
+
+def test_every_other_word() -> None:
+    nobody = claim(replace(GOOD, claimed=Count(3, 60)), LIMITS)
+    assert nobody.word == "not the same person" and not nobody.established
+    half = claim(replace(GOOD, claimed=Count(36, 60)), LIMITS)
+    assert half.word == "too close to call" and half.established
+    # p = .597, d = .097: (2.8 * .4905 / .0968)^2 = 202, less the 60 there are
+    assert half.more_pictures == 142 and "About 142 more pictures" in half.statement
+    same_as_control = claim(replace(GOOD, control=Count(55, 60)), LIMITS)
+    assert same_as_control.word == "not enough evidence" and not same_as_control.established
+    near_control = claim(replace(GOOD, control=Count(46, 60)), LIMITS)
+    assert near_control.word == "too close to call" and near_control.more_pictures
+    untried = claim(replace(GOOD, control=None), LIMITS)
+    assert untried.word == "the same person" and "not tried" in untried.statement
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"seeds": 1}, "1 fresh seed,"),
+        ({"claimed": Count(12, 12)}, "12 fresh pictures"),
+        ({"references": 0}, "only 0 held-out references"),
+        ({"impostors": 20}, "20 strangers"),
+        ({"prompts": 2}, "only 2 prompts"),
+        ({"base": Count(0, 0)}, "base model drew nothing"),
+    ],
+)
+def test_nonsense_is_not_judged(change: dict[str, object], reason: str) -> None:
+    found = claim(replace(GOOD, **change), LIMITS)  # type: ignore[arg-type]
+    assert found.word == "not enough evidence" and not found.established
+    assert not found.goal_established and reason in found.headline
+
+
+@given(st.integers(1, 80), st.data())
+@settings(max_examples=80, deadline=None)
+def test_established_means_clear_of_both(n: int, data: st.DataObject) -> None:
+    counts = [Count(data.draw(st.integers(0, n)), n) for _ in range(3)]
+    found = claim(replace(GOOD, claimed=counts[0], base=counts[1], control=counts[2]), LIMITS)
+    if found.established:
+        assert clear_of(counts[0], counts[1]) and clear_of(counts[0], counts[2])
+    if found.word == "the same person":
+        assert found.established and counts[0].interval.low > LIMITS["majority"]
+    if found.word == "not the same person":
+        assert counts[0].interval.high < LIMITS["majority"]
+    assert found.word != "too close to call" or found.more_pictures
+
+
+def test_thresholds_have_sources_and_can_be_changed() -> None:
+    assert all(rule.source and rule.meaning for rule in RULES.values())
+    assert rules({"goal": 0.8})["goal"] == 0.8
+    with pytest.raises(InputError, match="called 'gaol'"):
+        rules({"gaol": 0.8})
+
+
+def _pictures(means: dict[int, float], prompts: int, seeds: int, noise: float) -> list[ch.Judged]:
+    rng = np.random.default_rng(3)
+    shared = rng.normal(0, 0.15, (prompts, seeds))  # prompts are hard or easy for every arm
+    return [
+        ch.Judged(ch.Arm(step, 1.0), f"p{p}", s, float(score), score > 0.4, True)
+        for step, mean in means.items()
+        for p in range(prompts)
+        for s in range(seeds)
+        for score in [mean + shared[p, s] + rng.normal(0, noise)]
+    ]
+
+
+def test_the_earliest_tied_checkpoint_is_chosen_and_the_tied_set_told() -> None:
+    judged = _pictures({100: 0.3, 200: 0.5, 300: 0.505, 400: 0.6}, 12, 1, 0.01)
+    found = ch.choose(judged, LIMITS)
+    assert found.chosen.step == 400 and found.tied == []
+    judged = _pictures({100: 0.3, 200: 0.5, 300: 0.505, 400: 0.502}, 12, 1, 0.02)
+    found = ch.choose(judged, LIMITS)
+    assert found.chosen.step == 200
+    assert [t["step"] for t in found.tied] == [300, 400]
+    assert [r["status"] for r in found.rows] == ["behind", "chosen", "tied", "tied"]
+
+
+def test_an_arm_that_loses_faces_never_wins() -> None:
+    judged = _pictures({100: 0.4, 200: 0.6}, 8, 1, 0.02)
+    judged = [
+        replace(j, face=False) if j.arm.step == 200 and j.prompt_id in ("p0", "p1") else j
+        for j in judged
+    ]
+    assert ch.choose(judged, LIMITS).chosen.step == 100
+
+
+def test_halving_looks_longer_at_fewer_arms() -> None:
+    assert ch.rounds(10, 12) == [(10, 4), (5, 8), (3, 12)]
+    assert ch.rounds(10, 6) == [(10, 4), (5, 6)]
+    assert ch.rounds(2, 6) == [(2, 4), (2, 6)]
+    assert ch.rounds(1, 12) == [] and ch.rounds(3, 2) == [(3, 2)]
+    for arms in range(2, 31):
+        for cells in (1, 4, 12, 24):
+            plan = ch.rounds(arms, cells)
+            assert plan[0][0] == arms and plan[-1][1] == cells
+            assert all(a[0] >= b[0] and a[1] < b[1] for a, b in pairwise(plan))
+
+
+def _false_better(repetitions: int) -> float:
+    """Share of races between equal arms in which some arm is called untied from the chosen."""
+    rng, wrong = np.random.default_rng(11), 0
+    for _ in range(repetitions):
+        prompt = rng.normal(0, 0.1, 12)
+        judged = [
+            ch.Judged(ch.Arm(step, 1.0), f"p{p}", 0, float(prompt[p] + noise), True, True)
+            for step in (100, 200, 300)
+            for p, noise in enumerate(rng.normal(0.5, 0.06, 12))
+        ]
+        wrong += len(ch.choose(judged, LIMITS).tied) < 2
+    return wrong / repetitions
+
+
+def test_equal_arms_are_seldom_called_different() -> None:
+    assert _false_better(150) <= 0.08
+
+
+@pytest.mark.long
+def test_equal_arms_are_called_different_in_at_most_5_percent() -> None:
+    assert _false_better(2000) <= 0.05
