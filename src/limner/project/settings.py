@@ -84,15 +84,29 @@ class TrainingSettings(_Settings):
     template: Literal["t2i", "edit"] = Field(
         default="t2i", description="Prompt template: text to image, or edit with a reference"
     )
-    resolution: int = Field(default=0, ge=0, le=2048, description="Short side; 0 = the base's own")
+    resolution: int = Field(
+        default=0,
+        ge=0,
+        le=2048,
+        description="Side of the square whose area pictures are scaled to; 0 = the base's own",
+    )
     rank: Annotated[int, Field(ge=1, le=256)] = 16
     learning_rate: float = Field(default=0.0, ge=0, le=1, description="0 = the base's default")
     steps: int = Field(default=0, ge=0, description="Optimizer steps; 0 = the base's default")
     batch: int = Field(default=0, ge=0, le=512, description="Pictures a step; 0 = base default")
     checkpoints: int = Field(default=10, ge=1, le=100)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    caption_dropout: float = Field(default=0.05, ge=0, le=1)
+    caption_dropout: float = Field(
+        default=0.05, ge=0, le=1, description="Share of passes with an empty caption"
+    )
     seed: int = Field(default=1, ge=0)
+    keep: int = Field(
+        default=0, ge=0, description="Checkpoint files to keep; 0 = all, fewer than made is refused"
+    )
+    samples: int = Field(default=0, ge=0, le=16, description="Sample pictures at each checkpoint")
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Value name -> your own; see docs/training.md"
+    )
 
 
 class EvaluationSettings(_Settings):
