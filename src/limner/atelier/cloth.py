@@ -1,19 +1,23 @@
-"""Cloth: colour, relief and shine of every garment kind: collars, lapels, zips, stripes, plaid, denim.
+"""Cloth: colour, relief and shine of every garment kind: collars, lapels, zips, stripes, denim.
 
-In: a piece, the tailor's chart of its points, their distance to its edge. Out: albedo, bump, specular.
+In: a piece, the tailor's chart of its points, their distance to its edge.
+Out: albedo, bump, specular.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner import lexicon
 from limner.atelier.canvas import to_linear
 from limner.atelier.tailor import WRIST, Array, Chart, Mask, band, seam, smooth
+
+Measure = NDArray[Any]
 
 if TYPE_CHECKING:
     from limner.atelier.clothes import Piece
@@ -33,8 +37,8 @@ class Cloth:
     c: Chart
     edge: Array
     base: Array
-    albedo: Array
-    bump: Array
+    albedo: Measure
+    bump: Measure
     shine: Array
     folds: Array
 
@@ -49,11 +53,11 @@ class Cloth:
         mask = np.asarray(where, np.float32)[:, None]
         self.albedo = self.albedo * (1 - mask) + mask * np.asarray(color, np.float32)
 
-    def line(self, distance: Array, within: Mask | Array | bool = True, k: float = 0.62) -> None:
+    def line(self, distance: Measure, within: Mask | Array | bool = True, k: float = 0.62) -> None:
         """A drawn line: darker on light cloth, lighter on dark cloth, so that it always shows."""
         mask = (seam(distance) * np.asarray(within, np.float32))[:, None]
         dark = float(self.base.mean()) < 0.06
-        mark = self.base * 1.5 + 0.055 if dark else self.base * k
+        mark = self.base * 1.3 + 0.022 if dark else self.base * k
         self.albedo = self.albedo * (1 - mask) + mask * mark
         self.bump = self.bump - 0.02 * mask[:, 0]
 
@@ -78,11 +82,12 @@ def paint(piece: Piece, c: Chart, edge: Array, seed: int) -> tuple[Array, Array,
         _denim(cloth)
     PAINTERS[piece.kind](cloth)
     cloth.albedo = cloth.albedo * (1 + 0.07 * cloth.folds)[:, None]
-    return np.clip(cloth.albedo, 0.004, 0.95).astype(np.float32), cloth.bump, cloth.shine
+    albedo = np.clip(cloth.albedo, 0.004, 0.95).astype(np.float32)
+    return albedo, cloth.bump.astype(np.float32), cloth.shine
 
 
 def _folds(c: Chart, seed: int) -> Array:
-    """Soft creases, about -1..1: slanting on the torso, rings on the arm, tension at elbow and knee."""
+    """Soft creases, about -1..1: slanting on the torso, rings on the arm, more at elbow, knee."""
     a, b = np.random.default_rng(seed).random(2).astype(np.float32) * 6.28
     x = c.x * c.side
     torso = np.sin(2.1 * x + 3.3 * c.y + a) * np.sin(1.7 * c.y - 1.3 * x + b)
@@ -172,7 +177,7 @@ def _striped_tshirt(k: Cloth) -> None:
 
 def _sweater(k: Cloth) -> None:
     c = k.c
-    around = np.where(c.arm, c.z * 2 + c.y, c.x + 0.6 * np.abs(c.z))
+    around = c.around
     run = np.where(c.arm, c.along, c.y)
     knit = np.abs(np.sin(around * 22)) * (0.6 + 0.4 * np.abs(np.sin(run * 17)))
     k.albedo = k.albedo * (0.86 + 0.2 * knit)[:, None]
@@ -188,10 +193,10 @@ def _sweater(k: Cloth) -> None:
 
 def _turtleneck(k: Cloth) -> None:
     c = k.c
-    high = (c.y > 5.62) & ~c.arm
+    high = (c.collar > 5.78) & ~c.arm
     k.tone(high, 1.3)
-    k.line(c.y - 5.64, ~c.arm, 0.5)
-    _ribs(k, high, np.arctan2(c.x, c.z) * 1.4, 24)
+    k.line(c.collar - 5.8, ~c.arm, 0.5)
+    _ribs(k, high, np.arctan2(c.x, c.z).astype(np.float32), 24)
     _cuffs(k, 0.3, 0.95)
     k.shine[:] = 0.03
 
@@ -205,11 +210,11 @@ def _shirt(k: Cloth) -> None:
 def _plaid_shirt(k: Cloth) -> None:
     c = k.c
     along = np.where(c.arm, c.along, c.y)
-    around = np.where(c.arm, c.z + 0.4 * c.x, c.x * c.side + 0.25)
-    dark = 0.0
+    around = c.around + 0.25
+    dark = np.zeros_like(c.x)
     for run in (along, around):
         dark = dark + smooth((0.17 - np.abs((run / 0.72) % 1 - 0.5)) * 24)
-    k.albedo = k.albedo * (1 - 0.42 * np.asarray(dark))[:, None]
+    k.albedo = k.albedo * (1 - 0.42 * dark)[:, None]
     for run in (along, around):
         thin = smooth((0.035 - np.abs((run / 0.72 + 0.5) % 1 - 0.5)) * 40)
         k.dye(thin * 0.7, CREAM)
@@ -268,9 +273,10 @@ def _blouse(k: Cloth) -> None:
     bow = (
         (loops < 0) | ((tails < 0) & (c.y < 4.5) & (c.y > 3.55)) | (np.hypot(c.x, c.y - 4.5) < 0.16)
     )
-    k.tone(bow & tie, 1.16)
-    k.line(loops, tie & (c.y > 4.1), 0.5)
-    k.line(tails, tie & (c.y < 4.5) & (c.y > 3.55), 0.5)
+    k.tone(band(loops, 0.5) * tie, 0.8)
+    k.tone(bow & tie, 1.22)
+    k.line(loops * 0.3, tie & (c.y > 4.1), 0.36)
+    k.line(tails, tie & (c.y < 4.5) & (c.y > 3.55), 0.36)
     k.tone(band(k.edge, 0.13) * (c.y > 4.5) * ~c.arm, 1.1)
     _cuffs(k, 0.4, 1.06)
     k.shine[:] = 0.3

@@ -1,4 +1,4 @@
-"""Clothes: which part of the mesh each garment of an outfit covers, how far it stands off, its cloth.
+"""Clothes: what each garment of an outfit covers of the mesh, how far it stands off, its cloth.
 
 In: a lexicon Outfit. Out: a `Cut` of `Piece`s, inner to outer; `fabric` gives a piece its colour,
 relief and shine. Pieces are cut per pixel out of the mesh's "tights" (hugs the body, with feet) and
@@ -16,7 +16,6 @@ import numpy as np
 
 from limner import lexicon
 from limner.atelier.tailor import (
-    NECK_LEAN,
     WRIST,
     Array,
     Chart,
@@ -30,6 +29,7 @@ from limner.atelier.tailor import (
     over_torso,
     scoop,
     smooth,
+    strapped,
 )
 from limner.errors import LimnerError
 from limner.lexicon import Garment, Outfit
@@ -187,7 +187,7 @@ SHORT = 1.25
 
 
 def _least(*distances: Array) -> Array:
-    return np.minimum.reduce(distances)
+    return np.asarray(np.minimum.reduce(distances), np.float32)
 
 
 def _top(hem: float, sleeve: float | None, neck: Inside) -> Inside:
@@ -206,14 +206,22 @@ def _scooped(width: float, depth: float, back: float, strap: float) -> Inside:
     return lambda c: _least(scoop(c, width, depth, back), armhole(c, strap))
 
 
+def _strapped(top: float, strap: float, width: float, back: float) -> Inside:
+    return lambda c: _least(strapped(c, top, strap, width, back), armhole(c, strap + width / 2))
+
+
+def _plunging(low: float, slope: float, strap: float) -> Inside:
+    return lambda c: _least(notch(c, low, slope), crew(c, 5.9), armhole(c, strap))
+
+
 def front_gap(kind: str, c: Chart) -> Array:
     """Half width (dm) of an open front at each height."""
     if kind == "blazer":
         above = np.clip((c.y - 2.1) * 0.21, 0, 0.72)
         return np.asarray(above + np.clip((1.5 - c.y) * 0.12, 0, 0.4), np.float32)
     if kind == "jacket":
-        return np.asarray(0.2 + np.clip((c.y - 0.5) * 0.085, 0, 0.5), np.float32)
-    return np.asarray(0.3 + np.clip((c.y - 1.0) * 0.09, 0, 0.45), np.float32)
+        return np.asarray(0.12 + np.clip((c.y - 0.5) * 0.08, 0, 0.5), np.float32)
+    return np.asarray(0.16 + np.clip((c.y - 1.0) * 0.1, 0, 0.5), np.float32)
 
 
 def _open_top(kind: str, hem: float, sleeve: float) -> Inside:
@@ -223,9 +231,7 @@ def _open_top(kind: str, hem: float, sleeve: float) -> Inside:
 
 
 def _open_tail(kind: str, hem: float) -> Inside:
-    return lambda c: np.where(
-        c.y < 1.3, np.minimum(c.y - hem, opening(c, front_gap(kind, c))), np.float32(-1)
-    )
+    return lambda c: _least(1.3 - c.y, c.y - hem, opening(c, front_gap(kind, c)))
 
 
 def _tail(hem: float) -> Inside:
@@ -269,7 +275,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
             "tights",
             lambda c: np.where(
                 c.y > 5.2,
-                np.where(c.arm, WRIST - c.along, 6.12 - c.y),
+                np.where(c.arm, WRIST - c.along, 6.1 - c.y),
                 over_torso(c, 0.95, LONG),
             ),
             0.03,
@@ -291,7 +297,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("skirt", _open_tail("coat", -3.6), 0.16, 0.1, -3.6),
     ),
     "sleeveless_dress": (
-        Shape("tights", _top(0.9, None, _scooped(0.85, 1.2, 0.9, 1.18)), 0.03),
+        Shape("tights", _top(0.9, None, _strapped(4.85, 0.86, 0.24, 4.6)), 0.03),
         Shape("skirt", _tail(-3.0), 0.03, -0.1, -3.0),
         _slip(),
     ),
@@ -301,7 +307,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         _slip(),
     ),
     "gown": (
-        Shape("tights", _top(0.9, None, _scooped(0.92, 1.5, 1.3, 1.16)), 0.03),
+        Shape("tights", _top(0.9, None, _plunging(4.2, 0.74, 1.2)), 0.03),
         Shape("skirt", _tail(-7.9), 0.03, 0.1, -7.0),
         _slip(),
     ),
@@ -321,7 +327,7 @@ def _relief(kind: str, c: Chart, part: str) -> Array | float:
         return np.asarray(0.34 * back + 0.1 * ring, np.float32)
     if kind in ("shirt", "plaid_shirt", "polo", "blazer", "coat", "jacket"):
         height = 5.72 if part == "over" else 5.66
-        ring = np.exp(-(((c.y + NECK_LEAN * c.z - height) / 0.17) ** 2)) * (c.x < 1.2)
+        ring = np.exp(-(((c.collar - height) / 0.17) ** 2)) * (c.x < 1.2)
         return np.asarray((0.09 if part == "over" else 0.05) * ring, np.float32)
     if kind == "turtleneck":
         return np.asarray(0.05 * smooth((c.y - 5.6) * 6), np.float32)

@@ -1,12 +1,13 @@
 """A tailor's chart of the body: where a canonical point lies along arm, neck, torso and leg.
 
 In: canonical coordinates, (N, 3) in dm (the base mesh at rest: arms half lowered, y up, z front).
-Out: a `Chart`, and signed distances in dm (positive inside the cloth) to necklines, armholes, fronts.
+Out: a `Chart`, and signed distances in dm, positive inside the cloth: necklines, armholes, fronts.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,8 @@ class Chart:
     """Canonical points measured for cutting cloth; every field is (N,).
 
     x: distance from the middle; side: -1 or 1; along: distance down the arm from the shoulder;
-    arm: on the arm or hand; front: on the chest side; collar: height along the leaning neck.
+    around: way round the trunk or the arm from the middle of its front, dm; arm: on the arm or
+    hand; front: on the chest side; collar: height along the leaning neck, falling off sideways.
     """
 
     x: Array
@@ -41,6 +43,7 @@ class Chart:
     z: Array
     side: Array
     along: Array
+    around: Array
     arm: Mask
     front: Mask
     collar: Array
@@ -58,7 +61,15 @@ def chart(canonical: Array) -> Chart:
     along = np.where(past, fore + UPPER_LENGTH, upper)
     across = -(x - SHOULDER[0]) * UPPER[1] + (y - SHOULDER[1]) * UPPER[0]
     arm = ((across > _ARMPIT_REACH) & (upper > 0.3)) | ((x > 2.3) & (y > 0.8))
-    return Chart(x, y, z, side, along, arm, z > 0.16, y + NECK_LEAN * z)
+    trunk = x + np.maximum(0.9 - z, 0) * smooth((x - 1.1) / 0.35)
+    around = np.where(arm, 0.5 * np.arctan2(across, z - 0.13 - np.maximum(fore, 0) * 0.72), trunk)
+    return Chart(x, y, z, side, along, around, arm, z > 0.16, collar_height(x, y, z))
+
+
+def collar_height(x: Array, y: Array, z: Array) -> Array:
+    """Height along the leaning neck; beyond its width it falls, so that collars stay round it."""
+    fall = np.maximum(x - 0.2, 0) ** 2
+    return np.asarray(y + NECK_LEAN * np.minimum(z, 0.95) - fall, np.float32)
 
 
 def over_torso(c: Chart, hem: float, sleeve: float | None) -> Array:
@@ -82,7 +93,8 @@ def scoop(c: Chart, width: float, depth: float, back: float) -> Array:
     """A rounded neckline between straps: half `width`, `depth` in front and `back` behind, dm."""
     down = np.where(c.front, depth, back)
     ring = np.sqrt((c.x / width) ** 2 + ((5.85 - c.y) / down) ** 2) - 1
-    return np.where(c.y > 5.85, c.x - width, ring * min(width, back)).astype(np.float32)
+    edge = np.where(c.y > 5.85, c.x - width, ring * min(width, back))
+    return np.asarray(edge, np.float32)
 
 
 def armhole(c: Chart, strap: float) -> Array:
@@ -103,19 +115,26 @@ def opening(c: Chart, half: Array) -> Array:
     return np.where(c.front, c.x - half, np.float32(1.0))
 
 
-def smooth(t: Array) -> Array:
+def smooth(t: NDArray[Any]) -> Array:
     """Smoothstep of t clipped to 0..1."""
     t = np.clip(t, 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
-def band(distance: Array, width: float) -> Array:
+def band(distance: NDArray[Any], width: float) -> Array:
     """1 where 0 <= distance < width with soft ends, else 0: hems, cuffs, collars, belts."""
     soft = 0.02
     rise = np.clip(distance / soft + 0.5, 0, 1)
     return np.asarray(rise * np.clip((width - distance) / soft + 0.5, 0, 1), np.float32)
 
 
-def seam(distance: Array, width: float = 0.03) -> Array:
+def seam(distance: NDArray[Any], width: float = 0.03) -> Array:
     """A soft line of half `width` dm where distance is 0."""
     return np.asarray(np.clip(1.5 - np.abs(distance) / width, 0, 1), np.float32)
+
+
+def strapped(c: Chart, top: float, strap: float, width: float, back: float) -> Array:
+    """A straight neckline at height `top` (`back` behind) held by two straps at `strap` dm."""
+    level = np.where(c.front, top, back) + 0.1 * np.cos(c.x * 3.2)
+    hold = width / 2 - np.abs(c.x - strap)
+    return np.where(c.arm, np.float32(-1), np.maximum(level - c.y, hold)).astype(np.float32)
