@@ -1,0 +1,197 @@
+"""The base mesh: vertices, surfaces, targets, skin weights and joints of the CC0 bundle.
+
+In: data/bundle.npz (about 1.7 m tall figure in an A pose; unit decimetre, x to the figure's left, y up, z to the front).
+Out: cached, read-only arrays; everything is addressed by group or target name, never by vertex number.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+F32 = npt.NDArray[np.float32]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+U8 = npt.NDArray[np.uint8]
+
+SURFACES: dict[str, tuple[str, ...]] = {
+    "body": ("body",),
+    "eyes": ("helper-l-eye", "helper-r-eye"),
+    "teeth": ("helper-upper-teeth", "helper-lower-teeth"),
+    "tongue": ("helper-tongue",),
+    "tights": ("helper-tights",),
+    "skirt": ("helper-skirt",),
+}
+"""Surface name -> mesh groups. "tights" hugs the body, "skirt" hangs from the waist to the floor."""
+
+HEAD_ONLY = (
+    "helper-l-eye",
+    "helper-r-eye",
+    "helper-tongue",
+    "helper-upper-teeth",
+    "helper-lower-teeth",
+    "helper-l-eyelashes-1",
+    "helper-r-eyelashes-1",
+    "helper-l-eyelashes-2",
+    "helper-r-eyelashes-2",
+)
+"""Groups that move with the head bone alone, whatever their stored weights say."""
+
+INFLUENCES = 4
+"""Bones kept a vertex; the stored weights have at most five and the fifth is negligible."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """Triangles (T,3) of vertex numbers, the same triangles in UV numbers, and the vertices used."""
+
+    name: str
+    triangles: I32
+    uv_triangles: I32
+    vertices: I32
+
+
+def read_data(name: str) -> bytes:
+    """A file of the package's data folder as bytes."""
+    return (resources.files(__package__) / "data" / name).read_bytes()
+
+
+@cache
+def _bundle() -> dict[str, npt.NDArray[Any]]:
+    with np.load(BytesIO(read_data("bundle.npz")), allow_pickle=False) as stored:
+        return {key: stored[key] for key in stored.files}
+
+
+@cache
+def rest() -> F32:
+    """Rest vertices (N,3) in dm: the canonical coordinates that clothes and skin are painted in."""
+    vertices = _bundle()["V"].astype(np.float32)
+    vertices.setflags(write=False)
+    return vertices
+
+
+@cache
+def texture_coordinates() -> F32:
+    """UV coordinates (M,2), v upward."""
+    return _bundle()["VT"].astype(np.float32)
+
+
+@cache
+def _face_groups() -> npt.NDArray[np.str_]:
+    bundle = _bundle()
+    return np.asarray(bundle["Gn"][bundle["G"]])
+
+
+def quads(*groups: str) -> I32:
+    """Quads (Q,4) of the named groups."""
+    return np.asarray(_bundle()["F"][np.isin(_face_groups(), groups)].astype(np.int32))
+
+
+@cache
+def group_vertices(name: str) -> I32:
+    """Vertex numbers of a group; joint markers have no faces, so their stored ranges are used."""
+    ranges = json.loads(str(_bundle()["GR"]))[name]
+    return np.concatenate([np.arange(a, b + 1, dtype=np.int32) for a, b in ranges])
+
+
+def _split(faces: npt.NDArray[Any]) -> I32:
+    halves = np.concatenate([faces[:, [0, 1, 2]], faces[:, [0, 2, 3]]])
+    return halves.astype(np.int32)
+
+
+@cache
+def surface(name: str) -> Surface:
+    """A surface of `SURFACES` as triangles, sorted so that neighbours lie together in memory."""
+    bundle = _bundle()
+    chosen = np.isin(_face_groups(), SURFACES[name])
+    triangles = _split(bundle["F"][chosen])
+    return Surface(name, triangles, _split(bundle["FT"][chosen]), np.unique(triangles))
+
+
+@cache
+def target(name: str) -> tuple[I32, F32]:
+    """Vertex numbers and offsets (n,3) in dm of a morph target, for example "nose/nose-hump-incr"."""
+    key = "T_" + name.replace("/", "|")
+    return _bundle()[key + "_i"].astype(np.int32), _bundle()[key + "_d"].astype(np.float32)
+
+
+@cache
+def target_names() -> tuple[str, ...]:
+    """Names of all stored targets."""
+    keys = (k[2:-2] for k in _bundle() if k.startswith("T_") and k.endswith("_i"))
+    return tuple(sorted(k.replace("|", "/") for k in keys))
+
+
+def add_target(vertices: F32, name: str, weight: float) -> None:
+    """Add `weight` times a target to `vertices` in place; "*" in the name means both sides."""
+    if abs(weight) < 1e-4:
+        return
+    for full in (name.replace("*", "l"), name.replace("*", "r")) if "*" in name else (name,):
+        index, offset = target(full)
+        vertices[index] += offset * np.float32(weight)
+
+
+@cache
+def bones() -> tuple[str, ...]:
+    """Bone names (Mixamo style), in the order of `skin_weights`."""
+    return tuple(sorted(k[2:-2] for k in _bundle() if k.startswith("W_") and k.endswith("_i")))
+
+
+@cache
+def skin_weights() -> tuple[I32, F32]:
+    """Bones (N,4) and weights (N,4) of every vertex; weights sum to 1, head-only groups are rigid."""
+    bundle, n = _bundle(), len(rest())
+    dense = np.zeros((n, len(bones())), np.float32)
+    for column, bone in enumerate(bones()):
+        dense[bundle[f"W_{bone}_i"], column] = bundle[f"W_{bone}_w"]
+    head = bones().index("Head")
+    for group in HEAD_ONLY:
+        dense[group_vertices(group)] = 0
+        dense[group_vertices(group), head] = 1
+    empty = dense.sum(1) < 1e-4
+    dense[empty, bones().index("Hips")] = 1
+    index = np.argsort(-dense, axis=1, kind="stable")[:, :INFLUENCES]
+    weight = np.take_along_axis(dense, index, 1)
+    return index.astype(np.int32), (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+
+
+def joint(vertices: F32, name: str) -> F32:
+    """Position (3,) of a joint, for example "l-elbow", of a (possibly morphed) figure."""
+    return np.asarray(vertices[group_vertices("joint-" + name)].mean(0), dtype=np.float32)
+
+
+def unit(vectors: npt.NDArray[Any]) -> F32:
+    """Vectors scaled to length 1 along the last axis."""
+    length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+    return np.asarray(vectors / np.maximum(length, 1e-9), dtype=np.float32)
+
+
+@cache
+def _corners(name: str) -> tuple[I64, I64, I32]:
+    """Corner order that brings the triangles of a vertex together, run starts and the vertices."""
+    flat = surface(name).triangles.ravel()
+    order = np.argsort(flat, kind="stable")
+    vertices, starts = np.unique(flat[order], return_index=True)
+    return (order // 3).astype(np.int64), starts.astype(np.int64), vertices.astype(np.int32)
+
+
+def add_normals(vertices: F32, name: str, out: F32) -> None:
+    """Write area-weighted smooth normals of one surface into `out` (N,3)."""
+    triangles = surface(name).triangles
+    a = vertices[triangles[:, 0]]
+    b = vertices[triangles[:, 1]] - a
+    c = vertices[triangles[:, 2]] - a
+    faces = np.empty_like(a)
+    faces[:, 0] = b[:, 1] * c[:, 2] - b[:, 2] * c[:, 1]
+    faces[:, 1] = b[:, 2] * c[:, 0] - b[:, 0] * c[:, 2]
+    faces[:, 2] = b[:, 0] * c[:, 1] - b[:, 1] * c[:, 0]
+    order, starts, used = _corners(name)
+    out[used] = unit(np.add.reduceat(faces[order], starts, axis=0))
