@@ -1,0 +1,58 @@
+# One command each: `make demo` and `make test` install what they need first.
+SHELL := /bin/bash
+PYTHON ?= python3
+TORCH ?= 2.13.0
+TORCHVISION ?= 0.28.0
+# e.g. TORCH_INDEX=https://download.pytorch.org/whl/cpu for the build without GPU libraries
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STAMP := .venv/.installed
+
+.PHONY: install demo test lint test-long bench docs clean browser
+
+install: $(STAMP)
+
+# torch first and alone, so that its index never answers for the other packages;
+# torchvision without its dependencies, so that it cannot bring another torch.
+$(STAMP): pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torch==$(TORCH)"
+	$(PIP) install --quiet -e ".[vision,faces,train,dev]"
+	$(PIP) install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "torchvision==$(TORCHVISION)"
+	@touch $(STAMP)
+
+demo: install
+	$(BIN)/limner demo
+
+test: install lint browser
+	$(BIN)/python -m pytest -n 2
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Pages are looked at with Debian's Chromium; without it those tests are skipped and say so.
+browser:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium) \
+	      >/dev/null 2>&1 || echo "chromium could not be installed: the page tests will be skipped"; \
+	  else echo "no chromium: the page tests will be skipped"; fi; }
+
+test-long: install browser
+	$(BIN)/python -m pytest -m long -n 0
+
+bench: install
+	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/demo_stages.py
+
+# What in docs/ is generated: the CLI reference and the table of character.yaml.
+docs: install
+	$(BIN)/python scripts/build_docs.py
+
+clean:
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,145 @@
+"""Commands that begin and look: new, status, doctor, demo, atelier sheet."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.shell import app, command, root, screen
+from limner.cli.show import Answer, duration
+from limner.errors import UsageError
+
+
+@command(app, "new")
+def new(
+    name: Annotated[str, typer.Argument(help="The character's name, e.g. grace")],
+    trigger: Annotated[str, typer.Option(help="Word that calls the character: grace_char")],
+    class_word: Annotated[str, typer.Option(help="What the character is: woman, man, person")],
+    likeness: Annotated[
+        str,
+        typer.Option(
+            help="synthetic (no living person) or consented_person (with the two --consent options)"
+        ),
+    ],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Folder to make  [default: ./NAME]")
+    ] = None,
+    description: Annotated[str, typer.Option(help="What never changes, in your words")] = "",
+    consent_evidence: Annotated[
+        str, typer.Option(help="File, link or id of the written consent")
+    ] = "",
+    consent_date: Annotated[str, typer.Option(help="Day of the consent, YYYY-MM-DD")] = "",
+) -> Answer:
+    """Make a project folder: character.yaml, limner.db and a folder a stage."""
+    from limner.project import Project
+
+    if bool(consent_evidence) != bool(consent_date):
+        raise UsageError(
+            "A consent needs its evidence and its date",
+            where="limner new",
+            fix="Give both --consent-evidence and --consent-date.",
+        )
+    consent = {"evidence": consent_evidence, "date": consent_date} if consent_evidence else None
+    folder = directory or root() / _folder_name(name)
+    project = Project.create(
+        folder,
+        name=name,
+        trigger=trigger,
+        class_word=class_word,
+        likeness=likeness,
+        consent=consent,
+        description=description,
+    )
+    place = str(project.root)
+    return Answer(
+        {"name": name, "root": str(project.root.resolve()), "trigger": trigger},
+        [f"made {place}", f"next: limner -C {place} status"],
+    )
+
+
+def _folder_name(name: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")
+    if not plain:
+        raise UsageError("That name makes no folder name", where=name, fix="Give one with --dir.")
+    return plain
+
+
+@command(app, "status")
+def status() -> Answer:
+    """Show every stage, its counts and the one next action."""
+    from limner.pipeline.stages import checked_name
+    from limner.pipeline.stages import status as read
+    from limner.project import Project
+
+    project = Project.open(root())
+    name = checked_name(project)
+    given = None if root() == Path() else str(root())
+    found = {"name": name, **read(project, directory=given)}
+    lines = [f"{name}  ({found['root']})", ""]
+    for row in found["stages"]:
+        counts = ", ".join(f"{n} {what.replace('_', ' ')}" for what, n in row["counts"].items())
+        lines.append(f"  {row['name']:<11} {row['state']:<8} {counts}")
+    lines += ["", f"next: {found['next'] or 'nothing to do'}", f"      {found['why']}"]
+    return Answer(found, lines)
+
+
+@command(app, "doctor")
+def doctor() -> Answer:
+    """Look at this machine: Python, memory, disk, extras, browser, keys (set or not)."""
+    from limner.pipeline import doctor as look
+
+    found = look(root())
+    lines = []
+    for row in found["checks"]:
+        mark = "ok  " if row["ok"] else "--  " if row["optional"] else "LACK"
+        lines.append(f"{mark} {row['name']:<14} {row['value']}")
+        if row["fix"] and not row["ok"]:
+            lines.append(f"     {'':<14} {row['fix']}")
+    return Answer(found, lines, findings=bool(found["findings"]))
+
+
+@command(app, "demo")
+def demo(
+    keep: Annotated[
+        Path | None, typer.Option(help="Make the demo's project in this folder, and keep it")
+    ] = None,
+) -> Answer:
+    """Draw a character, train its LoRA, judge it and write the report (minutes, no GPU)."""
+    from limner.pipeline import demo as walk
+
+    found: dict[str, Any] = screen().run(walk(keep))
+    verdict = found["verdict"]
+    lines = [
+        "",
+        str(verdict["statement"]),
+        "",
+        *(f"  {stage:<12} {duration(s):>12}" for stage, s in found["seconds"].items()),
+        "",
+        f"report:  {found['report']}",
+        f"project: {found['project']}",
+    ]
+    return Answer(found, lines)
+
+
+atelier = typer.Typer(help="The built-in drawn characters.", rich_markup_mode=None)
+app.add_typer(atelier, name="atelier")
+
+
+@command(atelier, "sheet")
+def sheet(
+    out: Annotated[Path, typer.Option(help="PNG file to write")] = Path("sheet.png"),
+    characters: Annotated[int, typer.Option(min=1, max=40, help="Rows")] = 4,
+    images: Annotated[int, typer.Option(min=1, max=60, help="Drawings a character")] = 10,
+    size: Annotated[int, typer.Option(min=64, max=1024, help="Side of a drawing, px")] = 256,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same sheet")] = 1,
+) -> Answer:
+    """Draw several characters in many scenes as one contact sheet."""
+    from limner.pipeline.wiring import atelier_sheet
+
+    found = screen().run(
+        atelier_sheet(out, characters=characters, images=images, size=size, seed=seed)
+    )
+    return Answer(found, [f"drawings: {found['out']}"])

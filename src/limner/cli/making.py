@@ -1,0 +1,149 @@
+"""Commands that make the training folder: shots, generate, review, captions, dataset."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from limner.cli.shell import app, command, project, screen
+from limner.cli.show import Answer, findings_answer
+
+shots_app = typer.Typer(help="What to photograph.", rich_markup_mode=None)
+captions_app = typer.Typer(help="What the trainer is told.", rich_markup_mode=None)
+dataset_app = typer.Typer(help="The folder a trainer reads.", rich_markup_mode=None)
+app.add_typer(shots_app, name="shots")
+app.add_typer(captions_app, name="captions")
+app.add_typer(dataset_app, name="dataset")
+
+Replace = Annotated[bool, typer.Option("--replace", help="Plan anew; shots with takes stay")]
+
+
+@command(shots_app, "plan")
+def shots_plan(replace: Replace = False) -> Answer:
+    """Plan the shots with exact quotas on every axis (character.yaml, `shots:`)."""
+    from limner.pipeline import plan_shots
+
+    found = screen().run(plan_shots(project(), replace=replace))
+    return Answer(found, [f"{found['shots']} shots planned"])
+
+
+@command(shots_app, "check")
+def shots_check() -> Answer:
+    """Check the planned shots against the quotas and the rules."""
+    from limner import shots
+
+    return findings_answer(shots.check(project()), "shots: nothing found")
+
+
+@command(shots_app, "export")
+def shots_export(
+    kind: Annotated[str, typer.Option(help="txt (clipboard text), json or csv")] = "txt",
+) -> Answer:
+    """Write the shots as a file for other tools."""
+    from limner import shots
+
+    path = shots.export(project(), kind)
+    return Answer({"path": str(path)}, [f"wrote {path}"])
+
+
+@command(app, "generate")
+def generate(
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes at once")] = 2,
+) -> Answer:
+    """Make a picture for every shot that needs one; run again after a stop, nothing is lost."""
+    from limner.pipeline import generate as make
+
+    found = screen().run(make(project(), limit=limit, workers=workers))
+    return Answer(found, [f"{found['made']} pictures made, {found['failed']} failed"])
+
+
+@command(app, "review")
+def review(
+    again: Annotated[bool, typer.Option("--again", help="Measure judged takes anew")] = False,
+) -> Answer:
+    """Measure the takes and keep or reject them by rule; a reject reopens its shot."""
+    from limner import review as stage
+
+    found = screen().run(stage.review(project(), again=again))
+    lines = [f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided"]
+    return Answer(found, lines)
+
+
+Takes = Annotated[list[str], typer.Argument(help="Take numbers, or shots (their newest take)")]
+Reason = Annotated[str, typer.Option(help="Why, for the record")]
+
+
+def _decide(verb: str, takes: list[str], reason: str) -> Answer:
+    from limner import review as stage
+    from limner.pipeline.wiring import find_takes
+
+    here = project()
+    acts = {"keep": stage.keep, "reject": stage.reject, "undo": stage.undo}
+    done = find_takes(here, takes)
+    for take in done:
+        if verb == "undo":
+            stage.undo(here, take.id)
+        else:
+            acts[verb](here, take.id, reason)
+    said = {"keep": "kept", "reject": "rejected", "undo": "taken back"}[verb]
+    lines = [f"take {take.id} of {take.shot_id}: {said}" for take in done]
+    return Answer({"takes": [t.id for t in done], "decision": verb}, lines)
+
+
+@command(app, "keep")
+def keep(takes: Takes, reason: Reason = "") -> Answer:
+    """Keep takes by hand; a person's word beats the rules."""
+    return _decide("keep", takes, reason)
+
+
+@command(app, "reject")
+def reject(takes: Takes, reason: Reason = "") -> Answer:
+    """Reject takes by hand; their shots open again."""
+    return _decide("reject", takes, reason)
+
+
+@command(app, "undo")
+def undo(takes: Takes) -> Answer:
+    """Take back the newest decision on takes."""
+    return _decide("undo", takes, "")
+
+
+@command(captions_app, "compile")
+def captions_compile() -> Answer:
+    """Write the caption of every kept take from its shot; captions by hand stay."""
+    from limner import captions
+
+    found = screen().run(captions.compile(project()))
+    return Answer(found, [f"{found['compiled']} captions compiled"])
+
+
+@command(captions_app, "check")
+def captions_check() -> Answer:
+    """Check captions: trigger first, no constants, no light or camera words, no doubles."""
+    from limner import captions
+
+    return findings_answer(captions.check(project()), "captions: nothing found")
+
+
+@command(dataset_app, "build")
+def dataset_build() -> Answer:
+    """Build a numbered training folder from the kept takes, with its lock file."""
+    from limner import dataset
+
+    found = screen().run(dataset.build(project()))
+    lines = [
+        f"dataset {found['version']}: {found['train']} pictures to train on, "
+        f"{found['held_out']} held out",
+        f"folder: {found['path']}",
+    ]
+    return Answer(found, lines)
+
+
+@command(dataset_app, "check")
+def dataset_check() -> Answer:
+    """Check the newest training folder against its lock and the rules of trainers."""
+    from limner import dataset
+
+    return findings_answer(dataset.check(project()), "dataset: nothing found")

@@ -1,0 +1,326 @@
+"""Where a project stands: every stage's state and counts, and the one next action.
+
+In: a `Project` (only its records are read: no picture, no pydantic, no heavy import).
+Out: a JSON-able dict.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from limner.project import Project
+from limner.project.records import Decision, Shot, Take
+
+STAGES = (
+    "shots",
+    "sources",
+    "review",
+    "captions",
+    "dataset",
+    "training",
+    "evaluation",
+    "release",
+)
+"""The stages in the order of the work."""
+
+MAX_ATTEMPTS = 3
+"""Pictures tried for one shot before `next` stops asking for more (starting value)."""
+
+STATES = ("waiting", "ready", "partial", "running", "stale", "done")
+"""waiting: an earlier stage comes first; ready: can start; stale: made from older records."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the status. `command`: what brings this stage on, without `limner`."""
+
+    name: str
+    state: str
+    counts: dict[str, int]
+    command: str = ""
+    why: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as `--json` shows it."""
+        return {"name": self.name, "state": self.state, "counts": self.counts}
+
+
+@dataclass
+class Facts:
+    """The records that the rows are made of, read once."""
+
+    project: Project
+    shots: list[Shot] = field(init=False)
+    takes: list[Take] = field(init=False)
+    standing: dict[int, Decision] = field(init=False)
+
+    def __post_init__(self) -> None:
+        store = self.project.store
+        self.shots = store.shots()
+        self.takes = store.takes()
+        self.standing = store.standing_decisions()
+        self.captions = store.captions()
+        self.dataset = store.dataset()
+        self.plan = store.plan()
+        self.run = store.run()
+        self.grid = store.grid()
+        self.verdict = store.verdict()
+        self.release = store.release()
+
+    def decided(self, verdict: str) -> list[Take]:
+        """Finished takes whose standing decision is `verdict`."""
+        return [t for t in self.takes if t.state == "done" and self._verdict(t) == verdict]
+
+    def _verdict(self, take: Take) -> str | None:
+        decision = self.standing.get(take.id)
+        return decision.verdict if decision else None
+
+    @property
+    def unjudged(self) -> list[Take]:
+        """Finished takes without any decision."""
+        return [t for t in self.takes if t.state == "done" and self._verdict(t) is None]
+
+    @property
+    def wanting(self) -> list[Shot]:
+        """Shots that still need a picture: none kept, none waiting for a decision."""
+        covered = {
+            t.shot_id
+            for t in self.takes
+            if t.state == "done" and self._verdict(t) in (None, "keep", "undecided")
+        }
+        return [s for s in self.shots if s.id not in covered]
+
+    @property
+    def worth_trying(self) -> list[Shot]:
+        """The wanting shots that were not tried `MAX_ATTEMPTS` times yet."""
+        tries: dict[str, int] = {}
+        for take in self.takes:
+            if take.state != "pending":
+                tries[take.shot_id] = tries.get(take.shot_id, 0) + 1
+        return [s for s in self.wanting if tries.get(s.id, 0) < MAX_ATTEMPTS]
+
+
+def _shots(facts: Facts) -> Stage:
+    counts = {"shots": len(facts.shots), "kept": len({t.shot_id for t in facts.decided("keep")})}
+    if not facts.shots:
+        return Stage("shots", "ready", counts, "shots plan", "No pictures are planned yet.")
+    return Stage("shots", "done", counts)
+
+
+def _sources(facts: Facts) -> Stage:
+    wanting = facts.worth_trying
+    counts = {
+        "takes": len(facts.takes),
+        "done": sum(t.state == "done" for t in facts.takes),
+        "pending": sum(t.state == "pending" for t in facts.takes),
+        "failed": sum(t.state == "failed" for t in facts.takes),
+        "wanting": len(facts.wanting),
+    }
+    if not facts.shots:
+        return Stage("sources", "waiting", counts)
+    if not wanting and not counts["pending"]:
+        return Stage("sources", "done", counts)
+    why = f"{len(wanting)} of {len(facts.shots)} shots need a picture."
+    return Stage("sources", "partial" if counts["done"] else "ready", counts, "generate", why)
+
+
+def _review(facts: Facts) -> Stage:
+    counts = {
+        "keep": len(facts.decided("keep")),
+        "reject": len(facts.decided("reject")),
+        "undecided": len(facts.decided("undecided")) + len(facts.unjudged),
+    }
+    if not counts["keep"] and not counts["reject"] and not counts["undecided"]:
+        return Stage("review", "waiting", counts)
+    if facts.unjudged:
+        state = "partial" if counts["keep"] or counts["reject"] else "ready"
+        return Stage(
+            "review", state, counts, "review", f"{len(facts.unjudged)} pictures are not judged yet."
+        )
+    if counts["undecided"]:
+        take = facts.decided("undecided")[0]
+        why = f"{counts['undecided']} pictures wait for your eye: keep or reject them."
+        return Stage("review", "partial", counts, f"keep {take.id}", why)
+    return Stage("review", "done", counts)
+
+
+def _captions(facts: Facts) -> Stage:
+    kept = facts.decided("keep")
+    missing = [t for t in kept if t.id not in facts.captions]
+    counts = {
+        "captions": len(kept) - len(missing),
+        "missing": len(missing),
+        "person": sum(c.author == "person" for c in facts.captions.values()),
+    }
+    if not kept:
+        return Stage("captions", "waiting", counts)
+    if not missing:
+        return Stage("captions", "done", counts)
+    why = f"{len(missing)} kept pictures have no caption."
+    state = "partial" if counts["captions"] else "ready"
+    return Stage("captions", state, counts, "captions compile", why)
+
+
+def _dataset(facts: Facts) -> Stage:
+    dataset = facts.dataset
+    kept = {t.id for t in facts.decided("keep")}
+    counts = {
+        "versions": dataset.version if dataset else 0,
+        "train": len(dataset.train) if dataset else 0,
+        "held_out": len(dataset.held_out) if dataset else 0,
+    }
+    if dataset is None:
+        ready = kept and all(t in facts.captions for t in kept)
+        why = f"{len(kept)} kept pictures can become a dataset."
+        return Stage("dataset", "ready" if ready else "waiting", counts, "dataset build", why)
+    newer = any(c.created_at > dataset.created_at for t, c in facts.captions.items() if t in kept)
+    if newer or kept != {*dataset.train, *dataset.held_out}:
+        why = f"Pictures or captions changed since dataset {dataset.version}."
+        return Stage("dataset", "stale", counts, "dataset build", why)
+    return Stage("dataset", "done", counts)
+
+
+def _training(facts: Facts) -> Stage:
+    run, plan, dataset = facts.run, facts.plan, facts.dataset
+    points = facts.project.store.checkpoints(run.version) if run else []
+    counts = {
+        "plans": plan.version if plan else 0,
+        "runs": run.version if run else 0,
+        "checkpoints": len(points),
+    }
+    if dataset is None:
+        return Stage("training", "waiting", counts)
+    if plan is None or plan.dataset_version != dataset.version:
+        state = "stale" if run else "ready"
+        return Stage("training", state, counts, "plan", f"Dataset {dataset.version} has no plan.")
+    if run is None or run.plan_version != plan.version:
+        state = "stale" if run else "ready"
+        return Stage("training", state, counts, "train", f"Plan {plan.version} is not trained yet.")
+    if run.state != "done":
+        return Stage("training", "partial", counts, "train", f"Run {run.version} is not finished.")
+    return Stage("training", "done", counts)
+
+
+def _evaluation(facts: Facts) -> Stage:
+    grid, verdict, run = facts.grid, facts.verdict, facts.run
+    renders = facts.project.store.renders(grid.version) if grid else []
+    counts = {
+        "grids": grid.version if grid else 0,
+        "renders": len(renders),
+        "rendered": sum(r.state == "done" for r in renders),
+        "verdicts": verdict.version if verdict else 0,
+    }
+    if run is None or run.state != "done":
+        return Stage("evaluation", "waiting", counts)
+    old = "stale" if verdict else "ready"
+    if grid is None or grid.run_version != run.version:
+        why = f"The checkpoints of run {run.version} are not compared yet."
+        return Stage("evaluation", old, counts, "evaluate", why)
+    if counts["rendered"] < counts["renders"]:
+        why = f"{counts['renders'] - counts['rendered']} pictures of the grid are missing."
+        return Stage("evaluation", "partial", counts, "evaluate", why)
+    if verdict is None or verdict.grid_version != grid.version:
+        state = "stale" if verdict else "partial"
+        return Stage("evaluation", state, counts, "verdict", f"Grid {grid.version} has no verdict.")
+    return Stage("evaluation", "done", counts)
+
+
+def _release(facts: Facts) -> Stage:
+    release, verdict = facts.release, facts.verdict
+    counts = {"releases": release.version if release else 0}
+    if verdict is None:
+        return Stage("release", "waiting", counts)
+    if release is None or release.verdict_version != verdict.version:
+        why = f"Verdict {verdict.version} is not released."
+        return Stage("release", "stale" if release else "ready", counts, "release", why)
+    return Stage("release", "done", counts)
+
+
+_ROWS: tuple[Callable[[Facts], Stage], ...] = (
+    *(_shots, _sources, _review, _captions, _dataset, _training, _evaluation, _release),
+)
+
+
+def held(project: Project, lock: str) -> bool:
+    """Whether a process holds the stage's lock right now."""
+    path = project.root / ".limner" / f"{lock}.lock"
+    try:
+        with path.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def stages(project: Project) -> list[Stage]:
+    """Every stage in order, with its own next command."""
+    facts = Facts(project)
+    rows = []
+    for name, row in zip(STAGES, _ROWS, strict=True):
+        stage = row(facts)
+        if held(project, name):
+            stage = Stage(name, "running", stage.counts)
+        rows.append(stage)
+    return rows
+
+
+def next_stage(rows: list[Stage]) -> Stage | None:
+    """The first stage that can go on; None when all is done or something is running."""
+    if any(row.state == "running" for row in rows):
+        return None
+    return next((r for r in rows if r.command and r.state != "waiting"), None)
+
+
+def status(project: Project, *, directory: str | None = None) -> dict[str, Any]:
+    """`{name, root, stages, next, why}`; `next` is a whole command, or None.
+
+    directory: what the user gave to -C, so that `next` can be pasted as it stands.
+    """
+    rows = stages(project)
+    going = next_stage(rows)
+    prefix = ["limner", *(["-C", shlex.quote(directory)] if directory else [])]
+    if going is not None:
+        then, why = " ".join([*prefix, going.command]), going.why
+    elif any(row.state == "running" for row in rows):
+        then, why = None, "A stage is at work."
+    else:
+        then, why = " ".join([*prefix, "archive"]), "All stages are done; pack the project."
+    return {
+        "root": str(project.root.resolve()),
+        "stages": [row.as_dict() for row in rows],
+        "next": then,
+        "why": why,
+    }
+
+
+def checked_name(project: Project) -> str:
+    """The character's name, after character.yaml was validated. Raises InputError.
+
+    Validation costs 0.15 s of imports, so its outcome is kept by the file's hash: a file that was
+    found right stays right until it changes.
+    """
+    from limner import __version__
+    from limner.errors import WorkFailedError
+    from limner.project import files
+    from limner.project.folder import CHARACTER_FILE
+
+    digest = files.sha256_file(project.root / CHARACTER_FILE)
+    note = project.root / ".limner" / "checked.json"
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        if known["sha256"] == digest and known["limner"] == __version__:
+            return str(known["name"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    name = project.character.name
+    with suppress(WorkFailedError):  # a read-only folder can still be looked at
+        files.write_json(note, {"sha256": digest, "limner": __version__, "name": name})
+    return name

@@ -1,0 +1,125 @@
+"""What one stage needs from another: abilities for the planner, prompts for the evaluation.
+
+In: a `Project`. Out: the events of the stage that is called, ending in its JSON-able result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import NotReadyError, UsageError
+from limner.events import Events, Result
+from limner.project import Project
+from limner.project.records import Take
+
+if TYPE_CHECKING:
+    from limner.evaluation import EvalPrompt
+
+EVALUATION_SEED_OFFSET = 7919
+"""Added to the seed of the shots, so that evaluation prompts are planned apart (any prime)."""
+
+EVALUATION_ANGLES = {"front": 50.0, "three_quarter": 50.0}
+"""Percent of the evaluation prompts by angle (starting value): identity is read off a face, and
+side views and backs of a 128 px picture show too little of it."""
+
+
+def plan_shots(project: Project, *, replace: bool = False) -> Events:
+    """Plan the shots within what the project's source can make."""
+    from limner import shots, sources
+
+    abilities = sources.AtelierSource(project).abilities()
+    yield from shots.plan(project, abilities=abilities, replace=replace)
+
+
+def generate(project: Project, *, limit: int | None = None, workers: int = 2) -> Events:
+    """Make a picture for every shot that wants one."""
+    from limner import sources
+
+    yield from sources.generate(project, limit=limit, workers=workers)
+
+
+def evaluation_prompts(project: Project) -> list[EvalPrompt]:
+    """Prompts that no shot used, in the grammar of the captions. Same project, same prompts."""
+    from limner import captions, shots, sources
+    from limner.evaluation import EvalPrompt
+
+    character = project.character
+    planned = project.store.shots()
+    if not planned:
+        raise NotReadyError(
+            "No shots are planned", where=str(project.root), fix="Run `limner shots plan` first."
+        )
+    plan = shots.make_plan(
+        count=character.evaluation.prompts,
+        seed=character.shots.seed + EVALUATION_SEED_OFFSET,
+        preset="portrait",
+        quotas={"angle": EVALUATION_ANGLES},
+        abilities=sources.AtelierSource(project).abilities(),
+        trigger=character.trigger,
+        class_word=character.class_word,
+        exclude_prompts=[shot.prompt for shot in planned],
+    )
+    prompts = []
+    for number, shot in enumerate(plan.shots, start=1):
+        caption = captions.compile_caption(
+            shot.attributes,
+            character.trigger,
+            class_word=character.class_word if character.captions.class_word else None,
+            variant=number,
+        )
+        prompts.append(
+            EvalPrompt(f"eval_{number:03d}", caption.text, shot.attributes, shot.face_visible)
+        )
+    return prompts
+
+
+def evaluate(project: Project) -> Events:
+    """Render and score the grid of the newest run on prompts that were not trained on."""
+    from limner import evaluation
+
+    yield from evaluation.evaluate(project, prompts=evaluation_prompts(project))
+
+
+def find_takes(project: Project, names: Sequence[str]) -> list[Take]:
+    """Takes by number (`7`) or by shot (`shot_003`: its newest take). Raises UsageError."""
+    found = []
+    for name in names:
+        takes = [t for t in project.store.takes() if str(t.id) == name or t.shot_id == name]
+        if not takes:
+            raise UsageError(
+                f"There is no take or shot `{name}`",
+                where=str(project.root),
+                fix="Give a take's number or a shot like shot_003; the contact sheet shows both.",
+            )
+        found.append(max(takes, key=lambda t: t.id))
+    return found
+
+
+def atelier_sheet(out: Path, *, characters: int, images: int, size: int, seed: int) -> Events:
+    """A contact sheet of drawn characters, written to `out` as PNG."""
+    import io
+
+    from limner import atelier
+    from limner.project import files
+
+    picture: Any = None
+    for event in atelier.sheet(characters, images, size, seed):
+        if isinstance(event, Result):
+            picture = event.value
+        else:
+            yield event
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    files.write_bytes(out, buffer.getvalue())
+    yield Result(
+        {
+            "out": str(out),
+            "characters": characters,
+            "images": images,
+            "size": size,
+            "width": picture.width,
+            "height": picture.height,
+        }
+    )
