@@ -1,0 +1,162 @@
+"""Shares to counts: exact quotas for any number of shots.
+
+In: shares in percent, a total, places with their rules. Out: counts that sum up, and balanced
+assignments of one axis to another by maximum flow. Rounding is by largest remainder.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import floor
+
+from limner.errors import InputError
+
+REST = "*"
+"""The share nobody named; it is spread over the values that are left."""
+
+
+def largest_remainder(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Counts that sum to `total`; each differs from its exact share by less than 1 (Hamilton).
+
+    shares: any non-negative weights; ties go to the earlier key.
+    """
+    whole = sum(shares.values())
+    if total and whole <= 0:
+        raise InputError("the shares of a quota are all zero")
+    exact = {k: v * total / whole if whole else 0.0 for k, v in shares.items()}
+    counts = {k: floor(v + 1e-9) for k, v in exact.items()}
+    order = sorted(exact, key=lambda k: -round(exact[k] - counts[k], 9))
+    for key in order[: total - sum(counts.values())]:
+        counts[key] += 1
+    return counts
+
+
+def fill_up(
+    axis: str, own: Mapping[str, float], preset: Mapping[str, float], allowed: Sequence[str]
+) -> dict[str, float]:
+    """A user's shares completed to 100 %: what is left goes to the preset's other values.
+
+    Without a preset the rest stays together under `REST`. Raises InputError for an unknown value, a
+    negative share, or more than 100 %.
+    """
+    for name, share in own.items():
+        if name not in allowed:
+            raise InputError(
+                f"shots.quotas.{axis}: there is no {axis} {name!r} to plan",
+                where=f"shots.quotas.{axis}",
+                fix=f"Use some of: {', '.join(allowed)}",
+            )
+        if share < 0:
+            raise InputError(f"the share of {name} is negative", where=f"shots.quotas.{axis}")
+    left = 100 - sum(own.values())
+    if left < -0.01:
+        raise InputError(
+            f"the shares of {axis} sum to {100 - left:g} %",
+            where=f"shots.quotas.{axis}",
+            fix="Let them sum to 100 or less; what is left is shared out.",
+        )
+    if not own:
+        return dict(preset)
+    others = {k: v for k, v in preset.items() if k not in own and v > 0}
+    if left <= 0.01:
+        return dict(own)
+    if others:
+        whole = sum(others.values())
+        return {**own, **{k: left * v / whole for k, v in others.items()}}
+    if len(set(allowed) - set(own)) == 0:
+        raise InputError(
+            f"the shares of {axis} sum to {100 - left:g} % and no other value is left",
+            where=f"shots.quotas.{axis}",
+            fix="Let them sum to 100.",
+        )
+    return {**own, REST: left}
+
+
+@dataclass
+class Assignment:
+    """`flow`: source -> target -> how many. `short`: targets that could not get their count."""
+
+    flow: dict[str, dict[str, int]]
+    short: dict[str, int] = field(default_factory=dict)
+    unplaced: int = 0
+
+
+def assign(
+    supply: Mapping[str, int],
+    allowed: Mapping[str, Sequence[str]],
+    exact: Mapping[str, int] | None = None,
+    order: Sequence[str] = (),
+) -> Assignment:
+    """Spread each source's units over its allowed targets: exact counts first, then evenly.
+
+    supply: source -> units. exact: targets with a fixed count; all others are filled level by level
+    (1 each, 2 each, ...), so that the fewest repeats and the most distinct values come out. Maximum
+    flow by shortest augmenting paths (Edmonds-Karp); order: preference among targets.
+    """
+    exact = dict(exact or {})
+    targets = list(dict.fromkeys([*order, *(t for s in supply for t in allowed[s])]))
+    rank = {t: i for i, t in enumerate(targets)}
+    ways = {s: sorted(allowed[s], key=rank.__getitem__) for s in supply}
+    state = _Flow({s: n for s, n in supply.items() if n > 0}, ways)
+    cap = {t: exact.get(t, 0) for t in targets}
+    while state.augment(cap):
+        pass
+    short = {t: n - state.used(t) for t, n in exact.items() if state.used(t) < n}
+    soft = [t for t in targets if t not in exact]
+    level = 0
+    while state.left() and soft and level <= sum(supply.values()):
+        level += 1
+        cap.update(dict.fromkeys(soft, level))
+        while state.augment(cap):
+            pass
+    return Assignment(state.flow, short, state.left())
+
+
+class _Flow:
+    """Unit flow from sources to targets, grown one augmenting path at a time."""
+
+    def __init__(self, supply: dict[str, int], ways: Mapping[str, Sequence[str]]) -> None:
+        self.supply = supply
+        self.ways = ways
+        self.flow: dict[str, dict[str, int]] = {s: {} for s in supply}
+        self._used: dict[str, int] = {}
+
+    def used(self, target: str) -> int:
+        return self._used.get(target, 0)
+
+    def left(self) -> int:
+        return sum(self.supply.values()) - sum(self._used.values())
+
+    def augment(self, cap: Mapping[str, int]) -> bool:
+        """Push one more unit if any way leads to a target below its cap."""
+        came: dict[
+            str, tuple[str, str]
+        ] = {}  # target -> (source it is reached from, source's own target)
+        queue: deque[str] = deque()
+        via = {s: "" for s, n in self.supply.items() if sum(self.flow[s].values()) < n}
+        queue.extend(via)
+        while queue:
+            source = queue.popleft()
+            for target in self.ways[source]:
+                if target in came:
+                    continue
+                came[target] = (source, via[source])
+                if self.used(target) < cap.get(target, 0):
+                    self._push(target, came)
+                    return True
+                for other, flows in self.flow.items():
+                    if other not in via and flows.get(target, 0) > 0:
+                        via[other] = target
+                        queue.append(other)
+        return False
+
+    def _push(self, target: str, came: Mapping[str, tuple[str, str]]) -> None:
+        self._used[target] = self.used(target) + 1
+        while target:
+            source, before = came[target]
+            self.flow[source][target] = self.flow[source].get(target, 0) + 1
+            if before:
+                self.flow[source][before] -= 1
+            target = before

@@ -1,0 +1,143 @@
+"""What goes with what, and how much of it: the rules and the numbers of a shot plan.
+
+In: the lexicon and what a source can do. Out: `Rules` (allowed values of each axis, given another)
+and `THRESHOLDS`. No text, no randomness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from limner import lexicon
+from limner.errors import InputError
+
+PRESETS: dict[str, dict[str, dict[str, float]]] = {
+    # The guide's 30/30/20/20 angles and 30/25/20/15/10 moods; framing derived from its numbers.
+    "seed": {
+        "angle": {"front": 30, "three_quarter": 30, "side": 20, "back": 20},
+        "framing": {"close_up": 30, "half_body": 25, "cowboy": 15, "full_body": 30},
+        "expression": {
+            **{"happy": 30, "peaceful": 25, "confident": 20, "contemplative": 15, "playful": 10}
+        },
+        "mix": {"indoor": 40, "outdoor": 40, "neutral": 20},
+    },
+    "portrait": {
+        "angle": {"front": 30, "three_quarter": 30, "side": 20, "back": 20},
+        "framing": {"close_up": 45, "half_body": 35, "cowboy": 10, "full_body": 10},
+        "expression": {
+            **{"happy": 30, "peaceful": 25, "confident": 20, "contemplative": 15, "playful": 10}
+        },
+        "mix": {"indoor": 40, "outdoor": 40, "neutral": 20},
+    },
+}
+"""Shares in percent by preset, axis and value. `mix`: indoor, outdoor or neutral place."""
+
+THRESHOLDS: dict[str, tuple[float, str, str]] = {
+    # name: (value, where it comes from, tag)
+    "distinct_settings": (15, "the guide's dataset: 15+ settings", "community"),
+    "distinct_outfits": (15, "the guide's dataset: 15+ outfits", "community"),
+    "distinct_lightings": (8, "the guide's dataset: 8-10 lighting conditions", "community"),
+    "distinct_share": (0.375, "15 of 40, scaled to smaller plans", "starting value"),
+    "repeat_share": (0.15, "no place, outfit or light in more of the prompts", "starting value"),
+    "domains_of_mood": (3, "each mood in at least so many angle domains", "starting value"),
+    "domains_of_light": (2, "each light in at least so many angle domains", "starting value"),
+    "words_min": (35, "shortest prompt for Soul ID", "starting value"),
+    "words_max": (75, "longest prompt for Soul ID", "starting value"),
+    "shared_run": (6, "words in a row that two prompts may not share", "starting value"),
+    "shared_run_up_to": (60, "plans up to this size must have no shared run", "starting value"),
+    "likeness_of_shots": (0.6, "Jaccard of two shots' attributes", "starting value"),
+    "association": (0.25, "bias-corrected Cramer's V of two free axes", "starting value"),
+    "association_from": (40, "smallest plan in which V is judged", "starting value"),
+}
+"""Every number that `check` and the report judge by; `shots.thresholds` in character.yaml wins."""
+
+
+def threshold(name: str, own: Mapping[str, float] | None = None) -> float:
+    """A threshold, or the user's own value. Raises InputError for an unknown name in `own`."""
+    for key in own or {}:
+        if key not in THRESHOLDS:
+            raise InputError(
+                f"no threshold {key!r}",
+                where="shots.thresholds",
+                fix=f"Use one of: {', '.join(THRESHOLDS)}",
+            )
+    return float((own or {}).get(name, THRESHOLDS[name][0]))
+
+
+def wear_of(class_word: str) -> str:
+    """feminine, masculine or neutral clothes, by the words of the lexicon's trait `sex`."""
+    words = set(class_word.lower().split())
+    if words & set(lexicon.traits()["sex"]["female"]):
+        return "feminine"
+    return "masculine" if words & set(lexicon.traits()["sex"]["male"]) else "neutral"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Allowed values: each mapping says what may stand beside a value of another axis."""
+
+    values: dict[str, tuple[str, ...]]
+    lightings: dict[str, tuple[str, ...]]
+    outfits: dict[str, tuple[str, ...]]
+    poses: dict[str, tuple[str, ...]]
+    cameras: dict[str, tuple[str, ...]]
+
+    def gazes(self, angle: str, mood: str) -> tuple[str, ...]:
+        """Gazes of a mood, with repeats as weights; a profile does not look into the camera."""
+        if not lexicon.angles()[angle].face:
+            return ("away",)
+        fitting = lexicon.moods()[mood].gaze
+        if angle == "side":
+            fitting = tuple(g for g in fitting if g != "camera") or ("away",)
+        return fitting
+
+
+def rules_for(wear: str, abilities: Mapping[str, Sequence[str]] | None = None) -> Rules:
+    """The rules for one kind of wardrobe and one source's abilities (axis -> ids; None = all).
+
+    Raises InputError for an unknown id, or when a source leaves an axis without any value.
+    """
+    values: dict[str, tuple[str, ...]] = {}
+    for axis in lexicon.AXES:
+        known = lexicon.axis(axis)
+        able = (abilities or {}).get(axis, tuple(known))
+        values[axis] = tuple(v for v in known if v in set(able))
+        if not values[axis]:
+            raise InputError(f"the source can make no {axis} that Limner knows", where=axis)
+    fits = ("neutral", wear)
+    clothes = {k: o for k, o in lexicon.outfits().items() if k in values["outfit"]}
+    clothes = {k: o for k, o in clothes.items() if o.wear in fits}
+    places = {k: s for k, s in lexicon.settings().items() if k in values["setting"]}
+    lightings = {
+        k: tuple(v for v in s.lightings if v in values["lighting"]) for k, s in places.items()
+    }
+    outfits = {k: tuple(o.id for o in clothes.values() if suits(o, s)) for k, s in places.items()}
+    values["setting"] = tuple(k for k in places if lightings[k] and outfits[k])
+    values["outfit"] = tuple(clothes)
+    if not values["setting"]:
+        raise InputError("no place of this source goes with any of its lights and outfits")
+    return Rules(
+        values=values,
+        lightings=lightings,
+        outfits=outfits,
+        poses=_by_framing(values, {k: p.framings for k, p in lexicon.poses().items()}, "pose"),
+        cameras=_by_framing(
+            values, {k: c.framings for k, c in lexicon.cameras().items()}, "camera"
+        ),
+    )
+
+
+def suits(outfit: lexicon.Outfit, setting: lexicon.Setting) -> bool:
+    """Whether an outfit may be worn at a place: formality, and no clothes of the other season."""
+    clash = {outfit.season, setting.season} == {"warm", "cold"}
+    return outfit.formality in setting.formality and not clash
+
+
+def _by_framing(
+    values: Mapping[str, tuple[str, ...]], needs: Mapping[str, tuple[str, ...]], axis: str
+) -> dict[str, tuple[str, ...]]:
+    return {
+        framing: tuple(v for v in values[axis] if framing in needs[v])
+        for framing in values["framing"]
+    }
