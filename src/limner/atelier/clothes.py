@@ -104,6 +104,9 @@ class Piece:
         shape = self.shape
         shoulder = np.exp(-(((c.x - 1.7) / 0.75) ** 2) - ((c.y - 5.3) / 0.6) ** 2)
         out = self.level + shape.loose * (1 - 0.62 * shoulder)
+        if self.kind in TUCKED:
+            # Inside the waistband nothing may stand out further than the band.
+            out = np.where(c.arm, out, out * smooth((c.y - 1.1) / 0.6))
         if shape.hem_loose:
             out = out + shape.hem_loose * smooth((1.0 - c.y) / (1.0 - shape.hem)) * ~c.arm
         out = out + _relief(self.kind, c, self.part)
@@ -239,7 +242,7 @@ def _tail(hem: float) -> Inside:
 
 
 def _slip(hem: float = -1.7) -> Shape:
-    return Shape("tights", lambda c: legs(c, 1.3, hem), 0.0, lining=True)
+    return Shape("tights", lambda c: legs(c, 1.25, hem), 0.05, lining=True)
 
 
 def _legs(hem: float) -> Inside:
@@ -276,17 +279,17 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
             lambda c: np.where(
                 c.y > 5.2,
                 np.where(c.arm, WRIST - c.along, 6.1 - c.y),
-                over_torso(c, 0.95, LONG),
+                over_torso(c, 0.8, LONG),
             ),
             0.03,
         ),
     ),
-    "shirt": (Shape("tights", _top(0.95, LONG, _collared(4.9, 0.34)), 0.05),),
+    "shirt": (Shape("tights", _top(0.8, LONG, _collared(4.9, 0.34)), 0.05),),
     "plaid_shirt": (Shape("tights", _top(0.1, LONG, _collared(4.95, 0.34)), 0.07),),
     "polo": (Shape("tights", _top(0.3, 1.15, _collared(4.8, 0.22)), 0.05),),
     "hoodie": (Shape("tights", _top(0.2, LONG, _crew(5.86)), 0.12),),
     "tank_top": (Shape("tights", _top(0.4, None, _scooped(0.74, 1.25, 0.7, 1.12)), 0.025),),
-    "blouse": (Shape("tights", _top(0.95, LONG, _collared(4.6, 0.3)), 0.09),),
+    "blouse": (Shape("tights", _top(0.8, LONG, _collared(4.6, 0.3)), 0.09),),
     "blazer": (
         Shape("tights", _open_top("blazer", 0.9, LONG), 0.11),
         Shape("skirt", _open_tail("blazer", -0.55), 0.12, 0.05, -0.55),
@@ -297,19 +300,16 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("skirt", _open_tail("coat", -3.6), 0.16, 0.1, -3.6),
     ),
     "sleeveless_dress": (
-        Shape("tights", _top(0.9, None, _strapped(4.85, 0.86, 0.24, 4.6)), 0.03),
+        Shape("tights", _top(-1.7, None, _strapped(4.85, 0.86, 0.24, 4.6)), 0.03),
         Shape("skirt", _tail(-3.0), 0.03, -0.1, -3.0),
-        _slip(),
     ),
     "short_sleeve_dress": (
-        Shape("tights", _top(0.9, 0.95, lambda c: scoop(c, 0.7, 1.0, 0.5)), 0.05),
+        Shape("tights", _top(-1.7, 0.95, lambda c: scoop(c, 0.7, 1.0, 0.5)), 0.05),
         Shape("skirt", _tail(-3.5), 0.05, 0.35, -3.5),
-        _slip(),
     ),
     "gown": (
-        Shape("tights", _top(0.9, None, _plunging(4.2, 0.74, 1.2)), 0.03),
+        Shape("tights", _top(-1.7, None, _plunging(4.2, 0.74, 1.2)), 0.03),
         Shape("skirt", _tail(-7.9), 0.03, 0.1, -7.0),
-        _slip(),
     ),
     "trousers": (Shape("tights", _legs(-7.62), 0.04, 0.17, -6.5),),
     "shorts": (Shape("tights", _legs(-2.5), 0.05, 0.14, -2.5),),
