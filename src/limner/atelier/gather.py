@@ -13,7 +13,7 @@ import numpy as np
 from limner.atelier import mesh, raster, skin
 from limner.atelier.camera import Camera
 from limner.atelier.geometry import LABELS, Parts, Solid, Tuft, face_triangles
-from limner.atelier.mesh import F32, I64, Bool, unit
+from limner.atelier.mesh import F32, I64, Bool, dot, unit
 
 AO_RADIUS, AO_DEPTH = 0.26, 0.14
 """Ambient occlusion: reach in dm, and depth difference in dm that counts fully."""
@@ -98,7 +98,7 @@ def _solid(
     normal = np.einsum("nkc,nk->nc", normals[corners], weights)
     normal = unit(normal)
     if part.two_sided:
-        away = (normal * out.view[rows]).sum(1) < -0.1
+        away = dot(normal, out.view[rows]) < -0.1
         normal[away] *= -1
     out.normal[rows] = normal
     if part.name == "body":
@@ -144,9 +144,9 @@ def _eyes(out: Surfaces, rows: I64, corners: mesh.I32, person: Person) -> None:
     gap = out.position[rows] - person.eye_centres[left]
     way = unit(gap)
     gaze = person.eye_ways[left]
-    angle = np.arccos(np.clip((way * gaze).sum(1), -1, 1))
+    angle = np.arccos(np.clip(dot(way, gaze), -1, 1))
     up = unit(np.cross(gaze, person.head[:3, 0]))
-    around = np.arctan2((way * up).sum(1), (way * np.cross(up, gaze)).sum(1))
+    around = np.arctan2(dot(way, up), (way * np.cross(up, gaze)).sum(1))
     fibre = 0.78 + 0.3 * np.abs(np.sin(around * 23) + np.sin(around * 37 + 1)) / 2
     white = np.array([0.70, 0.66, 0.63], np.float32)
     iris = person.iris * (fibre * np.where(angle > 0.47, 0.4, 1.0) * np.where(angle < 0.3, 0.85, 1))[:, None]
@@ -192,7 +192,7 @@ def _strand(out: Surfaces, rows: I64, local: I64, part: Tuft, person: Person) ->
     away = unit(local_point - person.crown_centre) @ person.head[:3, :3].T
     tangent = out.tangent[rows]
     # The lock's own roundness: part of the head's normal that is square to the strand.
-    square = away - tangent * (away * tangent).sum(1, keepdims=True)
+    square = away - tangent * dot(away, tangent)[:, None]
     out.normal[rows] = unit(0.6 * away + 0.4 * unit(square))
 
 

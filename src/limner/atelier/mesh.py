@@ -170,8 +170,13 @@ def joint(vertices: F32, name: str) -> F32:
 
 def unit(vectors: npt.NDArray[Any]) -> F32:
     """Vectors scaled to length 1 along the last axis."""
-    length = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+    length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None]
     return np.asarray(vectors / np.maximum(length, 1e-9), dtype=np.float32)
+
+
+def dot(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> F32:
+    """Row-wise dot product (n,) of (n,3) with (n,3): several times as fast as a sum over axis 1."""
+    return np.asarray(np.einsum("ij,ij->i", a, b), dtype=np.float32)
 
 
 @cache

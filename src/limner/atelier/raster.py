@@ -61,18 +61,19 @@ def triangles(
     height, width = size
     number = np.arange(len(faces), dtype=np.int64) if rows is None else rows
     chosen = faces if rows is None else faces[rows]
-    x, y = screen[:, 0][chosen], screen[:, 1][chosen]
-    area = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    x0 = np.ceil(x.min(1) - 0.5).clip(0, width).astype(np.int32)
-    x1 = (np.floor(x.max(1) - 0.5) + 1).clip(0, width).astype(np.int32)
-    y0 = np.ceil(y.min(1) - 0.5).clip(0, height).astype(np.int32)
-    y1 = (np.floor(y.max(1) - 0.5) + 1).clip(0, height).astype(np.int32)
+    xs, ys = np.ascontiguousarray(screen[:, 0]), np.ascontiguousarray(screen[:, 1])
+    a, b, c = chosen[:, 0], chosen[:, 1], chosen[:, 2]
+    xa, xb, xc, ya, yb, yc = xs[a], xs[b], xs[c], ys[a], ys[b], ys[c]
+    area = (xb - xa) * (yc - ya) - (xc - xa) * (yb - ya)
     facing = np.abs(area) > 1e-9 if two_sided else area < -1e-9
+    x0, x1 = _span(xa, xb, xc, width)
+    y0, y1 = _span(ya, yb, yc, height)
     alive = np.nonzero(facing & (x1 > x0) & (y1 > y0))[0]
     if not len(alive):
         return
     box = ((x1 - x0) * (y1 - y0))[alive].astype(np.int64)
-    z = screen[:, 2][chosen[alive]]
+    left = chosen[alive]
+    x, y, z = xs[left], ys[left], screen[:, 2][left]
     pieces = np.searchsorted(np.cumsum(box), np.arange(CHUNK, box.sum() + CHUNK, CHUNK))
     start = 0
     for stop in pieces:
@@ -80,10 +81,19 @@ def triangles(
         part = slice(start, stop)
         t = alive[part]
         _fill(
-            x[t], y[t], z[part], 1.0 / area[t], (x0[t], y0[t], x1[t] - x0[t]), box[part],
+            x[part], y[part], z[part], 1.0 / area[t], (x0[t], y0[t], x1[t] - x0[t]), box[part],
             number[t], first, buffer, width, keep, None if mixed is None else mixed[number[t]],
         )  # fmt: skip
         start = stop
+
+
+def _span(a: F32, b: F32, c: F32, limit: int) -> tuple[I32, I32]:
+    """First and past-last pixel whose centre lies within the extent of three coordinates."""
+    low = np.minimum(np.minimum(a, b), c)
+    high = np.maximum(np.maximum(a, b), c)
+    first = np.ceil(low - np.float32(0.5)).clip(0, limit).astype(np.int32)
+    past = (np.floor(high - np.float32(0.5)) + 1).clip(0, limit).astype(np.int32)
+    return first, past
 
 
 def _fill(

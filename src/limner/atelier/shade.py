@@ -16,7 +16,7 @@ from limner.atelier.canvas import TONE
 from limner.atelier.gather import Surfaces
 from limner.atelier.geometry import Parts
 from limner.atelier.lights import Rig
-from limner.atelier.mesh import F32, I64, U8, unit
+from limner.atelier.mesh import F32, I64, U8, dot, unit
 
 WRAP = np.array([0.34, 0.17, 0.11], np.float32)
 """How far light wraps round skin past the terminator, per channel (red scatters furthest)."""
@@ -105,11 +105,11 @@ def _emboss(surfaces: Surfaces, rows: I64, height: F32, n: int) -> None:
         other = where[beside]
         ok = other >= 0
         way = at[other] - at
-        run = np.maximum((way * way).sum(1), 1e-6)
+        run = np.maximum(dot(way, way), 1e-6)
         rise = np.where(ok, grid[beside] - here, 0.0)
         rise = np.where(run < 0.09, rise, 0.0)
         slope += way * (np.nan_to_num(rise) / run)[:, None]
-    steep = np.sqrt((slope * slope).sum(1, keepdims=True))
+    steep = np.sqrt(dot(slope, slope)[:, None])
     slope *= np.minimum(1.0, 0.9 / np.maximum(steep, 1e-6))
     surfaces.normal[rows] = unit(normal - slope)
 
@@ -132,13 +132,13 @@ def light(surfaces: Surfaces, rig: Rig, shadow: Shadow, camera: Camera) -> F32:
     diffuse = np.clip((facing[:, None] + wrap) / (1 + wrap), 0, 1)
     arrives = np.where(surfaces.skin[:, None], reach[:, None] ** np.array([0.75, 1, 1.1], np.float32), reach[:, None])
     half = unit(toward + view)
-    shine = np.clip((normal * half).sum(1), 0, 1) ** surfaces.gloss
-    fresnel = 0.04 + 0.96 * (1 - np.clip((view * half).sum(1), 0, 1)) ** 5
+    shine = np.clip(dot(normal, half), 0, 1) ** surfaces.gloss
+    fresnel = 0.04 + 0.96 * (1 - np.clip(dot(view, half), 0, 1)) ** 5
     shine = shine * (surfaces.gloss + 8) * fresnel * (0.16 * surfaces.specular) * reach * np.clip(facing * 4, 0, 1)
     colour = albedo * (ambient * AMBIENT + key * (diffuse * arrives * KEY + fill[:, None] * FILL))
     colour += shine[:, None] * (key * KEY)
     _hair(surfaces, colour, ambient, key, half, reach, facing, toward)
-    edge = np.clip(1 - (normal * view).sum(1), 0, 1)
+    edge = np.clip(1 - dot(normal, view), 0, 1)
     colour += ((edge**4) * surfaces.specular * 0.30 * surfaces.occlusion)[:, None] * sky
     _rim(surfaces, colour, rig, edge, camera)
     return colour.astype(np.float32)
@@ -151,7 +151,7 @@ def _hair(
     rows = np.nonzero(surfaces.strand)[0]
     tangent, albedo = surfaces.tangent[rows], surfaces.albedo[rows]
     sine = np.sqrt(np.clip(1 - (tangent @ toward) ** 2, 0, 1))
-    highlight = np.sqrt(np.clip(1 - (tangent * half[rows]).sum(1) ** 2, 0, 1))
+    highlight = np.sqrt(np.clip(1 - dot(tangent, half[rows]) ** 2, 0, 1))
     shadow = 0.22 + 0.78 * reach[rows]
     wrapped = np.clip((facing[rows] + 0.35) / 1.35, 0, 1)
     base = albedo * (ambient[rows] * 0.95 + key * (sine * shadow * wrapped * 0.72)[:, None])
