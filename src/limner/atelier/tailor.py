@@ -75,7 +75,7 @@ def collar_height(x: Array, y: Array, z: Array) -> Array:
 def over_torso(c: Chart, hem: float, sleeve: float | None) -> Array:
     """Torso above `hem`, arms down to `sleeve` dm from the shoulder (None: no sleeve)."""
     arms = np.full_like(c.x, -1.0) if sleeve is None else sleeve - c.along
-    return np.where(c.arm, arms, c.y - hem)
+    return np.where(c.arm, arms, np.minimum(c.y - hem, 6.15 - c.y))
 
 
 def crew(c: Chart, height: float) -> Array:
