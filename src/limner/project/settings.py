@@ -113,12 +113,26 @@ class EvaluationSettings(_Settings):
     """How checkpoints are compared."""
 
     strengths: list[float] = Field(default_factory=lambda: [0.8, 1.0], min_length=1)
-    prompts: int = Field(default=12, ge=1, le=200, description="Prompts not in training")
+    checkpoints: int = Field(
+        default=0, ge=0, le=100, description="Most checkpoints compared, evenly spaced; 0 = all"
+    )
+    prompts: int = Field(
+        default=18,
+        ge=1,
+        le=200,
+        description="Prompts not in training; a third to choose by, the rest to claim by",
+    )
     seeds: int = Field(default=2, ge=1, le=50, description="Seeds a prompt while choosing")
     claim_seeds: int = Field(default=4, ge=1, le=200, description="Fresh seeds a prompt, winner")
     steps: int = Field(default=0, ge=0, le=200, description="Sampling steps; 0 = base default")
     true_cfg_scale: float = Field(default=0.0, ge=0, le=20, description="0 = base default")
     target_far: float = Field(default=0.01, gt=0, lt=0.5, description="False-accept rate")
+    control: str = Field(
+        default="", description="LoRA file of another character: the negative control"
+    )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Rule name -> your value; see docs/evaluation.md"
+    )
 
 
 class Character(_Settings):

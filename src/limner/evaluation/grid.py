@@ -1,0 +1,264 @@
+"""What an evaluation asks for: arms, prompts and seeds to choose by, others to claim by.
+
+In: the newest run, its dataset and base, prompts that were never trained on. Out: a `GridPlan`
+that is written into the project, and the cells of each of its phases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import InputError, NotReadyError
+from limner.evaluation.choose import BASE, Arm
+from limner.evaluation.rules import rules
+from limner.project import Project, files
+from limner.project.records import Checkpoint, Dataset, Run
+from limner.render import Cell, Settings
+
+if TYPE_CHECKING:
+    from limner.models import BaseInfo
+
+CHOOSE_SEED, CLAIM_SEED, CALIBRATE_SEED = 10_000, 20_000, 30_000
+"""First seed of each phase: the three never share one."""
+CONTROL = Arm(-2, 1.0, "control")
+
+
+@dataclass(frozen=True)
+class EvalPrompt:
+    """A prompt that was never trained on. `text` holds the trigger; `face_visible` False: the
+    picture cannot show who it is and is left out before anything is drawn."""
+
+    id: str
+    text: str
+    attributes: dict[str, str] = field(default_factory=dict)
+    face_visible: bool = True
+
+
+@dataclass(frozen=True)
+class GridPlan:
+    """One evaluation. `data` is the record: equal data is the same evaluation, to be resumed."""
+
+    render: Settings
+    arms: tuple[Arm, ...]
+    loras: dict[Arm, tuple[Path, str]]
+    prompts: dict[str, EvalPrompt]
+    choose_cells: list[tuple[str, int]]
+    claim_cells: list[tuple[str, int]]
+    calibrate_cells: list[tuple[str, int]]
+    trigger: str
+    class_word: str
+    control_trigger: str | None
+    data: dict[str, Any]
+
+    def rows(self, phase: str, arms: Sequence[Arm], cells: Sequence[tuple[str, int]]) -> Rows:
+        """Records of renders with the cell each one draws."""
+        for arm in arms:
+            for prompt_id, seed in cells:
+                prompt = self.words(arm, phase, prompt_id)
+                lora, sha256 = self.loras.get(arm, (None, ""))
+                cell = Cell(prompt, seed, lora, sha256, arm.strength)
+                yield (
+                    {
+                        "key": cell.key(self.render),
+                        "phase": phase,
+                        "arm": arm.name,
+                        "step": arm.step if arm.kind == "checkpoint" else None,
+                        "strength": arm.strength,
+                        "prompt_id": prompt_id,
+                        "prompt": prompt,
+                        "seed": seed,
+                    },
+                    cell,
+                )
+
+    def words(self, arm: Arm, phase: str, prompt_id: str) -> str:
+        """The prompt as this arm gets it: another character's LoRA is called by its own word,
+        and strangers for the threshold are asked for without any trigger."""
+        text = self.prompts[prompt_id].text
+        if phase == "calibrate":
+            return text.replace(self.trigger, f"a {self.class_word}")
+        if arm.kind == "control" and self.control_trigger:
+            return text.replace(self.trigger, self.control_trigger)
+        return text
+
+
+Rows = Iterator[tuple[dict[str, Any], Cell]]
+
+
+def split_prompts(prompts: Sequence[EvalPrompt]) -> tuple[list[EvalPrompt], list[EvalPrompt]]:
+    """(to choose by, to claim by): every third chooses, so both see the same mix of a sorted list.
+
+    Fewer than three prompts cannot be split; then all claim and choose alike, on other seeds.
+    """
+    if len(prompts) < 3:
+        return list(prompts), list(prompts)
+    choose = [p for i, p in enumerate(prompts) if i % 3 == 1]
+    return choose, [p for i, p in enumerate(prompts) if i % 3 != 1]
+
+
+def cells(prompts: Sequence[EvalPrompt], first_seed: int, seeds: int) -> list[tuple[str, int]]:
+    """(prompt, seed) pairs, all prompts once before any comes again."""
+    return [(p.id, first_seed + s) for s in range(seeds) for p in prompts]
+
+
+def newest_run(project: Project) -> tuple[Run, Dataset, list[Checkpoint]]:
+    """The newest run with its dataset and checkpoints. Raises NotReadyError."""
+    run = project.store.run()
+    checkpoints = project.store.checkpoints(run.version) if run else []
+    if run is None or not checkpoints:
+        raise NotReadyError(
+            "There is no checkpoint to evaluate",
+            where=str(project.root),
+            fix="Run `limner train` first.",
+        )
+    dataset = project.store.dataset(run.dataset_version)
+    if dataset is None:
+        raise NotReadyError(
+            f"Dataset {run.dataset_version} of run {run.version} is not recorded",
+            where=str(project.root),
+            fix="Run `limner dataset build` and `limner train` again.",
+        )
+    return run, dataset, checkpoints
+
+
+def spread(items: Sequence[Checkpoint], most: int) -> list[Checkpoint]:
+    """At most `most` of the items, evenly spaced, the last always among them; 0 means all."""
+    if most <= 0 or len(items) <= most:
+        return list(items)
+    last = len(items) - 1
+    picks = {round(last - i * last / max(most - 1, 1)) for i in range(most)}
+    return [items[i] for i in sorted(picks)]
+
+
+def make_plan(
+    project: Project,
+    *,
+    prompts: Sequence[EvalPrompt],
+    excluded: Sequence[dict[str, str]],
+    info: BaseInfo,
+    template: str,
+    precision: str,
+    references: Sequence[str],
+    judge: dict[str, Any],
+    strangers: int,
+    control: Path | None,
+) -> GridPlan:
+    """Put the plan together. Raises NotReadyError without a run, InputError for no usable prompt,
+    for prompts that repeat an id, or for a checkpoint file that has changed."""
+    run, dataset, checkpoints = newest_run(project)
+    wanted, character = project.character.evaluation, project.character
+    limits = rules(wanted.thresholds)
+    if not prompts:
+        raise InputError(
+            "No evaluation prompt shows a face, so nobody could be recognised",
+            fix="Plan prompts with front or three-quarter views.",
+        )
+    if len({p.id for p in prompts}) != len(prompts):
+        raise InputError("Two evaluation prompts have the same id")
+    choose, claim = split_prompts(prompts)
+    render = Settings(
+        base=info.fingerprint,
+        template="edit" if template == "edit" else "t2i",
+        width=info.resolution,
+        height=info.resolution,
+        steps=wanted.steps or info.sampling_steps,
+        true_cfg_scale=wanted.true_cfg_scale or info.true_cfg_scale,
+        precision=precision,
+        references=tuple(references),
+    )
+    loras: dict[Arm, tuple[Path, str]] = {}
+    seen: set[str] = set()
+    for checkpoint in spread(checkpoints, wanted.checkpoints):
+        if checkpoint.sha256 in seen:  # the same file twice is one arm, the earlier
+            continue
+        seen.add(checkpoint.sha256)
+        path = unchanged(project.path(checkpoint.path), checkpoint.sha256)
+        for strength in sorted(set(wanted.strengths)):
+            loras[Arm(checkpoint.step, strength)] = (path, checkpoint.sha256)
+    arms = tuple(sorted(loras))
+    control_facts, control_trigger = None, None
+    if control is not None:
+        control_trigger = trigger_of(control)
+        loras[CONTROL] = (control, files.sha256_file(control))
+        control_facts = {"sha256": loras[CONTROL][1], "trigger": control_trigger}
+    missing = int(max(0, limits["fewest_impostors"] - strangers))
+    rounds = -(-missing // len(choose))
+    plan_cells = {
+        "choose": cells(choose, CHOOSE_SEED, wanted.seeds),
+        "claim": cells(claim, CLAIM_SEED, wanted.claim_seeds),
+        "calibrate": cells(choose, CALIBRATE_SEED, rounds),
+    }
+    data = {
+        "render": render.as_dict(),
+        "run": run.version,
+        "dataset": dataset.version,
+        "arms": [[arm.step, arm.strength, loras[arm][1]] for arm in arms],
+        "control": control_facts,
+        "prompts": [[p.id, p.text, p.attributes] for p in prompts],
+        "excluded": list(excluded),
+        "cells": {name: [list(c) for c in found] for name, found in plan_cells.items()},
+        "judge": judge,
+        "target_far": wanted.target_far,
+        "limits": limits,
+    }
+    return GridPlan(
+        render=render,
+        arms=arms,
+        loras=loras,
+        prompts={p.id: p for p in prompts},
+        choose_cells=plan_cells["choose"],
+        claim_cells=plan_cells["claim"],
+        calibrate_cells=plan_cells["calibrate"],
+        trigger=character.trigger,
+        class_word=character.class_word,
+        control_trigger=control_trigger,
+        data=data,
+    )
+
+
+def unchanged(path: Path, sha256: str) -> Path:
+    """The file, if it still is what was recorded. Raises InputError."""
+    if not path.is_file():
+        raise InputError(
+            "A checkpoint is missing", where=str(path), fix="Run `limner train` again."
+        )
+    if files.sha256_file(path) != sha256:
+        raise InputError(
+            "A checkpoint has changed since it was written",
+            where=str(path),
+            fix="Restore the file, or train again; its pictures would not be this run's.",
+        )
+    return path
+
+
+def trigger_of(lora: Path) -> str | None:
+    """The word that calls a LoRA's character, from its header; None when it names none."""
+    from limner.models import lora as lora_files
+
+    if not lora.is_file():
+        raise InputError(
+            "The control LoRA is missing",
+            where=str(lora),
+            fix="Correct evaluation.control in character.yaml, or leave it out.",
+        )
+    metadata = lora_files.info(lora).metadata
+    found = metadata.get("modelspec.trigger_phrase") or metadata.get("limner.trigger")
+    return found or None
+
+
+def resume_or_add(project: Project, plan: GridPlan) -> int:
+    """The version of the newest grid when it is this very evaluation, else a new one."""
+    newest = project.store.grid()
+    if newest is not None and files.canonical_json(newest.settings) == files.canonical_json(
+        plan.data
+    ):
+        return newest.version
+    return project.store.add_grid(run_version=plan.data["run"], settings=plan.data)
+
+
+def all_arms(plan: GridPlan) -> list[Arm]:
+    """Who claims besides the chosen arm: the base, and the control when there is one."""
+    return [BASE, CONTROL] if CONTROL in plan.loras else [BASE]

@@ -1,0 +1,256 @@
+"""Is a picture this person? References, strangers and thresholds of two unrelated embedders.
+
+In: pictures of the character that were never trained on, and strangers. Out: a `Judge` that reads
+a picture into scores, and thresholds with their false-accept rate, n and ceiling.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner import vision
+from limner.project import files
+from limner.project.records import Measure
+from limner.vision.templates import Template
+
+RGB8 = NDArray[np.uint8]
+Kind = Literal["drawing", "photo"]
+EMBEDDERS = ("dlib", "drawn")
+"""E1 general (dlib), E2 our own for drawings; each kind of picture uses those that fit it."""
+EMBEDDERS_OF: dict[Kind, tuple[str, ...]] = {"drawing": ("dlib", "drawn"), "photo": ("dlib",)}
+NO_FACE = "no face found"
+STRANGERS_FILE = "impostors.npz"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen in one picture. `vectors` is empty when no face was found."""
+
+    face: bool
+    width: float | None = None
+    yaw: float | None = None
+    vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One embedder's threshold with all it rests on. `ceiling`: hits and n of the character's
+    own pictures at that threshold, each scored against a template it is no part of."""
+
+    embedder: str
+    threshold: float
+    far: float
+    accepted: int
+    strangers: int
+    target_far: float
+    ceiling_hits: int
+    ceiling_n: int
+    stranger_median: float
+
+    @property
+    def ceiling(self) -> float:
+        """Share of the character's own pictures that pass; 0 of 0 counts as 0."""
+        return self.ceiling_hits / self.ceiling_n if self.ceiling_n else 0.0
+
+
+class Judge:
+    """Reads pictures into similarity to one character. Build it with `Judge.from_pictures`."""
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        kind: Kind,
+        smallest_face: float,
+        references: Sequence[Look],
+        gallery: Sequence[Look],
+    ) -> None:
+        """references: looks that make the template. gallery: other looks of the same person."""
+        self.names = tuple(names)
+        self.kind: Kind = kind
+        self.smallest_face = smallest_face
+        self.seen = [look for look in references if look.face]
+        self._references = list(references)
+        self._gallery = list(gallery)
+        self._templates: dict[str, Template] = {
+            name: vision.build_template(
+                [look.vectors[name] for look in self.seen], [look.yaw for look in self.seen]
+            )
+            for name in self.names
+            if self.seen
+        }
+
+    @classmethod
+    def from_pictures(
+        cls,
+        references: Sequence[RGB8],
+        gallery: Sequence[RGB8],
+        *,
+        kind: Kind,
+        smallest_face: float,
+        names: Sequence[str] | None = None,
+    ) -> Judge:
+        """Look at pictures of the size that will be judged. Raises MissingExtraError."""
+        chosen = tuple(names or EMBEDDERS_OF[kind])
+        return cls(
+            chosen,
+            kind,
+            smallest_face,
+            [look(p, chosen, kind, smallest_face) for p in references],
+            [look(p, chosen, kind, smallest_face) for p in gallery],
+        )
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Embedder -> its tool line, for records."""
+        return {name: vision.open_embedder(name, self.kind).tool for name in self.names}
+
+    def look(self, picture: RGB8) -> Look:
+        """Find the largest face and embed it."""
+        return look(picture, self.names, self.kind, self.smallest_face)
+
+    def score(self, seen: Look, name: str) -> float | None:
+        """Cosine of a look to the character's template (global or its own pose's, the larger);
+        None without a face or without a template."""
+        if not seen.face or name not in self._templates:
+            return None
+        return self._templates[name].score(seen.vectors[name], seen.yaw)
+
+    def measures(self, seen: Look, tag: str) -> list[Measure]:
+        """The scores of one render, None with a reason where there is none."""
+        tools = self.tools
+        found = [
+            Measure("face", float(seen.face), "", None, tag),
+            Measure("face_width", seen.width, "px", None if seen.face else NO_FACE, tag),
+            Measure("yaw", seen.yaw, "degrees", None if seen.face else NO_FACE, tag),
+        ]
+        for name in self.names:
+            value = self.score(seen, name)
+            reason = None
+            if value is None:
+                reason = "no reference shows a face" if seen.face else NO_FACE
+            found.append(Measure(f"identity_{name}", value, "cosine", reason, tools[name]))
+        return found
+
+    def own_scores(self, name: str) -> NDArray[np.float64]:
+        """Scores of the character's own pictures: references leave-one-out, gallery against the
+        template. A picture without a face is NaN. Shape (references + gallery,)."""
+        own = [NO_SCORE] * len(self._references)
+        if len(self.seen) > 1:
+            left_out = iter(
+                vision.leave_one_out(
+                    [s.vectors[name] for s in self.seen], [s.yaw for s in self.seen]
+                )
+            )
+            own = [float(next(left_out)) if s.face else NO_SCORE for s in self._references]
+        for seen in self._gallery:
+            value = self.score(seen, name)
+            own.append(NO_SCORE if value is None else value)
+        return np.asarray(own, dtype=np.float64)
+
+    def stranger_scores(self, strangers: Strangers, name: str) -> NDArray[np.float64]:
+        """Scores of shipped strangers against this character's template (n,)."""
+        template = self._templates.get(name)
+        if template is None or name not in strangers.vectors:
+            return np.zeros(0)
+        pairs = zip(strangers.vectors[name], strangers.yaws, strict=True)
+        return np.array([template.score(v, None if np.isnan(y) else float(y)) for v, y in pairs])
+
+    def gate(
+        self,
+        name: str,
+        stranger_scores: NDArray[np.float64],
+        target_far: float,
+        least: float | None,
+    ) -> Gate | None:
+        """Threshold max(stranger quantile at target FAR, published threshold); None without
+        strangers or template."""
+        if not stranger_scores.size or name not in self._templates:
+            return None
+        found = vision.calibrate(
+            stranger_scores, target_far=target_far, source="strangers of this grid", least=least
+        )
+        own = self.own_scores(name)
+        return Gate(
+            name,
+            found.threshold,
+            found.far,
+            found.accepted,
+            found.impostors,
+            target_far,
+            int((own >= found.threshold).sum()),
+            len(own),
+            float(np.median(stranger_scores)),
+        )
+
+
+NO_SCORE = float("nan")
+
+
+def look(picture: RGB8, names: Sequence[str], kind: Kind, smallest_face: float) -> Look:
+    """The largest face of a picture with its vectors. Raises MissingExtraError."""
+    found = vision.find_faces(picture, smallest_face=smallest_face)
+    if not found:
+        return Look(False)
+    face = found[0]
+    vectors = {name: vision.open_embedder(name, kind).embed(picture, face) for name in names}
+    return Look(True, face.width, face.yaw, vectors)
+
+
+def primary(gates: Mapping[str, Gate]) -> str | None:
+    """The embedder that speaks first: the one that knows more of the character's own pictures.
+
+    Decided on references and strangers alone, before any picture is judged. A tie goes to the
+    first in `EMBEDDERS`.
+    """
+    order = [name for name in EMBEDDERS if name in gates]
+    return max(order, key=lambda n: (gates[n].ceiling, -order.index(n))) if order else None
+
+
+@dataclass(frozen=True)
+class Strangers:
+    """Faces of other characters, made once per base: embedder -> vectors (n, d); yaws (n,)."""
+
+    vectors: dict[str, NDArray[np.float32]]
+    yaws: NDArray[np.float64]
+    tools: dict[str, str]
+    source: str
+
+    @property
+    def n(self) -> int:
+        """How many faces."""
+        return len(self.yaws)
+
+
+def no_strangers(reason: str) -> Strangers:
+    """An empty set with the reason why."""
+    return Strangers({}, np.zeros(0), {}, reason)
+
+
+def read_strangers(path: Path, tools: Mapping[str, str]) -> Strangers:
+    """Strangers from an .npz (arrays `yaws`, one per embedder; `tools` and `source` as text).
+
+    Vectors of another embedder version cannot be compared and are left out.
+    """
+    if not path.is_file():
+        return no_strangers("this base ships no strangers")
+    with np.load(path, allow_pickle=False) as data:
+        made = dict(str(line).split("=", 1) for line in data["tools"])
+        vectors = {n: data[n] for n in tools if n in data.files and made.get(n) == tools[n]}
+        return Strangers(vectors, data["yaws"].astype(np.float64), made, str(data["source"]))
+
+
+def write_strangers(path: Path, strangers: Strangers) -> None:
+    """Write an .npz without objects, whole."""
+    out = io.BytesIO()
+    lines = np.array([f"{k}={v}" for k, v in sorted(strangers.tools.items())])
+    arrays: dict[str, Any] = {n: v.astype(np.float32) for n, v in strangers.vectors.items()}
+    arrays |= {"yaws": strangers.yaws, "tools": lines, "source": np.array(strangers.source)}
+    np.savez_compressed(out, **arrays)
+    files.write_bytes(path, out.getvalue())
