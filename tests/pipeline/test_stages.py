@@ -1,0 +1,120 @@
+"""The status as a project grows, goes back and grows again; read from records alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limner.pipeline.stages import MAX_ATTEMPTS, checked_name, status
+from limner.project import Project
+from limner.project.records import Checkpoint, Shot
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.create(
+        tmp_path / "p", name="Grace", trigger="grace_char", class_word="woman", likeness="synthetic"
+    )
+
+
+def state(project: Project, stage: str) -> str:
+    return str(next(s["state"] for s in status(project)["stages"] if s["name"] == stage))
+
+
+def counts(project: Project, stage: str) -> dict[str, int]:
+    return dict(next(s["counts"] for s in status(project)["stages"] if s["name"] == stage))
+
+
+def then(project: Project) -> str:
+    return str(status(project)["next"])
+
+
+def shoot(project: Project, shot_id: str) -> int:
+    take = project.store.journal_take(shot_id, "atelier", 1, {})
+    project.store.update_take(take.id, state="done", path=f"takes/{take.id}.png")
+    return take.id
+
+
+def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(
+    project: Project,
+) -> None:
+    store = project.store
+    assert then(project) == "limner shots plan"
+    store.replace_shots(
+        Shot(f"shot_{n:03d}", n, {"angle": "front"}, f"prompt {n}", seed=n) for n in (1, 2)
+    )
+    assert (state(project, "shots"), then(project)) == ("done", "limner generate")
+    first = shoot(project, "shot_001")
+    assert state(project, "sources") == "partial" and counts(project, "sources")["wanting"] == 1
+    second = shoot(project, "shot_002")
+    assert (state(project, "sources"), then(project)) == ("done", "limner review")
+
+    store.decide(first, "keep", ["all rules passed"], "rule")
+    store.decide(second, "reject", ["no face"], "rule")
+    assert (state(project, "review"), then(project)) == ("done", "limner generate")  # reopened
+    again = shoot(project, "shot_002")
+    store.decide(again, "undecided", ["sharpness at the limit"], "rule")
+    assert then(project) == f"limner keep {again}"
+    store.decide(again, "keep", ["looks right"], "person")
+    assert then(project) == "limner captions compile"
+    for take in (first, again):
+        store.put_caption(take, "grace_char, close-up", "rule")
+    assert then(project) == "limner dataset build"
+
+    store.add_dataset(path="dataset", lock_sha256="0", lock={}, train=[first], held_out=[again])
+    assert then(project) == "limner plan"
+    store.add_plan(dataset_version=1, data={})
+    assert then(project) == "limner train"
+    run = {"dataset_version": 1, "trainer": "native", "config": {}, "path": "models/run_1"}
+    store.add_run(plan_version=1, state="stopped", **run)
+    assert (state(project, "training"), then(project)) == ("partial", "limner train")
+    store.update_run(1, state="done")
+    store.put_checkpoint(Checkpoint(1, 100, "models/run_1/step_000100.safetensors", "0"))
+    assert then(project) == "limner evaluate"
+    store.add_grid(run_version=1, settings={})
+    cell = {"phase": "choose", "arm": "base", "strength": 1.0, "prompt_id": "e", "prompt": "p"}
+    store.add_renders(1, [{"key": "a", "seed": 1, **cell}])
+    assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
+    store.update_render(store.renders(1)[0].id, state="done")
+    assert then(project) == "limner verdict"
+    store.add_verdict(grid_version=1, data={})
+    assert then(project) == "limner release"
+    store.add_release(verdict_version=1, path="release/v1", data={})
+    assert {s["state"] for s in status(project)["stages"]} == {"done"}
+    assert then(project) == "limner archive"
+
+    store.decide(again, "reject", ["a second look"], "person")
+    store.decide(shoot(project, "shot_002"), "keep", ["better"], "person")
+    assert then(project) == "limner captions compile"
+    store.put_caption(counts(project, "sources")["takes"], "grace_char, close-up", "person")
+    assert (state(project, "dataset"), then(project)) == ("stale", "limner dataset build")
+
+
+def test_a_shot_that_never_works_out_does_not_hold_the_project_up(project: Project) -> None:
+    store = project.store
+    store.replace_shots(Shot(f"shot_{n:03d}", n, {}, f"prompt {n}", seed=n) for n in (1, 2))
+    store.decide(shoot(project, "shot_001"), "keep", [], "rule")
+    for _ in range(MAX_ATTEMPTS):
+        assert then(project) == "limner generate"
+        store.decide(shoot(project, "shot_002"), "reject", ["no face"], "rule")
+    assert then(project) == "limner captions compile"
+    assert counts(project, "sources")["wanting"] == 1  # still said
+
+
+def test_a_killed_take_is_asked_for_again(project: Project) -> None:
+    project.store.replace_shots([Shot("shot_001", 1, {}, "prompt", seed=1)])
+    project.store.journal_take("shot_001", "atelier", 1, {})
+    assert state(project, "sources") == "ready" and then(project) == "limner generate"
+
+
+def test_the_name_is_read_without_validating_twice_but_never_from_a_wrong_file(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert checked_name(project) == "Grace"
+    monkeypatch.setattr("limner.project.yamlfile.load", lambda file: pytest.fail("validated again"))
+    assert checked_name(Project.open(project.root)) == "Grace"
+    monkeypatch.undo()
+    file = project.root / "character.yaml"
+    file.write_text(file.read_text().replace("Grace", "Ada"))
+    assert checked_name(Project.open(project.root)) == "Ada"
