@@ -37,6 +37,9 @@ class ShotsSettings(_Settings):
     quotas: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="Axis -> value -> share in percent; overrides the preset"
     )
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Check name -> your value; see docs/shots.md"
+    )
 
 
 class SourceSettings(_Settings):

@@ -7,6 +7,17 @@
 5. `plan` writes a project's shots; `make_plan` is the same without a project; `check`, `export`.
 """
 
+from limner.shots.planner import ShotPlan, make_plan, shot_seed
+from limner.shots.stage import EXPORTS, check, export, plan
 from limner.shots.writer import write_prompt
 
-__all__ = ["write_prompt"]
+__all__ = [
+    "EXPORTS",
+    "ShotPlan",
+    "check",
+    "export",
+    "make_plan",
+    "plan",
+    "shot_seed",
+    "write_prompt",
+]

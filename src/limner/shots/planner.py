@@ -70,7 +70,7 @@ def make_plan(
             f"{count} shots are outside {COUNTS[0]} to {COUNTS[1]}", where="shots.count"
         )
     rules = rules_for(wear or wear_of(class_word), abilities)
-    targets = _targets(count, preset, quotas or {}, rules)
+    targets = make_targets(count, preset, quotas or {}, rules)
     random = Random(seed)
     columns, notes = _columns(count, targets, rules, random, firm_mix="mix" in (quotas or {}))
     seen = [lexicon.angles()[a].face for a in columns["angle"]]
@@ -81,7 +81,9 @@ def make_plan(
     return ShotPlan(shots, {"seed": seed, "preset": preset, "moves": budget, **report})
 
 
-def _targets(count: int, preset: str, quotas: Quotas, rules: Rules) -> dict[str, dict[str, int]]:
+def make_targets(
+    count: int, preset: str, quotas: Quotas, rules: Rules
+) -> dict[str, dict[str, int]]:
     """Exact counts by axis; `REST` holds what nobody named. Expression counts over seen faces."""
     if preset not in PRESETS:
         raise InputError(
@@ -105,7 +107,7 @@ def _targets(count: int, preset: str, quotas: Quotas, rules: Rules) -> dict[str,
             raise InputError(
                 f"the source cannot make {axis}: {', '.join(unable)}",
                 where=f"shots.quotas.{axis}",
-                fix=f"Give these a share of 0, e.g. {axis}: {{{unable[0]}: 0, {able[axis][0]}: 100}}",
+                fix=f"Give {unable[0]} a share of 0; the others take its part.",
             )
         total = count
         if axis == "expression":

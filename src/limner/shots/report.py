@@ -118,7 +118,8 @@ def make_report(
         "association": {
             "measure": "bias-corrected Cramer's V",
             "strongest_free": max(free) if free else None,
-            "pairs": strengths,
+            "measured": len(strengths),
+            "pairs": [e for e in strengths if e["v"] != 0],
         },
         "words": {"fewest": min(words), "most": max(words), "mean": sum(words) / len(words)},
         "shared_runs": len(shared_runs(shots, int(threshold("shared_run", thresholds)))),
