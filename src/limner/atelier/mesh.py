@@ -158,9 +158,23 @@ def skin_weights() -> tuple[I32, F32]:
         dense[group_vertices(group), head] = 1
     empty = dense.sum(1) < 1e-4
     dense[empty, bones().index("Hips")] = 1
+    for name in ("tights", "skirt"):
+        _even_sides(dense, surface(name).vertices)
     index = np.argsort(-dense, axis=1, kind="stable")[:, :INFLUENCES]
     weight = np.take_along_axis(dense, index, 1)
     return index.astype(np.int32), (weight / weight.sum(1, keepdims=True)).astype(np.float32)
+
+
+def _even_sides(dense: F32, chosen: I32) -> None:
+    """Give mirrored vertices mirrored weights: the stored cloth weights kink the right shoulder."""
+    swap = {"Left": "Right", "Right": "Left"}
+    names = [next((swap[s] + b[len(s) :] for s in swap if b.startswith(s)), b) for b in bones()]
+    columns = [bones().index(name) for name in names]
+    keys = np.round(rest()[chosen] * 100).astype(int)
+    place = {tuple(key): row for row, key in enumerate(keys.tolist())}
+    twin = np.array([place.get((-x, y, z), row) for row, (x, y, z) in enumerate(keys.tolist())])
+    stored = dense[chosen]
+    dense[chosen] = (stored + stored[twin][:, columns]) / 2
 
 
 def joint(vertices: F32, name: str) -> F32:
