@@ -16,6 +16,7 @@ from limner.atelier.identity import (
 )
 from limner.atelier.labels import POINTS, RENDERER_VERSION, Labels
 from limner.atelier.scene import Scene, abilities, scene_for
+from limner.atelier.sheet import sheet
 
 __all__ = [
     "POINTS",
@@ -30,4 +31,5 @@ __all__ = [
     "identity_from_description",
     "identity_from_seed",
     "scene_for",
+    "sheet",
 ]
