@@ -161,7 +161,7 @@ def _stripes(
 
 
 def _tshirt(k: Cloth) -> None:
-    _neck_band(k, 5.68)
+    _neck_band(k, 5.83)
     _hem(k, 0.3)
     k.line(1.25 - k.c.along - 0.13, k.c.arm, 0.78)
 
@@ -171,7 +171,7 @@ def _striped_tshirt(k: Cloth) -> None:
     k.dye(np.ones_like(k.c.x), CREAM)
     k.base = np.asarray(CREAM, np.float32)
     _stripes(k, 0.52, 0.46, navy)
-    inner = (5.62 - k.c.collar) * 0.88
+    inner = (5.74 - k.c.collar) * 0.88
     k.dye(band(inner, 0.15) * ~k.c.arm * (k.c.y > 4.6), navy)
 
 
@@ -183,7 +183,7 @@ def _sweater(k: Cloth) -> None:
     k.albedo = k.albedo * (0.86 + 0.2 * knit)[:, None]
     k.bump = k.bump + (0.02 * knit).astype(np.float32)
     k.shine[:] = 0.015
-    _neck_band(k, 5.78, 0.24, 0.88)
+    _neck_band(k, 5.92, 0.24, 0.88)
     _cuffs(k, 0.42, 0.9)
     low = band(c.y - 0.15, 0.42) * ~c.arm
     k.tone(low, 0.9)
@@ -240,8 +240,8 @@ def _hoodie(k: Cloth) -> None:
     _cuffs(k, 0.42, 0.8)
     k.tone(band(c.y - 0.2, 0.42) * torso, 0.8)
     k.line(c.y - 0.62, torso)
-    k.tone(band((5.86 - c.collar) * 0.88, 0.34) * torso * (c.y > 4.4), 0.84)
-    k.line((5.86 - c.collar) * 0.88 - 0.34, torso & (c.y > 4.4), 0.5)
+    k.tone(band((5.95 - c.collar) * 0.88, 0.34) * torso * (c.y > 4.4), 0.84)
+    k.line((5.95 - c.collar) * 0.88 - 0.34, torso & (c.y > 4.4), 0.5)
     hood = ~c.front & torso & (c.y > 4.2)
     k.line(np.hypot(c.x / 1.05, (c.y - 5.55) / 1.0) - 1, hood, 0.5)
     k.line(np.hypot(c.x / 0.6, (c.y - 5.6) / 0.55) - 1, hood, 0.6)

@@ -197,7 +197,7 @@ def _top(hem: float, sleeve: float | None, neck: Inside) -> Inside:
     return lambda c: _least(over_torso(c, hem, sleeve), neck(c))
 
 
-def _crew(height: float = 5.68) -> Inside:
+def _crew(height: float = 5.83) -> Inside:
     return lambda c: crew(c, height)
 
 
@@ -271,8 +271,8 @@ _NONE = Garment("", "")
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
     "tshirt": (Shape("tights", _top(0.3, SHORT, _crew()), 0.05),),
-    "striped_tshirt": (Shape("tights", _top(0.35, 1.7, _crew(5.62)), 0.05),),
-    "sweater": (Shape("tights", _top(0.15, LONG, _crew(5.78)), 0.1),),
+    "striped_tshirt": (Shape("tights", _top(0.35, 1.7, _crew(5.74)), 0.05),),
+    "sweater": (Shape("tights", _top(0.15, LONG, _crew(5.92)), 0.1),),
     "turtleneck": (
         Shape(
             "tights",
@@ -287,7 +287,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "shirt": (Shape("tights", _top(0.8, LONG, _collared(4.9, 0.34)), 0.05),),
     "plaid_shirt": (Shape("tights", _top(0.1, LONG, _collared(4.95, 0.34)), 0.07),),
     "polo": (Shape("tights", _top(0.3, 1.15, _collared(4.8, 0.22)), 0.05),),
-    "hoodie": (Shape("tights", _top(0.2, LONG, _crew(5.86)), 0.12),),
+    "hoodie": (Shape("tights", _top(0.2, LONG, _crew(5.95)), 0.12),),
     "tank_top": (Shape("tights", _top(0.4, None, _scooped(0.74, 1.25, 0.7, 1.12)), 0.025),),
     "blouse": (Shape("tights", _top(0.8, LONG, _collared(4.6, 0.3)), 0.09),),
     "blazer": (
