@@ -1,0 +1,119 @@
+"""The words of a release: usage guide, model card and the LoRA's metadata.
+
+In: the story of a project. Out: texts and strings made of measured facts only; what was not
+measured is said to be so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from limner.project import Project
+from limner.release import page, reading, story
+
+ARCHITECTURES = {"t2i": "Qwen-Image/lora", "edit": "Qwen-Image-Edit-Plus/lora"}
+"""Template -> modelspec.architecture as musubi-tuner spells it (published)."""
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""What a base on the Hub is called; a local folder or the miniature is no base_model there."""
+GUIDE_PROMPTS = 10  # the guide asks for 5 to 10 tested prompts
+
+
+def facts(project: Project, release: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
+    """Everything both texts are filled with."""
+    store = project.store
+    read = story.newest_reading(project)
+    run = story.judged_run(project, read)
+    config = run.config if run else {}
+    dataset = store.dataset(run.dataset_version) if run else None
+    about = story.subject(project, run, read)
+    return {
+        "release": release,
+        "subject": about,
+        "about_pictures": story.about_pictures(about),
+        "verdict": read,
+        "use": story.use(project, run, read),
+        "unmeasured": story.unmeasured(project, run, read),
+        "training_words": story.training_words(config),
+        "template": config.get("template"),
+        "base_model": _hub_id(str(config.get("base") or "")),
+        "base_fingerprint": config.get("base_fingerprint"),
+        "dataset": dataset,
+        "likeness_words": story.likeness_words(project),
+        "samples": samples[:GUIDE_PROMPTS],
+    }
+
+
+def _hub_id(base: str) -> str:
+    return base if HUB_ID.fullmatch(base) else ""
+
+
+def usage(told: dict[str, Any], lora: str) -> str:
+    """USAGE.md in the form of the guide's part 8."""
+    return page.templates().get_template("usage.md.j2").render(**told, lora=lora)
+
+
+def card(told: dict[str, Any], lora: str) -> str:
+    """README.md: a Hugging Face model card; its front matter is YAML (written as JSON values)."""
+    template = page.templates().get_template("card.md.j2")
+    return template.render(**told, lora=lora, quoted=_quoted)
+
+
+def _quoted(value: object) -> str:
+    """A YAML scalar: a JSON string is one."""
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def metadata(
+    project: Project,
+    told: dict[str, Any],
+    *,
+    lock_sha256: str,
+    tensors_sha256: str,
+    captions: int,
+    date: str,
+) -> dict[str, str]:
+    """Metadata to add to the LoRA: ModelSpec 1.0.1, the trigger for LoRA managers, limner.*."""
+    from limner import __version__
+
+    character, read = project.character, told["verdict"]
+    hint = f"{character.trigger} first in the prompt"
+    if read is not None and read.strength is not None:
+        hint += f"; strength {read.strength:g}"
+        sampling = story.sampling_words(read.settings)
+        hint += f"; {sampling}" if sampling else ""
+    words = {
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": ARCHITECTURES.get(told["template"] or "t2i", "Qwen-Image/lora"),
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": f"{character.name} v{told['release']}",
+        "modelspec.description": f"Character LoRA, {told['likeness_words']}. {verdict_words(read)}",
+        "modelspec.date": date,
+        "modelspec.hash_sha256": f"0x{tensors_sha256}",
+        "modelspec.trigger_phrase": character.trigger,
+        "modelspec.usage_hint": hint,
+        "modelspec.tags": f"character, {character.class_word}",
+        "modelspec.license": "apache-2.0",
+        "limner.version": __version__,
+        "limner.lock_sha256": lock_sha256,
+        "limner.verdict": verdict_words(read),
+        "limner.likeness": character.likeness,
+        "limner.release": str(told["release"]),
+    }
+    if read is not None and read.step is not None:
+        words["limner.step"] = str(read.step)
+    if captions:  # LoRA managers look for the trigger here
+        tags = {f"1_{character.trigger}": {character.trigger: captions}}
+        words["ss_tag_frequency"] = json.dumps(tags)
+    return words
+
+
+def verdict_words(read: reading.Reading | None) -> str:
+    """The verdict in one line for places that hold no more."""
+    if read is None:
+        return "not evaluated"
+    claim = read.claim
+    if claim is None:
+        return read.state[0].lower()
+    return f"{read.state[0].lower()}: {claim.words}, 95 % interval {claim.interval}"

@@ -1,0 +1,313 @@
+"""The story of a project as plain data, in the order the report tells it.
+
+In: a project at any stage. Out: a dict of sections for templates/report.html.j2; a section whose
+stage is not done yet is None, and the page says so in words.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from limner.project import Project, files
+from limner.project.records import Checkpoint, Render, Run
+from limner.release import curve, reading
+from limner.release.sheets import Album, album, angle, matrix, shots
+
+NEVER_MEASURED = (
+    {
+        "what": "Hands, teeth, jewellery",
+        "why": "No measure in this version.",
+        "how": "Look at the pictures.",
+    },
+    {
+        "what": "Other LoRAs stacked on top",
+        "why": "Not tried.",
+        "how": "Load both in your program and look; start the style at 0.6.",
+    },
+)
+NEXT_COMMANDS = (
+    ("shots", "plan the shots", "limner shots plan"),
+    ("takes", "make the pictures", "limner generate"),
+    ("captions", "write the captions", "limner captions compile"),
+    ("datasets", "build the dataset", "limner dataset build"),
+    ("runs", "train", "limner train"),
+    ("renders", "draw the checkpoints", "limner evaluate"),
+    ("verdicts", "compare and choose", "limner verdict"),
+)
+"""Table of the store -> what fills it; the first empty one is the next step."""
+
+
+def tell(project: Project) -> dict[str, Any]:
+    """All sections. Raises InputError when character.yaml is wrong, StoreError for the database."""
+    read = newest_reading(project)
+    run = judged_run(project, read)
+    pictures = album(project)
+    about = subject(project, run, read)
+    return {
+        "subject": about,
+        "about_pictures": about_pictures(about),
+        "verdict": read,
+        "next": next_step(project),
+        "pair": pair(project, pictures, read),
+        "matrix": matrix(project, pictures, read),
+        "shots": shots(project, pictures),
+        "training": training(project, run),
+        "use": use(project, run, read),
+        "unmeasured": unmeasured(project, run, read),
+        "receipt": receipt(project, run, read),
+    }
+
+
+def newest_reading(project: Project) -> reading.Reading | None:
+    """The newest verdict as the texts need it; None when there is none."""
+    record = project.store.verdict()
+    return reading.read(record) if record else None
+
+
+def judged_run(project: Project, read: reading.Reading | None) -> Run | None:
+    """The run the verdict is about, or the newest run."""
+    grid = project.store.grid(read.grid_version) if read else None
+    return project.store.run(grid.run_version) if grid else project.store.run()
+
+
+def judged_checkpoint(project: Project, read: reading.Reading | None) -> Checkpoint | None:
+    """The checkpoint the verdict chose; None without a choice."""
+    run = judged_run(project, read)
+    if run is None or read is None or read.step is None:
+        return None
+    found = [c for c in project.store.checkpoints(run.version) if c.step == read.step]
+    return found[0] if found else None
+
+
+def subject(project: Project, run: Run | None, read: reading.Reading | None) -> dict[str, Any]:
+    """Head of the page: who, on which base, which run and day."""
+    character = project.character
+    config = run.config if run else {}
+    base = str(config.get("base") or character.training.base)
+    sources = Counter(t.source for t in project.store.takes(state="done"))
+    return {
+        "name": character.name,
+        "trigger": character.trigger,
+        "class_word": character.class_word,
+        "likeness": character.likeness,
+        "base": base.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1],  # never a local path
+        "small": base == "miniature",
+        "run": run.version if run else None,
+        "drawn": set(sources) == {"atelier"},
+        "sources": dict(sources),
+        "date": (read.created_at if read else (run.created_at if run else ""))[:10],
+    }
+
+
+def about_pictures(about: dict[str, Any]) -> str:
+    """What kind of pictures these are: drawings are called drawings."""
+    words = []
+    if about["drawn"]:
+        words.append("Drawings by the built-in atelier, not photographs.")
+    elif "atelier" in about["sources"]:
+        words.append("Some pictures are drawings by the built-in atelier, not photographs.")
+    if about["small"]:
+        words.append("The base is the miniature, a small model made for trying things out.")
+    if about["likeness"] == "synthetic":
+        words.append("No real person is shown.")
+    else:
+        words.append("A real person is shown, with recorded consent.")
+    return " ".join(words)
+
+
+def next_step(project: Project) -> tuple[str, str]:
+    """What has to be done before there can be a verdict: words and command."""
+    counts = project.store.counts()
+    for table, what, command in NEXT_COMMANDS:
+        if not counts[table]:
+            return f"Next: {what}.", command
+    return "Next: write this report again.", "limner report"
+
+
+def pair(project: Project, pictures: Album, read: reading.Reading | None) -> list[dict[str, str]]:
+    """A dataset picture beside a fresh render of the chosen checkpoint; what there is of both."""
+    store = project.store
+    found = []
+    front = sorted(store.kept(), key=lambda t: angle(store.shot(t.shot_id)) != "front")
+    if front and (uri := pictures.get(front[0].path)):
+        found.append({"uri": uri, "alt": "A dataset picture", "cap": "from the dataset"})
+    renders = chosen_renders(project, read)
+    if renders and (uri := pictures.get(renders[0].path)):
+        found.append({"uri": uri, "alt": "A fresh render", "cap": "drawn by the LoRA"})
+    return found
+
+
+def chosen_renders(project: Project, read: reading.Reading | None) -> list[Render]:
+    """Finished renders of the chosen checkpoint and strength, fresh ones (claim) first."""
+    if read is None or read.step is None:
+        return []
+    done = [
+        r
+        for r in project.store.renders(read.grid_version, state="done")
+        if r.step == read.step and r.strength == read.strength and r.path and r.arm != "control"
+    ]
+    return sorted(done, key=lambda r: r.phase != "claim")
+
+
+def training(project: Project, run: Run | None) -> dict[str, Any] | None:
+    """The loss curve with its words; None while nothing was trained."""
+    if run is None:
+        return None
+    chart = curve.curve(project.root / "logs" / f"run_{run.version}" / "metrics.jsonl")
+    checkpoints = project.store.checkpoints(run.version)
+    steps = chart.steps if chart else max((c.step for c in checkpoints), default=0)
+    words = [
+        f"run {run.version} {run.state}",
+        f"{steps:,} steps",
+        f"{len(checkpoints)} checkpoints",
+    ]
+    if isinstance(seconds := run.config.get("seconds"), (int, float)):
+        words.append(f"{int(seconds) // 60} min {int(seconds) % 60} s")
+    return {
+        "run": run,
+        "chart": chart,
+        "checkpoints": [(c.step / steps, c.step) for c in checkpoints if steps],
+        "summary": ", ".join(words),
+    }
+
+
+def use(project: Project, run: Run | None, read: reading.Reading | None) -> dict[str, Any] | None:
+    """How to use the chosen checkpoint, from what was measured; None without a choice."""
+    if read is None or read.step is None:
+        return None
+    strengths = sorted({a.strength for a in read.arms if a.step is not None})
+    return {
+        "trigger": project.character.trigger,
+        "strength": read.strength,
+        "measured_at": strengths,
+        "measured_words": _and([f"{s:g}" for s in strengths]) or f"{read.strength:g} only",
+        "sampling": sampling_words(read.settings),
+        "prompts": list(dict.fromkeys(r.prompt for r in chosen_renders(project, read))),
+        "template": (run.config if run else {}).get("template"),
+    }
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def sampling_words(settings: dict[str, Any]) -> str:
+    """`flow-match Euler, 20 steps, true CFG 4` from the grid's settings; empty when unknown."""
+    words = []
+    if settings.get("sampler"):
+        words.append(str(settings["sampler"]))
+    if settings.get("steps"):
+        words.append(f"{settings['steps']} steps")
+    if settings.get("true_cfg_scale") is not None:
+        words.append(f"true CFG {settings['true_cfg_scale']:g}")
+    return ", ".join(words)
+
+
+def unmeasured(
+    project: Project, run: Run | None, read: reading.Reading | None
+) -> list[dict[str, str]]:
+    """What nobody measured here, each with the way to get it: {what, why, how}."""
+    planned = project.store.shots()
+    rows = [dict(r) for r in (read.not_measured if read else [])]
+    hidden = [s for s in planned if not s.face_visible]
+    if hidden:
+        why = f"{len(hidden)} of {len(planned)} shots hide the face: no identity number."
+        rows.append({"what": "Pure back views", "why": why, "how": "Look at the pictures."})
+    named = {r.get("what") for r in rows}
+    rows += [r for r in NEVER_MEASURED if r["what"] not in named]
+    if run and run.config.get("base") == "miniature":
+        rows.append(
+            {
+                "what": "Photographs, the full model",
+                "why": "This run used drawings and the miniature model. It shows that the method "
+                "works, not how the full model will look.",
+                "how": "Set training.base in character.yaml to the full model and train again.",
+            }
+        )
+    return rows
+
+
+def receipt(
+    project: Project, run: Run | None, read: reading.Reading | None
+) -> dict[str, list[dict[str, str]]]:
+    """Hashes and facts the result hangs on, as far as the project has come."""
+    store = project.store
+    dataset = store.dataset(run.dataset_version) if run else store.dataset()
+    plan = store.plan(run.plan_version) if run else store.plan()
+    checkpoint = judged_checkpoint(project, read)
+    config = run.config if run else {}
+    pictures = f"{len(dataset.train)} trained, {len(dataset.held_out)} held out" if dataset else ""
+    hashes = [
+        _hash(
+            f"LoRA, step {checkpoint.step:,}" if checkpoint else "LoRA",
+            checkpoint.sha256 if checkpoint else "",
+        ),
+        _hash(
+            f"Dataset lock {dataset.version}" if dataset else "Dataset lock",
+            dataset.lock_sha256 if dataset else "",
+            pictures,
+        ),
+        _hash(
+            "Training plan",
+            files.sha256_bytes(files.canonical_json(plan.data).encode()) if plan else "",
+        ),
+        _hash("Base model", str(config.get("base_fingerprint") or "")),
+    ]
+    seeds = sorted({r.seed for r in store.renders(read.grid_version)}) if read else []
+    facts = [
+        {"what": "Training", "value": training_words(config)},
+        {"what": "Pictures", "value": sampling_words(read.settings) if read else ""},
+        {"what": "Render seeds", "value": _seeds(seeds)},
+        {"what": "Likeness", "value": likeness_words(project)},
+        {"what": "Made with", "value": versions(config)},
+    ]
+    return {"hashes": hashes, "facts": facts}
+
+
+def _hash(what: str, value: str, note: str = "") -> dict[str, str]:
+    return {"what": what, "hash": value, "note": note}
+
+
+def _seeds(seeds: list[int]) -> str:
+    if len(seeds) <= 8:
+        return ", ".join(str(s) for s in seeds)
+    return f"{len(seeds)} seeds, {seeds[0]} to {seeds[-1]}"
+
+
+TRAINING_WORDS = (
+    ("template", "template {}"),
+    ("rank", "rank {}"),
+    ("learning_rate", "learning rate {:g}"),
+    ("steps", "{:,} steps"),
+    ("batch", "batch {}"),
+    ("resolution", "{} px"),
+    ("precision", "{}"),
+    ("seed", "seed {}"),
+)
+
+
+def training_words(config: dict[str, Any]) -> str:
+    """The settings of a run in one line; a setting the run did not record is left out."""
+    return ", ".join(
+        words.format(config[key]) for key, words in TRAINING_WORDS if config.get(key) is not None
+    )
+
+
+def versions(config: dict[str, Any]) -> str:
+    """Limner and what the run recorded: `Limner 0.1.0, torch 2.9`."""
+    from limner import __version__
+
+    parts = [f"Limner {__version__}"]
+    versions = config.get("versions")
+    if isinstance(versions, dict):
+        parts += [f"{name} {version}" for name, version in sorted(versions.items())]
+    return ", ".join(parts)
+
+
+def likeness_words(project: Project) -> str:
+    """Likeness and its evidence, without naming anybody."""
+    character = project.character
+    if character.consent is None:
+        return "synthetic: no real person is the reference"
+    return f"consented person, written consent of {character.consent.date}"

@@ -1,0 +1,234 @@
+"""A release proves where it came from, says only what was measured, and notices every change."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import conftest as make
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from limner.errors import InputError, NotReadyError
+from limner.events import Notice, collect
+from limner.project import Project
+from limner.release import pictures, release, verify, weights
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = make.build(tmp_path_factory.mktemp("released") / "iris")
+    return project.root / collect(release(project))["path"]
+
+
+def test_the_bundle_holds_everything_and_verifies(bundle: Path) -> None:
+    names = {p.relative_to(bundle).as_posix() for p in bundle.rglob("*") if p.is_file()}
+    assert {
+        "iris_v1.safetensors",
+        "USAGE.md",
+        "README.md",
+        "report.html",
+        "receipt.json",
+        "limner.lock.json",
+        "provenance/verdict.json",
+        "samples/01.png",
+    } <= names
+    assert verify(bundle) == []
+    chain = json.loads((bundle / "receipt.json").read_text())["chain"]
+    order = ["lock", "plan", "run", "checkpoint", "verdict", "bundle"]
+    assert [link["link"] for link in chain] == order
+
+
+def test_weights_keep_their_bytes_and_say_what_they_are(bundle: Path) -> None:
+    released = bundle / "iris_v1.safetensors"
+    trained = bundle.parents[1] / "models/run_1/step_000200.safetensors"
+    assert weights.tensor_sha256(released) == weights.tensor_sha256(trained)
+    ours, theirs = load_file(released), load_file(trained)
+    assert all((ours[k] == theirs[k]).all() for k in theirs) and ours.keys() == theirs.keys()
+    with safe_open(released, "np") as opened:
+        said = opened.metadata()
+    assert said["limner.step"] == "200" and said["format"] == "pt"  # the trainer's own words stay
+    assert said["limner.verdict"].startswith("the same person: 54 of 60")
+    assert said["modelspec.trigger_phrase"] == "iris_char"
+    assert said["modelspec.hash_sha256"] == "0x" + weights.tensor_sha256(trained)
+    lock = json.loads((bundle / "receipt.json").read_text())["chain"][0]["sha256"]
+    assert said["limner.lock_sha256"] == lock
+
+
+def test_guide_and_card_carry_measured_facts_only(bundle: Path) -> None:
+    guide = (bundle / "USAGE.md").read_text()
+    for head in (
+        "Trigger Word",
+        "Recommended Settings",
+        "Example Prompts",
+        "Compatible Style LoRAs",
+        "Known Limitations",
+    ):
+        assert f"## {head}" in guide
+    assert "54 of 60, 95 % interval 79.5 to 96.2 %" in guide
+    assert "Second embedder (same 60 pictures): not measured (not installed)" in guide
+    assert "Compatible Style LoRAs\n\nNot tried." in guide
+    card = (bundle / "README.md").read_text()
+    front = YAML(typ="safe").load(card.split("---")[1])
+    assert front["instance_prompt"] == "iris_char"
+    for entry in front["widget"]:
+        assert (bundle / entry["output"]["url"]).is_file()
+    assert "drawings" in card.lower() and "small model" in card.lower()
+
+
+def test_samples_are_the_trained_pixels_with_their_origin(bundle: Path) -> None:
+    sample = json.loads((bundle / "samples/01.json").read_text())
+    assert sample["phase"] == "claim" and sample["identity"] == 0.5
+    data = (bundle / "samples/01.png").read_bytes()
+    assert pictures.DIGITAL_SOURCE.encode() in data
+    renders = (bundle.parents[1] / "renders").glob("claim-*-p1-91.png")
+    with Image.open(next(renders)) as old, Image.open(bundle / "samples/01.png") as new:
+        assert old.tobytes() == new.tobytes()
+
+
+def test_any_changed_byte_is_found_and_the_first_broken_link_is_named(
+    bundle: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    assert verify(copy) == []
+    rng = random.Random(7)
+    for path in sorted(p for p in copy.rglob("*") if p.is_file()):
+        good = path.read_bytes()
+        spots = {0, len(good) - 1, *(rng.randrange(len(good)) for _ in range(6))}
+        for spot in spots:
+            bad = bytearray(good)
+            bad[spot] ^= 1 << rng.randrange(8)
+            path.write_bytes(bad)
+            named = [f["file"] for f in verify(copy)]
+            assert path.relative_to(copy).as_posix() in named, f"{path.name} byte {spot}"
+        path.write_bytes(good)
+    # the chain is walked from the lock on: with two broken links the earlier one comes first
+    for name in ("provenance/verdict.json", "provenance/plan.json"):
+        (copy / name).write_text((copy / name).read_text() + " ")
+    assert verify(copy)[0]["rule"] == "link plan"
+    (copy / "stranger.txt").write_text("hello")
+    assert "stranger.txt" in [f["file"] for f in verify(copy)]
+
+
+def test_a_forged_table_does_not_mend_the_chain(bundle: Path, tmp_path: Path) -> None:
+    """Someone swaps the weights and writes every hash of the file table and the receipt anew."""
+    from limner.release import receipt
+
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    lora = copy / "iris_v1.safetensors"
+    tensors = load_file(lora)
+    with safe_open(lora, "np") as opened:
+        save_file({k: v + 1 for k, v in tensors.items()}, lora, metadata=opened.metadata())
+    told = json.loads((copy / "receipt.json").read_text())
+    facts = {k: told[k] for k in ("made_at", "limner", "character", "release")}
+    receipt.write(copy, told["chain"][:-1], lora.name, facts)
+    assert [f["rule"] for f in verify(copy)] == ["link bundle"]
+
+
+def test_no_verdict_no_release_unless_forced_and_then_it_says_so(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris", 5)
+    with pytest.raises(NotReadyError, match="no verdict"):
+        collect(release(project))
+    seen: list[object] = []
+    value = collect(release(project, force=True), seen.append)
+    folder = project.root / value["path"]
+    assert "Not evaluated." in (folder / "README.md").read_text()
+    assert "Strength: not measured" in (folder / "USAGE.md").read_text()
+    assert any(isinstance(e, Notice) and "not evaluated" in e.text for e in seen)
+    assert weights.read_header(folder / value["lora"]).metadata["limner.verdict"] == "not evaluated"
+    assert verify(folder) == []
+
+
+def test_a_changed_dataset_or_lora_is_refused(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    caption = project.root / "dataset/40_iris_char/img_001.txt"
+    good = caption.read_bytes()
+    caption.write_bytes(good + b"x")
+    with pytest.raises(InputError, match=r"img_001\.txt has changed"):
+        collect(release(project))
+    assert any(f["rule"] == "link lock" for f in verify(project.root))
+    caption.write_bytes(good)
+    lora = project.root / "models/run_1/step_000200.safetensors"
+    data = lora.read_bytes()
+    lora.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(InputError, match="changed since it was trained"):
+        collect(release(project))
+    lora.write_bytes(data)
+    assert verify(project.root) == []
+    assert not list((project.root / "release").glob("v*"))
+
+
+def test_a_killed_release_leaves_nothing_and_the_next_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make.build(tmp_path / "iris")
+    running = release(project)
+    next(running), next(running)
+    running.close()
+    assert project.store.release() is None
+    assert not (project.root / "release/v1").exists()
+    monkeypatch.setattr(project.store, "add_release", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # killed between the folder and its record
+        collect(release(project))
+    monkeypatch.undo()
+    value = collect(release(project))
+    assert value["version"] == 1 and verify(project.root / value["path"]) == []
+    assert collect(release(project))["version"] == 2
+
+
+def test_weights_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+    import numpy as np
+
+    path = tmp_path / "x.safetensors"
+    up, down = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
+    save_file({"a.lora_A.weight": down, "a.lora_B.weight": up}, path)
+    with pytest.raises(InputError, match="zero"):
+        weights.check_tensors(path)
+    save_file({"a.lora_A.weight": down, "a.lora_B.weight": up + np.float32("nan")}, path)
+    with pytest.raises(InputError, match=r"a\.lora_B\.weight holds NaN"):
+        weights.check_tensors(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(InputError, match="fill the file"):
+        weights.check_tensors(path)
+
+
+def test_a_person_is_released_only_as_far_as_they_agreed(tmp_path: Path) -> None:
+    consent = {"evidence": "consent.pdf", "date": "2026-01-02", "scope": "train only"}
+    project = make.build(tmp_path / "iris", likeness="consented_person", consent=consent)
+    with pytest.raises(InputError, match="may be published"):
+        collect(release(project))
+    project.change_character(consent__scope="train and publish")
+    with pytest.raises(InputError, match="consent file is missing"):
+        collect(release(project))
+    (project.root / "consent.pdf").write_bytes(b"signed")
+    folder = project.root / collect(release(project))["path"]
+    told = json.loads((folder / "receipt.json").read_text())["character"]
+    assert told["likeness"] == "consented_person" and len(told["consent"]["evidence_sha256"]) == 64
+    assert "No real person" not in (folder / "README.md").read_text()
+
+
+def test_nothing_of_this_machine_is_published(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    run = project.store.run()
+    assert run is not None
+    private = str(tmp_path / "iris" / "bases" / "my_base")
+    project.store.update_run(1, config={**run.config, "base": private})
+    folder: Path = project.root / collect(release(project))["path"]
+    for path in folder.rglob("*"):
+        if path.is_file():
+            assert str(tmp_path).encode() not in path.read_bytes(), path.name
+    assert "my_base" in (folder / "provenance/run.json").read_text()
+
+
+def test_reopened_project_reads_the_release(bundle: Path) -> None:
+    project = Project.open(bundle.parents[1])
+    record = project.store.release()
+    assert record is not None and record.verdict_version == 1
+    assert verify(project.root) == []
