@@ -78,7 +78,6 @@ def _open(folder: Path) -> tuple[Project, bool]:
             fix="Give a new folder: limner demo --keep NEW.",
         )
     files.write_json(folder / MARK, {"seconds": {}})
-    (folder / "limner.db").unlink(missing_ok=True)  # of a start that was killed half-way
     project = Project.create(
         folder,
         name="grace",

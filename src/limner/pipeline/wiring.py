@@ -101,11 +101,13 @@ def atelier_sheet(out: Path, *, characters: int, images: int, size: int, seed: i
     """A contact sheet of drawn characters, written to `out` as PNG."""
     import io
 
-    from limner import atelier
+    from limner.atelier import identity_from_seed
+    from limner.atelier.sheet import sheet
     from limner.project import files
 
+    people = [identity_from_seed(seed * 1000 + n) for n in range(characters)]
     picture: Any = None
-    for event in atelier.sheet(characters, images, size, seed):
+    for event in sheet(people, images, size, seed):
         if isinstance(event, Result):
             picture = event.value
         else:

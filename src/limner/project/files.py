@@ -7,10 +7,11 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from limner.errors import LimnerError, UsageError, WorkFailedError
 
@@ -74,6 +75,18 @@ def canonical_json(data: Any) -> str:
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def _locked(handle: IO[str]) -> bool:
+    """Take the lock; tried for 0.1 s, because `status` holds it for an instant to look at it."""
+    for _ in range(10):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return True
+    return False
+
+
 @contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
     """Hold a lock file for the length of the block; it dies with the process.
@@ -86,9 +99,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise explain_os_error(error, path) from None
     with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _locked(handle):
             handle.seek(0)
             holder = handle.read().strip() or "another process"
             raise UsageError(

@@ -43,7 +43,7 @@ class Project:
         Raises InputError for a wrong field, UsageError when something is there already.
         """
         file = root / CHARACTER_FILE
-        if file.exists() or (root / DATABASE_FILE).exists():
+        if file.exists() or _has_records(root / DATABASE_FILE):
             raise UsageError(
                 "There is a project here already",
                 where=str(root),
@@ -127,3 +127,14 @@ class Project:
     def exclusive(self, stage: str) -> AbstractContextManager[None]:
         """Hold a stage for this process. Raises UsageError when another process works on it."""
         return files.exclusive(self.root / ".limner" / f"{stage}.lock", f"`{stage}`")
+
+
+def _has_records(database: Path) -> bool:
+    """Whether a database without character.yaml holds work; an empty one is a making cut short."""
+    if not database.exists():
+        return False
+    store = Store(database)
+    try:
+        return any(store.counts().values())
+    finally:
+        store.close()

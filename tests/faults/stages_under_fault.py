@@ -1,0 +1,64 @@
+"""The stages as the fault tests run them: small, in one process, by the functions users call."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from limner.events import collect
+from limner.project import Project
+
+COMMANDS = {
+    "shots": ("pipeline", "plan_shots", {}),
+    "generate": ("pipeline", "generate", {"workers": 1}),
+    "review": ("review", "review", {}),
+    "captions": ("captions", "compile", {}),
+    "dataset": ("dataset", "build", {}),
+    "plan": ("training", "plan", {}),
+    "train": ("training", "train", {}),
+    "evaluate": ("pipeline", "evaluate", {}),
+    "verdict": ("evaluation", "verdict", {}),
+    "release": ("release", "release", {}),
+}
+"""Stage -> package, function, arguments."""
+
+STAGES = tuple(COMMANDS)
+
+
+def make(root: Path) -> Project:
+    """A small project: 8 shots of 128 px, a training of 4 steps, a grid of a few cells."""
+    project = Project.create(
+        root,
+        name="grace",
+        trigger="grace_char",
+        class_word="woman",
+        likeness="synthetic",
+        description="A woman of 28 with auburn hair and green eyes.",
+    )
+    project.change_character(shots__count=8, source__size=128)
+    return project
+
+
+def run_stage(stage: str, root: Path) -> None:
+    """Run one stage on the project in `root`."""
+    if stage == "new":
+        make(root)
+        return
+    project = Project.open(root)
+    try:
+        package, function, arguments = COMMANDS[stage]
+        work = getattr(importlib.import_module(f"limner.{package}"), function)
+        found = work(project, **arguments)
+        if not isinstance(found, dict):
+            collect(found)
+    finally:
+        project.store.close()
+
+
+def files(root: Path) -> Iterator[Path]:
+    """Every file of a project that is not the database and not a lock."""
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root)
+        if path.is_file() and inside.parts[0] != ".limner" and path.name[:9] != "limner.db":
+            yield path
