@@ -61,6 +61,7 @@ class Character:
         for name, weight in morphs(identity).items():
             mesh.add_target(shaped, name, weight)
         self._shaped = shaped
+        self._shift = mesh.head_shift(shaped)
         self._hair = hair.grow(identity, shaped, Field(shaped))
         self._brows = hair.brows(identity, shaped)
         self._beard = hair.beard(identity, shaped)
@@ -127,12 +128,12 @@ class Character:
         own = self._hair
         n = max(300, int(len(own.points) * share))
         n = min(n, len(own.points))
-        skip = 1 if size * far > MEDIUM else 2
+        skip = 1 if size * far > MEDIUM or own.points.shape[1] != 20 else 2
         picked = own.points[:n, _every(own.points.shape[1], skip)]
         widen = np.float32(min(2.6, (len(own.points) / n) ** 0.62))
         tufts = [
             geometry.Tuft(
-                "hair", "hair", hair.carry(picked, posed), own.thickness[:n] * widen, own.shade[:n]
+                "hair", "hair", hair.carry(picked, posed, self._shift), own.thickness[:n] * widen, own.shade[:n]
             ),
         ]
         for name, bound in (("brows", self._brows), ("beard", self._beard)):
@@ -162,10 +163,12 @@ class Character:
             self._skin(size),
             np.array(skin.IRIS[identity.eyes], np.float32),
             np.array(skin.HAIR[identity.hair_color], np.float32),
+            skin.fuzz(identity),
             np.stack(centres),
             unit(ways),
             posed.head,
-            np.array([0, 7.35, 0.35], np.float32),
+            np.array([0, 7.35, 0.35], np.float32) + self._shift,
+            self._shift,
         )
 
     def _look(

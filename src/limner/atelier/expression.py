@@ -24,9 +24,9 @@ _MOODS: dict[str, tuple[Weights, ...]] = {
         {**_both(mouthSmile=0.9, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "jawOpen": 0.2},
     ),
     "peaceful": (
-        {**_both(eyeBlink=0.30, mouthSmile=0.18), "browInnerUp": 0.12},
-        {**_both(eyeBlink=0.38, mouthSmile=0.1), "browInnerUp": 0.18},
-        {**_both(eyeBlink=0.25, mouthSmile=0.25, cheekSquint=0.1)},
+        {**_both(eyeBlink=0.16, mouthSmile=0.22), "browInnerUp": 0.12},
+        {**_both(eyeBlink=0.22, mouthSmile=0.16), "browInnerUp": 0.18},
+        {**_both(eyeBlink=0.12, mouthSmile=0.3, cheekSquint=0.1)},
     ),
     "confident": (
         {**_both(browDown=0.45, mouthSmile=0.28, mouthPress=0.35, eyeSquint=0.25)},
@@ -73,8 +73,8 @@ def face_units(mood: str, variant: int, gaze: str) -> Weights:
     weights = dict(variants[variant % len(variants)])
     if gaze == "down":
         for side in ("Left", "Right"):
-            weights["eyeLookDown" + side] = 0.8
-            weights["eyeBlink" + side] = max(weights.get("eyeBlink" + side, 0.0), 0.3)
+            weights["eyeLookDown" + side] = 0.6
+            weights["eyeBlink" + side] = max(weights.get("eyeBlink" + side, 0.0), 0.18)
     return {k: v for k, v in weights.items() if v}
 
 

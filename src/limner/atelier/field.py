@@ -15,7 +15,7 @@ HIGH = np.array([2.7, 9.3, 2.5], np.float32)
 CELL = 0.12
 """Edges of the mapped box and of its cells in dm."""
 FACE = np.array([0.0, 7.02, 1.12], np.float32)
-FACE_RADII = np.array([0.74, 0.86, 0.95], np.float32)
+FACE_RADII = np.array([0.78, 0.98, 1.15], np.float32)
 """An ellipsoid over the face that combed hair keeps out of (dm, before it is scaled to the person)."""
 
 
@@ -29,23 +29,21 @@ class Field:
         self.points, self.normals = shaped[used], normals[used]
         self.shape = tuple(int(v) for v in np.ceil((HIGH - LOW) / CELL))
         self.nearest = self._flood()
-        head = self.points[self.points[:, 1] > 6.2]
+        self.shift = mesh.head_shift(shaped)
+        head = self.points[self.points[:, 1] > 6.2 + self.shift[1]]
         self.low, self.high = head.min(0), head.max(0)
-        rest = mesh.rest()[mesh.surface("body").vertices]
-        rest = rest[rest[:, 1] > 6.2]
-        self.face = FACE + np.array([0, (self.high - rest.max(0))[1] * 0.6, (self.high - rest.max(0))[2]])
+        self.face = FACE + self.shift
         wide = float(self.high[0] / 0.80)
         self.face_radii = FACE_RADII * np.array([np.clip(wide, 0.9, 1.15), 1, 1], np.float32)
 
     @staticmethod
     def _solid() -> I32:
-        """Body vertices without ears (hair lies over them) and without the inside of the mouth."""
+        """Body vertices without the inside of the mouth."""
         rest, used = mesh.rest(), mesh.surface("body").vertices
         p = rest[used]
         x = np.abs(p[:, 0])
-        ear = (x > 0.74) & (p[:, 1] > 6.6) & (p[:, 1] < 7.55) & (p[:, 2] > -0.3) & (p[:, 2] < 0.75)
         mouth = (x < 0.34) & (p[:, 1] > 6.2) & (p[:, 1] < 7.0) & (p[:, 2] < 1.32) & (p[:, 2] > 0.3)
-        return np.asarray(used[~ear & ~mouth & (p[:, 1] > 1.2)])
+        return np.asarray(used[~mouth & (p[:, 1] > 1.2)])
 
     def _flood(self) -> I32:
         shape = self.shape
@@ -70,22 +68,24 @@ class Field:
         away = np.einsum("xyzc,xyzc->xyz", gap, gap)
         return np.where(label >= 0, away, np.float32(1e9)).astype(np.float32)
 
-    def push(self, points: F32, lift: F32) -> F32:
-        """Points (n,3) moved along the skin's normal to at least `lift` (n,) dm over it."""
+    def press(self, points: F32, lift: F32, hold: F32 | float = 0.0) -> F32:
+        """Points (n,3) moved along the skin's normal to at least `lift` (n,) dm over it.
+
+        `hold` (n,) or a number, 0 to 1: share by which points further away are drawn back to `lift`.
+        """
         cell = np.clip(((points - LOW) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
         near = self.nearest[cell[:, 0], cell[:, 1], cell[:, 2]]
         normal = self.normals[near]
-        height = ((points - self.points[near]) * normal).sum(1)
-        return points + normal * np.maximum(lift - height, 0)[:, None].clip(0, 0.6)
+        gap = lift - mesh.dot(points - self.points[near], normal)
+        move = np.maximum(gap, 0).clip(0, 0.6) + hold * np.minimum(gap, 0).clip(-0.3, 0)
+        return np.asarray(points + normal * move[:, None], dtype=np.float32)
 
-    def clear_face(self, points: F32, where: Bool) -> F32:
-        """Points (n,3) moved sideways out of the face's ellipsoid where `where` (n,) says so."""
+    def clear_face(self, points: F32, side: F32, where: Bool) -> F32:
+        """Points (n,3) moved out of the face's ellipsoid to their `side` (n,) of +1 or -1, where told."""
         q = (points - self.face) / self.face_radii
-        away = np.sqrt((q * q).sum(1))
-        hit = where & (away < 1) & (points[:, 1] < self.face[1] + 0.62)
-        side = np.where(points[:, 0] < 0, -1.0, 1.0)
+        hit = where & (mesh.dot(q, q) < 1) & (points[:, 1] < self.face[1] + 0.62)
         rest = 1 - q[:, 1] ** 2 - q[:, 2] ** 2
         reach = np.sqrt(np.clip(rest, 0.05, 1)) * self.face_radii[0]
         moved = points.copy()
-        moved[:, 0] = np.where(hit, side * np.maximum(reach, np.abs(points[:, 0])), points[:, 0])
+        moved[:, 0] = np.where(hit, side * np.maximum(reach, side * points[:, 0]), points[:, 0])
         return moved.astype(np.float32)

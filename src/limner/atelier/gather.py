@@ -50,10 +50,12 @@ class Person:
     skin: skin.Skin
     iris: F32
     hair: F32
+    fuzz: F32
     eye_centres: F32
     eye_ways: F32
     head: F32
     crown_centre: F32
+    shift: F32
 
 
 def gather(
@@ -166,7 +168,7 @@ def _eyes(out: Surfaces, rows: I64, corners: mesh.I32, person: Person) -> None:
 def _inside(out: Surfaces, rows: I64, colour: F32, specular: float, person: Person) -> None:
     """Teeth and tongue darken toward the throat: light does not get there."""
     local = (out.position[rows] - person.head[:3, 3]) @ person.head[:3, :3]
-    deep = np.clip((local[:, 2] - 1.0) / 0.45, 0.08, 1) ** 1.5
+    deep = np.clip((local[:, 2] - 1.0 - person.shift[2]) / 0.45, 0.08, 1) ** 1.5
     sideways = np.clip(1.15 - np.abs(local[:, 0]) / 0.32, 0.15, 1)
     out.albedo[rows] = colour * (deep * sideways)[:, None]
     out.specular[rows], out.gloss[rows] = specular, 50
@@ -184,8 +186,7 @@ def _strand(out: Surfaces, rows: I64, local: I64, part: Tuft, person: Person) ->
     elif part.name == "lashes":
         colour = np.full((len(rows), 3), 0.010, np.float32)
     else:
-        fair = np.clip(person.hair, 0.0, 0.16)  # brows and beards are darker than fair hair
-        colour = fair * part.shade[strand][:, None]
+        colour = person.fuzz * part.shade[strand][:, None]
         out.specular[rows] = 0.04
     out.albedo[rows] = colour
     local_point = (out.position[rows] - person.head[:3, 3]) @ person.head[:3, :3]

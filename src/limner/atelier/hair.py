@@ -20,7 +20,7 @@ from limner.atelier.pose import Posed
 from limner.atelier.styles import STYLES, Style, comb, pulled
 
 LOOSE_TOP, LOOSE_BOTTOM = 6.7, 5.3
-"""Rest heights (dm) between which hair stops following the head and starts to follow the chest."""
+"""Rest heights (dm), raised with the person's head, between which hair stops following the head and starts to follow the chest."""
 
 
 @dataclass(frozen=True)
@@ -115,15 +115,15 @@ def style_of(identity: Identity) -> Style:
     return STYLES[identity.hair_style]
 
 
-def carry(points: F32, posed: Posed) -> F32:
+def carry(points: F32, posed: Posed, shift: F32) -> F32:
     """Hair (S,K,3) moved with a pose: with the head above the chin, with the chest below it.
 
     Between them the turn itself is blended, not the matrices, so that a head looking over its
-    shoulder does not pinch the hair.
+    shoulder does not pinch the hair. `shift`: `mesh.head_shift` of the person.
     """
     flat = points.reshape(-1, 3)
     head, chest = posed.head, posed.chest
-    loose = np.clip((LOOSE_TOP - flat[:, 1]) / (LOOSE_TOP - LOOSE_BOTTOM), 0, 1)
+    loose = np.clip((LOOSE_TOP + shift[1] - flat[:, 1]) / (LOOSE_TOP - LOOSE_BOTTOM), 0, 1)
     loose = (loose * loose * (3 - 2 * loose))[:, None].astype(np.float32)
     if not loose.any():
         return (flat @ head[:3, :3].T + head[:3, 3]).reshape(points.shape).astype(np.float32)

@@ -246,6 +246,9 @@ _FACES: dict[str, dict[str, float]] = {
 }
 """Face trait -> targets: what makes the trait visible whatever the seed does."""
 
+_OPEN_EYES = {"eyes/*-eye-scale-incr": 0.28, "eyes/*-eye-height2-incr": 0.35}
+"""Eyes a little larger than life for everybody: iris and gaze must read at 128 px."""
+
 _ORIGINS: dict[str, tuple[float, float, float]] = {
     "fair": (4.0, 0.1, 1.0),
     "medium": (2.2, 0.2, 2.2),
@@ -273,7 +276,7 @@ def _face_of(seed: int, face: str, skin: str) -> tuple[tuple[str, float], ...]:
     origin = generator(seed, "origin").dirichlet(_ORIGINS[skin])
     for name, value in zip(("caucasian", "african", "asian"), origin, strict=True):
         weights["origin:" + name] = float(value)
-    for name, value in _FACES[face].items():
+    for name, value in (*_FACES[face].items(), *_OPEN_EYES.items()):
         weights["face:" + name] = value
     return tuple(weights.items())
 

@@ -182,6 +182,19 @@ def joint(vertices: F32, name: str) -> F32:
     return np.asarray(vertices[group_vertices("joint-" + name)].mean(0), dtype=np.float32)
 
 
+@cache
+def skull_vertices() -> I32:
+    """Body vertices of the upper head: where a person's head sits compared with the rest mesh."""
+    points, used = rest(), surface("body").vertices
+    return np.asarray(used[points[used, 1] > 7.2])
+
+
+def head_shift(vertices: F32) -> F32:
+    """How far (3,) dm the head of a shaped figure sits from the rest mesh's: people differ in height."""
+    skull = skull_vertices()
+    return np.asarray(vertices[skull].mean(0) - rest()[skull].mean(0), dtype=np.float32)
+
+
 def unit(vectors: npt.NDArray[Any]) -> F32:
     """Vectors scaled to length 1 along the last axis."""
     length = np.sqrt(np.einsum("...i,...i->...", vectors, vectors))[..., None]

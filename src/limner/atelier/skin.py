@@ -32,7 +32,7 @@ HAIR: dict[str, tuple[float, float, float]] = {
     "brown": (0.15, 0.078, 0.038),
     "auburn": (0.30, 0.085, 0.028),
     "blonde": (0.56, 0.38, 0.17),
-    "grey": (0.44, 0.44, 0.45),
+    "grey": (0.36, 0.36, 0.37),
 }
 """Hair trait -> linear albedo of a strand."""
 
@@ -123,6 +123,23 @@ def _canonical(n: int) -> tuple[F32, I64]:
 
 
 @cache
+def _rim(n: int) -> tuple[I64, I64]:
+    """Unpainted texels within four of the paint, and the painted texel each of them copies."""
+    size = (int(n * ATLAS), n)
+    source = np.full(size, -1, np.int64)
+    texel = _canonical(n)[1]
+    source.ravel()[texel] = texel
+    for _ in range(4):
+        before = source.copy()
+        for axis, way in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            empty = source < 0
+            source[empty] = np.roll(before, way, axis)[empty]
+    grown = np.nonzero(source.ravel() >= 0)[0]
+    rim = grown[source.ravel()[grown] != grown]
+    return rim, source.ravel()[rim]
+
+
+@cache
 def _mask(name: str, n: int) -> F32:
     """A UV mask of the bundle in the atlas, flattened, 0..1, slightly blurred so that edges are soft."""
     image = Image.open(BytesIO(mesh.read_data(f"mpfb_{name}.jpg"))).convert("L")
@@ -194,27 +211,37 @@ def paint(identity: Identity, n: int) -> Skin:
     if identity.marks == "beard":
         fuzz = np.clip(0.85 + 1.6 * pores, 0.3, 1)
         mix(beard(points) * (1 - lips) * fuzz, strand * 0.8 + tone * 0.15, 0.9)
-    root = strand * 0.55 + tone * (0.22 if identity.hair_style == "crop" else 0.03)
+    root = strand * 0.6 + tone * (0.13 if identity.hair_style == "crop" else 0.02)
     mix(scalp(points), root, 1.0)
     return _pack(paint_, lips, pores * 0.5 + blotch * 0.2, texel, n, spot(0, 6.98, 0.14, 0.22))
 
 
 def _pack(paint_: F32, lips: F32, relief: F32, texel: I64, n: int, nose: F32) -> Skin:
-    """Scatter texels into images; unpainted texels take the mean so that seams do not bleed black."""
+    """Scatter texels into images; a rim of unpainted ones copies its neighbours, so no seam shows."""
     size = (int(n * ATLAS), n)
-    albedo = np.empty((size[0] * n, 3), np.float32)
-    albedo[:] = paint_.mean(0)
+    albedo = np.zeros((size[0] * n, 3), np.float32)
     albedo[texel] = np.clip(paint_, 0.002, 0.95)
     gloss, bumps = np.zeros(len(albedo), np.float32), np.zeros(len(albedo), np.float32)
     gloss[texel], bumps[texel] = np.clip(lips + 0.3 * nose, 0, 1), relief
+    rim, source = _rim(n)
+    albedo[rim], gloss[rim], bumps[rim] = albedo[source], gloss[source], bumps[source]
     return Skin(albedo.reshape(*size, 3), gloss.reshape(size), bumps.reshape(size))
 
 
 def _lip_colour(identity: Identity, tone: F32) -> F32:
     natural = tone * np.array([0.90, 0.50, 0.50], np.float32) + np.float32(0.012)
-    made_up = np.array([0.46, 0.09, 0.11], np.float32) * (0.45 + 0.55 * tone[0] / 0.76)
+    made_up = np.array([0.46, 0.09, 0.11], np.float32) * (0.12 + 0.88 * tone[0] / 0.76)
     share = float(generator(identity.seed, "lips").uniform(0.15, 0.75)) if identity.sex == "female" else 0.08
     return np.asarray(natural * (1 - share) + made_up * share, dtype=np.float32)
+
+
+def fuzz(identity: Identity) -> F32:
+    """Colour (3,) of brows and beard: darker than fair hair, never paler than the skin allows."""
+    hair = np.array(HAIR[identity.hair_color], np.float32)
+    most = 0.16 if identity.hair_color == "grey" else 0.13
+    dark = hair * min(1.0, most / float(hair.max()))
+    skin_limit = 0.30 * float(TONES[identity.skin][0])
+    return np.asarray(dark * min(1.0, max(skin_limit, 0.03) / float(dark.max())), dtype=np.float32)
 
 
 def _age_lines(identity: Identity, points: F32, mix: object, paint_: F32) -> None:

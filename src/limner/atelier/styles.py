@@ -6,7 +6,7 @@ in the hair each strand lies (0 outermost, 1 innermost).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,11 @@ from limner.atelier.identity import Identity, generator
 from limner.atelier.mesh import F32, Bool, unit
 
 POINTS = 20
-"""Points of a strand after resampling."""
+"""Points of a pulled strand."""
+NAPE = 6.3
+"""Rest height (dm), raised with the person's head, below which loose hair hangs free instead of lying on the head."""
+SHOULDER_REACH = 1.15
+"""Half width (dm) that hanging hair gathers in: it falls before or behind the shoulders."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +42,38 @@ class Style:
     pulled: str = ""
     fringe: float = 0.0
     ragged: float = 0.16
+    points: int = 20
+    ball: float = 0.0
+    hold: float = 0.5
 
 
 STYLES: dict[str, Style] = {
-    "long_straight": Style(3600, 5.2, end=4.5, fringe=0.3, clump=0.35),
+    "long_straight": Style(4600, 5.4, end=4.35, fringe=0.3, clump=0.2, thickness=0.03),
     "long_wavy": Style(
-        3600, 5.6, end=4.6, wave=0.12, wavelength=0.95, lift=(0.03, 0.24), clump=0.6, fringe=0.15,
-        ragged=0.22,
+        4600, 5.8, end=4.5, wave=0.10, wavelength=1.05, lift=(0.03, 0.26), clump=0.32, fringe=0.15,
+        ragged=0.2, thickness=0.03,
     ),
-    "bob": Style(3600, 3.0, end=6.12, lift=(0.03, 0.22), fringe=0.45, ragged=0.07, clump=0.3),
-    "bun": Style(3000, 0.0, pulled="bun", lift=(0.01, 0.06), thickness=0.02),
-    "ponytail": Style(3000, 4.2, end=5.0, pulled="ponytail", lift=(0.01, 0.06), thickness=0.02),
+    "bob": Style(3800, 3.2, end=6.2, lift=(0.03, 0.20), fringe=0.45, ragged=0.06, clump=0.3, thickness=0.024),
+    "bun": Style(3000, 0.0, pulled="bun", lift=(0.01, 0.06), thickness=0.022),
+    "ponytail": Style(3000, 4.2, end=5.0, pulled="ponytail", lift=(0.01, 0.06), thickness=0.022),
     "short": Style(
-        5200, 0.55, gravity=0.10, lift=(0.01, 0.14), outward=0.42, parted=False, layers=0.4, clump=0.5,
-        thickness=0.02,
+        5200, 0.46, gravity=0.14, lift=(0.01, 0.10), outward=0.22, parted=False, layers=0.4, clump=0.5,
+        thickness=0.022, hold=0.75,
     ),
-    "crop": Style(6500, 0.11, gravity=0.0, lift=(0.0, 0.03), outward=1.0, parted=False, clump=0.1,
-        thickness=0.017),
+    "crop": Style(
+        6500, 0.10, gravity=0.0, lift=(0.0, 0.03), outward=1.0, parted=False, clump=0.1, thickness=0.02,
+    ),
     "side_part": Style(
-        5000, 0.95, gravity=0.09, lift=(0.01, 0.20), outward=0.35, layers=0.3, clump=0.45, thickness=0.02,
+        5000, 0.85, gravity=0.12, lift=(0.01, 0.15), outward=0.16, layers=0.25, clump=0.45, thickness=0.022,
+        hold=0.8,
     ),
     "curly": Style(
-        2900, 2.7, end=6.25, gravity=0.22, lift=(0.04, 0.42), outward=0.5, curl=0.085, clump=0.72,
-        ragged=0.22, thickness=0.024,
+        3400, 2.9, end=6.1, gravity=0.28, lift=(0.04, 0.30), outward=0.4, curl=0.10, clump=0.62,
+        ragged=0.2, thickness=0.03, points=34,
     ),
     "afro": Style(
-        4200, 1.05, gravity=0.0, lift=(0.0, 0.05), outward=3.0, parted=False, curl=0.06, clump=0.3,
-        thickness=0.024,
+        4600, 0.8, gravity=0.0, lift=(0.0, 0.05), outward=3.0, parted=False, curl=0.035, clump=0.2,
+        thickness=0.03, ball=0.62, hold=0.0,
     ),
 }  # fmt: skip
 
@@ -145,19 +154,25 @@ def comb(
     length = np.where(fringe, rng.uniform(0.55, 0.72, n), length)
     if style.end is None and identity.hair_style in ("short", "side_part"):
         # Sides and neck are cut shorter than the top.
-        high = np.clip((roots[:, 1] - 7.3) / 0.8, 0, 1)
-        length = length * (0.38 + 0.62 * high)
-    steps = 26 if style.end is not None else 9
+        high = np.clip((roots[:, 1] - 7.4 - field.shift[1]) / 0.7, 0, 1)
+        length = length * (0.3 + 0.7 * high)
+    if style.ball:
+        way, length = _ball(style, roots, way, field, rng)
+    steps = 28 if style.end is not None else 9
     points = _fall(style, roots, way, length, lift, field, steps, fringe)
     reach = length
     if style.end is not None:
-        reach = _cut(points, style.end + low + style.ragged * rng.normal(size=n), length, fringe)
-    points = _resample(points, reach.astype(np.float32), POINTS if style.end is not None else 10)
+        reach = _cut(points, style.end + field.shift[1] + low + style.ragged * rng.normal(size=n), length, fringe)
+    points = _resample(points, reach.astype(np.float32), style.points if style.end is not None else 10)
     points = _mix(rng, points, style.clump)
     points = _shape(style, points, rng)
     if identity.hair_style == "bob":
         points = _turn_in(points, fringe)
-    return _settle(points, lift, field, fringe, style), depth
+    points = _settle(points, lift, field, fringe, style)
+    if style.end is None:
+        return points, depth
+    stay = _off_the_face(points, field, fringe)
+    return points[stay], depth[stay]
 
 
 def _fall(
@@ -168,24 +183,62 @@ def _fall(
     path, p, d = [roots], roots.copy(), way
     down = np.array([0, -1, 0], np.float32)
     grow = np.minimum(1.0, np.linspace(0.15, 2.2, steps))
+    nape = NAPE + field.shift[1]
+    front = np.where(roots[:, 2] > 0.45 + field.shift[2], 1.0, -1.0).astype(np.float32)
+    side = np.where(roots[:, 0] < 0, -1.0, 1.0).astype(np.float32)
     for k in range(steps):
         d = unit(d + style.gravity * down * (step / 0.2).clip(0.3, 1.4))
+        hanging = (p[:, 1] < nape) & (style.end is not None)
+        if hanging.any():
+            beside = hanging & (np.abs(p[:, 0]) > 0.45) & (np.abs(p[:, 2] - 0.2) < 0.85)
+            d[hanging, 0] *= 0.55
+            d[beside, 2] += 0.16 * front[beside]
+            d = unit(d)
         q = p + d * step
-        wall = lift * np.float32(grow[k]) + np.where(q[:, 1] < 6.0, np.float32(0.10), np.float32(0.0))
-        q = field.push(q.astype(np.float32), wall)
+        wall = lift * np.float32(grow[k]) + cloth_room(q, field)
+        on_skull = np.clip((q[:, 1] - nape - 0.5) * 2, 0, 1) * np.float32(style.hold)
+        q = field.press(q.astype(np.float32), wall, on_skull)
         if style.end is not None:
-            q = field.clear_face(q, ~fringe)
+            q = field.clear_face(q, side, ~fringe)
+            wide = np.abs(q[:, 0]) - SHOULDER_REACH
+            q[:, 0] -= np.where(hanging & (wide > 0), np.sign(q[:, 0]) * wide * 0.6, 0)
         d = unit(0.55 * d + 0.45 * (q - p) / np.maximum(step, 1e-4))
         path.append(q)
         p = q
     return np.stack(path, 1).astype(np.float32)
 
 
+def cloth_room(points: F32, field: Field) -> F32:
+    """Extra height (n,) dm over the shoulders, where clothes lie between skin and hair."""
+    low = np.clip((6.25 + field.shift[1] - points[:, 1]) / 0.7, 0, 1)
+    return np.asarray(0.12 * low * low * (3 - 2 * low), dtype=np.float32)
+
+
+def _ball(
+    style: Style, roots: F32, way: F32, field: Field, rng: np.random.Generator
+) -> tuple[F32, F32]:
+    """Directions and lengths that end on a ball round the head, thinner at the hairline in front."""
+    middle = (field.low + field.high) / 2 * np.array([0, 0, 1], np.float32)
+    middle[1] = field.low[1] * 0.35 + field.high[1] * 0.65
+    half = (field.high - field.low) / 2
+    out = unit((roots - middle) * np.array([1, 1, 0.9], np.float32))
+    out[:, 1] = np.maximum(out[:, 1], -0.35)
+    front = np.clip((roots[:, 2] - middle[2]) / half[2], 0, 1) * np.clip(
+        (8.15 + field.shift[1] - roots[:, 1]) / 0.5, 0, 1
+    )
+    rise = np.array([0, 0.7, -0.5], np.float32) * front[:, None]
+    way = unit(0.75 * out + 0.25 * way + rise + 0.18 * rng.normal(size=roots.shape))
+    length = style.ball * (1 - 0.5 * front) * rng.uniform(0.7, 1.0, len(roots))
+    return way, length.astype(np.float32)
+
+
 def _cut(points: F32, end: F32, length: F32, fringe: Bool) -> F32:
     """Arc length (n,) at which each strand first falls below its `end` height."""
     below = points[:, :, 1] < end[:, None]
     first = np.where(below.any(1), below.argmax(1), points.shape[1] - 1)
-    cut = length * first / (points.shape[1] - 1)
+    step = np.linalg.norm(np.diff(points, axis=1), axis=2)
+    arc = np.concatenate([np.zeros((len(points), 1)), np.cumsum(step, 1)], 1)
+    cut = arc[np.arange(len(points)), first]
     return np.asarray(np.where(fringe, length, np.maximum(cut, 0.3)), dtype=np.float32)
 
 
@@ -206,7 +259,7 @@ def _shape(style: Style, points: F32, rng: np.random.Generator) -> F32:
         ramp = np.clip(arc / 1.2 - 0.25, 0, 1)
         swing = np.sin(arc * 2 * np.pi / style.wavelength + phase[:, None]) * ramp * style.wave
         return np.asarray(points + across * swing[..., None] + out * (0.4 * swing)[..., None], np.float32)
-    turn = arc * 2 * np.pi / (style.curl * 4.5) + phase[:, None] * 3
+    turn = arc * 2 * np.pi / (style.curl * 7.0) + phase[:, None] * 3
     ramp = np.clip(arc / 0.25, 0, 1) * style.curl
     ring = across * np.cos(turn)[..., None] + out * np.sin(turn)[..., None]
     return np.asarray(points + ring * ramp[..., None], dtype=np.float32)
@@ -225,11 +278,26 @@ def _settle(points: F32, lift: F32, field: Field, fringe: Bool, style: Style) ->
     """Last pass: whatever waves and locks pushed into skin or clothes comes out again."""
     n, k = points.shape[:2]
     flat = points[:, 1:].reshape(-1, 3)
-    wall = np.repeat(lift * 0.6 + 0.004, k - 1) + np.where(flat[:, 1] < 6.0, 0.10, 0.0)
-    flat = field.push(flat, wall.astype(np.float32))
+    wall = np.repeat(lift * 0.6 + 0.004, k - 1) + cloth_room(flat, field)
+    flat = field.press(flat, wall.astype(np.float32))
     if style.end is not None:
-        flat = field.clear_face(flat, np.repeat(~fringe, k - 1))
-    return np.concatenate([points[:, :1], flat.reshape(n, k - 1, 3)], 1).astype(np.float32)
+        side = np.repeat(np.where(points[:, 0, 0] < 0, -1.0, 1.0).astype(np.float32), k - 1)
+        flat = field.clear_face(flat, side, np.repeat(~fringe, k - 1))
+    settled = np.concatenate([points[:, :1], flat.reshape(n, k - 1, 3)], 1)
+    if not style.curl:
+        for _ in range(2):
+            middle = (settled[:, :-2] + 2 * settled[:, 1:-1] + settled[:, 2:]) / 4
+            settled = np.concatenate([settled[:, :1], middle, settled[:, -1:]], 1)
+    return settled.astype(np.float32)
+
+
+def _off_the_face(points: F32, field: Field, fringe: Bool) -> Bool:
+    """Strands (n,) that do not hang across face or throat: a few always slip through; drop them."""
+    local = points - field.shift
+    x, y, z = np.abs(local[..., 0]), local[..., 1], local[..., 2]
+    across = (x < 0.50) & (z > 0.85) & (y < 7.62) & (y > 4.9)
+    across |= (x < 0.30) & (z > 0.4) & (y < 6.4) & (y > 4.6)
+    return np.asarray(fringe | ~across.any(1))
 
 
 def pulled(
@@ -256,7 +324,7 @@ def pulled(
     depth = rng.random(n).astype(np.float32)
     lift = style.lift[1] + (style.lift[0] - style.lift[1]) * depth
     wall = lift[:, None] * np.sin(np.linspace(0, np.pi, POINTS))[None].clip(0.05) + 0.006
-    points[:, 1:] = field.push(
+    points[:, 1:] = field.press(
         points[:, 1:].reshape(-1, 3), wall[:, 1:].reshape(-1).astype(np.float32)
     ).reshape(n, POINTS - 1, 3)
     points = _mix(rng, points, 0.3)
@@ -266,7 +334,7 @@ def pulled(
 
 def _knot(tie: F32, aim: F32, rng: np.random.Generator) -> tuple[F32, F32]:
     """A ball of wound strands that sits on the head."""
-    n, radius = 1500, 0.40
+    n, radius = 1500, 0.45
     centre = tie + aim * np.float32(radius * 0.72)
     tilt = unit(aim + 0.45 * rng.normal(size=(n, 3)))
     first = unit(np.cross(tilt, rng.normal(size=(n, 3))))
@@ -290,12 +358,12 @@ def _tail(style: Style, tie: F32, field: Field, rng: np.random.Generator) -> tup
     depth = np.clip(1 - np.linalg.norm(spread, axis=1) / 1.7, 0, 1).astype(np.float32)
     offset = np.stack([spread[:, 0] * 0.055, spread[:, 1] * 0.055, np.zeros(n)], 1)
     roots = (tie + offset).astype(np.float32)
-    way = unit(np.array([0, 0.35, -1.0]) + np.concatenate([spread * 0.17, np.zeros((n, 1))], 1))
+    way = unit(np.array([0, -0.1, -1.0]) + np.concatenate([spread * 0.14, np.zeros((n, 1))], 1))
     length = style.length * rng.uniform(0.8, 1.0, n)
     lift = (0.03 + 0.26 * (1 - depth)).astype(np.float32)
     nothing = np.zeros(n, bool)
-    points = _fall(style, roots, way, length, lift * 0.6, field, 24, nothing)
-    end = (style.end or 5.0) + 0.25 * rng.normal(size=n)
+    points = _fall(replace(style, gravity=0.55), roots, way, length, lift * 0.6, field, 24, nothing)
+    end = (style.end or 5.0) + field.shift[1] + 0.25 * rng.normal(size=n)
     points = _resample(points, _cut(points, end, length, nothing), POINTS)
     # The tail tapers: strands gather again toward its end.
     middle = points.mean(0, keepdims=True)
