@@ -135,7 +135,7 @@ def _placket(k: Cloth, low: float, high: float, spacing: float = 0.62, half: flo
     k.dye(smooth((0.062 - np.hypot(c.x, place)) * 40) * run, k.base * 0.42 + 0.03)
 
 
-def _collar(k: Cloth, low: float, slope: float, tip: float = 0.72) -> None:
+def _collar(k: Cloth, low: float, slope: float, tip: float = 0.6) -> None:
     """Two pointed flaps beside the open neck, and the stand behind."""
     c = k.c
     edge = c.x - np.maximum(c.y - low, 0) * slope
@@ -152,17 +152,23 @@ def _collar(k: Cloth, low: float, slope: float, tip: float = 0.72) -> None:
     k.bump = k.bump + (0.05 * (inside > 0) * flap).astype(np.float32)
 
 
+def _rows(c: Chart) -> Array:
+    """Height of a row of the weave; on the flat of the shoulders rows run on to the back."""
+    flat = 0.45 * c.z * smooth((c.y - 4.7) / 0.5)
+    return np.asarray(np.where(c.arm, c.along, c.y + flat), np.float32)
+
+
 def _stripes(
     k: Cloth, pitch: float, share: float, tone: tuple[float, float, float] | Array
 ) -> None:
     c = k.c
-    run = np.where(c.arm, c.along, c.y)
+    run = _rows(c)
     k.dye(smooth((np.abs((run / pitch) % 1 - 0.5) - (0.5 - share / 2)) * pitch / 0.03), tone)
 
 
 def _tshirt(k: Cloth) -> None:
     _neck_band(k, 5.83)
-    _hem(k, 0.3)
+    _hem(k, 0.45)
     k.line(1.25 - k.c.along - 0.13, k.c.arm, 0.78)
 
 
@@ -185,9 +191,9 @@ def _sweater(k: Cloth) -> None:
     k.shine[:] = 0.015
     _neck_band(k, 5.92, 0.24, 0.88)
     _cuffs(k, 0.42, 0.9)
-    low = band(c.y - 0.15, 0.42) * ~c.arm
+    low = band(c.y - 0.4, 0.4) * ~c.arm
     k.tone(low, 0.9)
-    k.line(c.y - 0.57, ~c.arm)
+    k.line(c.y - 0.8, ~c.arm)
     _ribs(k, low, around)
 
 
@@ -209,7 +215,7 @@ def _shirt(k: Cloth) -> None:
 
 def _plaid_shirt(k: Cloth) -> None:
     c = k.c
-    along = np.where(c.arm, c.along, c.y)
+    along = _rows(c)
     around = c.around + 0.25
     dark = np.zeros_like(c.x)
     for run in (along, around):
@@ -218,7 +224,7 @@ def _plaid_shirt(k: Cloth) -> None:
     for run in (along, around):
         thin = smooth((0.035 - np.abs((run / 0.72 + 0.5) % 1 - 0.5)) * 40)
         k.dye(thin * 0.7, CREAM)
-    _placket(k, 0.1, 4.9)
+    _placket(k, 0.3, 4.9)
     _collar(k, 4.95, 0.34)
     _cuffs(k, 0.36, 0.8)
 
@@ -227,19 +233,19 @@ def _polo(k: Cloth) -> None:
     c = k.c
     _placket(k, 3.95, 4.85, 0.42)
     k.line(c.y - 3.95, c.front & (c.x < 0.14))
-    _collar(k, 4.8, 0.22, 0.66)
+    _collar(k, 4.8, 0.22, 0.56)
     k.tone(band(1.15 - c.along, 0.2) * c.arm, 0.74)
     pique = np.sin(c.x * 60) * np.sin(c.y * 60)
     k.albedo = k.albedo * (1 + 0.05 * pique)[:, None]
-    _hem(k, 0.3)
+    _hem(k, 0.45)
 
 
 def _hoodie(k: Cloth) -> None:
     c = k.c
     torso = ~c.arm
     _cuffs(k, 0.42, 0.8)
-    k.tone(band(c.y - 0.2, 0.42) * torso, 0.8)
-    k.line(c.y - 0.62, torso)
+    k.tone(band(c.y - 0.38, 0.4) * torso, 0.8)
+    k.line(c.y - 0.78, torso)
     k.tone(band((5.95 - c.collar) * 0.88, 0.34) * torso * (c.y > 4.4), 0.84)
     k.line((5.95 - c.collar) * 0.88 - 0.34, torso & (c.y > 4.4), 0.5)
     hood = ~c.front & torso & (c.y > 4.2)
@@ -250,7 +256,7 @@ def _hoodie(k: Cloth) -> None:
     k.line(c.x - 0.1, chest & (c.y < 5.1))
     cord = chest & (c.y < 5.05) & (c.y > 3.9)
     k.dye(seam(c.x - 0.3, 0.045) * cord, CREAM)
-    pocket = chest & (c.y > 0.75) & (c.y < 2.0)
+    pocket = chest & (c.y > 0.85) & (c.y < 2.0)
     k.line(c.x - (1.15 - 0.42 * np.clip(c.y - 1.1, 0, 1)), pocket, 0.55)
     k.line(c.y - 2.0, chest & (c.x < 0.78), 0.55)
     k.shine[:] = 0.02
@@ -433,8 +439,8 @@ def _leggings(k: Cloth) -> None:
 
 def _skirt(k: Cloth) -> None:
     c = k.c
-    k.tone(band(1.3 - c.y, 0.26) * ~c.arm, 0.75)
-    k.line(c.y - 1.04, ~c.arm)
+    k.tone(band(1.25 - c.y, 0.26) * ~c.arm, 0.75)
+    k.line(c.y - 0.99, ~c.arm)
     k.line(c.y + 2.75, ~c.arm)
 
 

@@ -39,6 +39,9 @@ Inside = Callable[[Chart], Array]
 HIDE_MARGIN = 0.1
 """Body pixels this far (dm) inside a garment's edge are not drawn."""
 
+LEG_MARGIN = 0.35
+"""The same above the hem of a skirt, where one may look a little way in from below."""
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -115,7 +118,10 @@ class Piece:
     def skin_hidden(self, canonical: Array) -> Mask:
         """Body points hidden beneath the piece, (N,): leave them out of the picture."""
         if self.surface == "skirt":
-            return np.zeros(len(canonical), np.bool_)
+            # A stride pushes the thighs through the tube: what it closes over is not drawn.
+            c = chart(canonical)
+            closed = ~c.arm & (c.x < 2.3) & (self.part != "over")
+            return np.asarray(closed & (self.shape.inside(c) > LEG_MARGIN))
         return self.inside(canonical) > HIDE_MARGIN
 
 
@@ -214,7 +220,7 @@ def _strapped(top: float, strap: float, width: float, back: float) -> Inside:
 
 
 def _plunging(low: float, slope: float, strap: float) -> Inside:
-    return lambda c: _least(notch(c, low, slope), crew(c, 5.9), armhole(c, strap))
+    return lambda c: _least(notch(c, low, slope), crew(c, 5.6), armhole(c, strap))
 
 
 def front_gap(kind: str, c: Chart) -> Array:
@@ -237,8 +243,8 @@ def _open_tail(kind: str, hem: float) -> Inside:
     return lambda c: _least(1.3 - c.y, c.y - hem, opening(c, front_gap(kind, c)))
 
 
-def _tail(hem: float) -> Inside:
-    return lambda c: np.minimum(1.3 - c.y, c.y - hem)
+def _tail(hem: float, top: float = 1.3) -> Inside:
+    return lambda c: np.minimum(top - c.y, c.y - hem)
 
 
 def _slip(hem: float = -1.7) -> Shape:
@@ -270,9 +276,9 @@ def _shoes(outfit: Outfit) -> tuple[str, str]:
 _NONE = Garment("", "")
 
 SHAPES: dict[str, tuple[Shape, ...]] = {
-    "tshirt": (Shape("tights", _top(0.3, SHORT, _crew()), 0.05),),
-    "striped_tshirt": (Shape("tights", _top(0.35, 1.7, _crew(5.74)), 0.05),),
-    "sweater": (Shape("tights", _top(0.15, LONG, _crew(5.92)), 0.1),),
+    "tshirt": (Shape("tights", _top(0.45, SHORT, _crew()), 0.05),),
+    "striped_tshirt": (Shape("tights", _top(0.45, 1.7, _crew(5.74)), 0.05),),
+    "sweater": (Shape("tights", _top(0.4, LONG, _crew(5.92)), 0.1),),
     "turtleneck": (
         Shape(
             "tights",
@@ -285,9 +291,9 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         ),
     ),
     "shirt": (Shape("tights", _top(0.8, LONG, _collared(4.9, 0.34)), 0.05),),
-    "plaid_shirt": (Shape("tights", _top(0.1, LONG, _collared(4.95, 0.34)), 0.07),),
-    "polo": (Shape("tights", _top(0.3, 1.15, _collared(4.8, 0.22)), 0.05),),
-    "hoodie": (Shape("tights", _top(0.2, LONG, _crew(5.95)), 0.12),),
+    "plaid_shirt": (Shape("tights", _top(0.3, LONG, _collared(4.95, 0.34)), 0.07),),
+    "polo": (Shape("tights", _top(0.45, 1.15, _collared(4.8, 0.22)), 0.05),),
+    "hoodie": (Shape("tights", _top(0.38, LONG, _crew(5.95)), 0.12),),
     "tank_top": (Shape("tights", _top(0.4, None, _scooped(0.74, 1.25, 0.7, 1.12)), 0.025),),
     "blouse": (Shape("tights", _top(0.8, LONG, _collared(4.6, 0.3)), 0.09),),
     "blazer": (
@@ -314,7 +320,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "trousers": (Shape("tights", _legs(-7.62), 0.04, 0.17, -6.5),),
     "shorts": (Shape("tights", _legs(-2.5), 0.05, 0.14, -2.5),),
     "leggings": (Shape("tights", _legs(-7.25), 0.0),),
-    "skirt": (Shape("skirt", _tail(-2.9), 0.02, 0.0, -2.9), _slip()),
+    "skirt": (Shape("skirt", _tail(-2.9, 1.1), 0.02, 0.0, -2.9), _slip()),
 }
 """Garment kind -> the surfaces it is cut from. Heights in dm of the mesh at rest (floor -8.2)."""
 
