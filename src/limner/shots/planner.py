@@ -179,7 +179,7 @@ def _beside(
             where=f"shots.quotas.{axis}",
             fix="Lower its share, or ask for more of the framings that show it.",
         )
-    ready = {f: iter(mixed(_units(found.flow.get(f, {})), random)) for f in set(framing)}
+    ready = {f: iter(mixed(_units(found.flow.get(f, {})), random)) for f in sorted(set(framing))}
     return [next(ready[f]) for f in framing]
 
 

@@ -113,8 +113,8 @@ def _outfit(outfit_id: str, variant: int) -> str:
         return outfit.detail
     chosen = [pick(f"outfit {i}", variant, piece) for i, piece in enumerate(pieces)]
     if outfit.dress:
-        article = pick("article", variant, ("a ", ""))
-        return article + " ".join(chosen)
+        dress = " ".join(chosen)
+        return pick("article", variant, (_article(dress), dress))
     join = pick("outfit join", variant, (" and ", " with "))
     if len(chosen) == 3:
         return f"{chosen[0]} over {chosen[1]}{join}{chosen[2]}"
