@@ -73,10 +73,13 @@ def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(
     store.put_checkpoint(Checkpoint(1, 100, "models/run_1/step_000100.safetensors", "0"))
     assert then(project) == "limner evaluate"
     store.add_grid(run_version=1, settings={})
-    cell = {"phase": "choose", "arm": "base", "strength": 1.0, "prompt_id": "e", "prompt": "p"}
-    store.add_renders(1, [{"key": "a", "seed": 1, **cell}])
-    assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
+    cell = {"arm": "base", "strength": 1.0, "prompt_id": "e", "prompt": "p"}
+    store.add_renders(1, [{"key": "a", "seed": 1, "phase": "choose", **cell}])
     store.update_render(store.renders(1)[0].id, state="done")
+    assert then(project) == "limner evaluate"  # chosen, but the claim is not drawn
+    store.add_renders(1, [{"key": "b", "seed": 2, "phase": "claim", **cell}])
+    assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
+    store.update_render(store.renders(1)[1].id, state="done")
     assert then(project) == "limner verdict"
     store.add_verdict(grid_version=1, data={})
     assert then(project) == "limner release"

@@ -25,7 +25,7 @@ def shots_plan(replace: Replace = False) -> Answer:
     from limner.pipeline import plan_shots
 
     found = screen().run(plan_shots(project(), replace=replace))
-    return Answer(found, [f"{found['shots']} shots planned"])
+    return Answer(found, [f"{found['count']} shots planned: {found['prompts']}"])
 
 
 @command(shots_app, "check")
@@ -64,10 +64,14 @@ def review(
     again: Annotated[bool, typer.Option("--again", help="Measure judged takes anew")] = False,
 ) -> Answer:
     """Measure the takes and keep or reject them by rule; a reject reopens its shot."""
-    from limner import review as stage
+    from limner.pipeline import review as judge
 
-    found = screen().run(stage.review(project(), again=again))
-    lines = [f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided"]
+    found = screen().run(judge(project(), again=again))
+    lines = [
+        f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided",
+        *(f"  {number} x {reason}" for reason, number in found["reasons"].items()),
+        f"contact sheet: {found['contact_sheet']}",
+    ]
     return Answer(found, lines)
 
 
@@ -80,13 +84,14 @@ def _decide(verb: str, takes: list[str], reason: str) -> Answer:
     from limner.pipeline.wiring import find_takes
 
     here = project()
-    acts = {"keep": stage.keep, "reject": stage.reject, "undo": stage.undo}
     done = find_takes(here, takes)
     for take in done:
         if verb == "undo":
             stage.undo(here, take.id)
+        elif verb == "keep":
+            stage.keep(here, take.id, reason)
         else:
-            acts[verb](here, take.id, reason)
+            stage.reject(here, take.id, reason)
     said = {"keep": "kept", "reject": "rejected", "undo": "taken back"}[verb]
     lines = [f"take {take.id} of {take.shot_id}: {said}" for take in done]
     return Answer({"takes": [t.id for t in done], "decision": verb}, lines)

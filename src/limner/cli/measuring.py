@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.shell import app, command, project, screen
+from limner.cli.shell import app, command, project, root, screen
 from limner.cli.show import Answer, findings_answer
 from limner.errors import UsageError
 
@@ -72,7 +72,7 @@ Out = Annotated[Path | None, typer.Option(help="Where to write it")]
 def release(
     out: Out = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Release although the verdict is not established")
+        bool, typer.Option("--force", help="Release the last checkpoint without a verdict")
     ] = False,
 ) -> Answer:
     """Bundle the LoRA of the verdict with its usage guide and report."""
@@ -93,23 +93,30 @@ def report(out: Out = None) -> Answer:
 
 @command(app, "archive")
 def archive(
-    out: Annotated[Path | None, typer.Option(help="File to write  [default: NAME.zip]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write  [default: ./NAME.limner.zip]")
+    ] = None,
 ) -> Answer:
     """Pack pictures, captions, settings, lock and verdict into one verifiable file."""
     from limner import release as stage
 
     here = project()
-    found = screen().run(stage.archive(here, out or Path(f"{here.root.resolve().name}.zip")))
+    target = out or Path(f"{here.root.resolve().name}.limner.zip")
+    found = screen().run(stage.archive(here, target))
     return Answer(found, [f"archive: {found['path']}"])
 
 
 @command(app, "verify")
 def verify(
-    path: Annotated[Path, typer.Argument(help="Archive or release to check")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Archive, release folder or project  [default: this project]"),
+    ] = None,
 ) -> Answer:
-    """Check an archive or a release against its own list of SHA-256 sums."""
+    """Check an archive, a release or a project against its own SHA-256 sums."""
     from limner import release as stage
 
-    if not path.exists():
-        raise UsageError("There is no such file", where=str(path), fix="Check the path.")
-    return findings_answer(stage.verify(path), f"{path}: complete and unchanged")
+    target = path or root()
+    if not target.exists():
+        raise UsageError("There is no such file", where=str(target), fix="Check the path.")
+    return findings_answer(stage.verify(target), f"{target}: complete and unchanged")

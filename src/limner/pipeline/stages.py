@@ -82,6 +82,12 @@ class Facts:
         return decision.verdict if decision else None
 
     @property
+    def open_questions(self) -> list[Take]:
+        """Undecided takes of shots that have no kept one."""
+        settled = {t.shot_id for t in self.decided("keep")}
+        return [t for t in self.decided("undecided") if t.shot_id not in settled]
+
+    @property
     def unjudged(self) -> list[Take]:
         """Finished takes without any decision."""
         return [t for t in self.takes if t.state == "done" and self._verdict(t) is None]
@@ -134,7 +140,7 @@ def _review(facts: Facts) -> Stage:
     counts = {
         "keep": len(facts.decided("keep")),
         "reject": len(facts.decided("reject")),
-        "undecided": len(facts.decided("undecided")) + len(facts.unjudged),
+        "undecided": len(facts.open_questions) + len(facts.unjudged),
     }
     if not counts["keep"] and not counts["reject"] and not counts["undecided"]:
         return Stage("review", "waiting", counts)
@@ -144,7 +150,7 @@ def _review(facts: Facts) -> Stage:
             "review", state, counts, "review", f"{len(facts.unjudged)} pictures are not judged yet."
         )
     if counts["undecided"]:
-        take = facts.decided("undecided")[0]
+        take = facts.open_questions[0]
         why = f"{counts['undecided']} pictures wait for your eye: keep or reject them."
         return Stage("review", "partial", counts, f"keep {take.id}", why)
     return Stage("review", "done", counts)
@@ -222,8 +228,8 @@ def _evaluation(facts: Facts) -> Stage:
     if grid is None or grid.run_version != run.version:
         why = f"The checkpoints of run {run.version} are not compared yet."
         return Stage("evaluation", old, counts, "evaluate", why)
-    if counts["rendered"] < counts["renders"]:
-        why = f"{counts['renders'] - counts['rendered']} pictures of the grid are missing."
+    if counts["rendered"] < counts["renders"] or all(r.phase == "choose" for r in renders):
+        why = f"Grid {grid.version} is not finished."
         return Stage("evaluation", "partial", counts, "evaluate", why)
     if verdict is None or verdict.grid_version != grid.version:
         state = "stale" if verdict else "partial"

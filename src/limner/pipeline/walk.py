@@ -172,7 +172,7 @@ def _steps(project: Project) -> list[Step]:
     return [
         ("shots", lambda: not project.store.shots(), lambda: wiring.plan_shots(project)),
         ("generate", lambda: _wants_pictures(project), lambda: wiring.generate(project)),
-        ("review", lambda: bool(facts().unjudged), lambda: _review(project)),
+        ("review", lambda: bool(facts().unjudged), lambda: wiring.review(project)),
         ("generate again", lambda: bool(facts().wanting), lambda: _rounds(project)),
         ("captions", lambda: True, lambda: captions.compile(project)),
         ("dataset", lambda: project.store.dataset() is None, lambda: dataset.build(project)),
@@ -189,12 +189,6 @@ def _wants_pictures(project: Project) -> bool:
     return bool(facts.worth_trying) or any(t.state == "pending" for t in facts.takes)
 
 
-def _review(project: Project) -> Events:
-    from limner import review
-
-    yield from review.review(project)
-
-
 def _rounds(project: Project) -> Events:
     """Make rejected shots anew and judge them, at most `ROUNDS` times."""
     for number in range(1, ROUNDS + 1):
@@ -203,7 +197,7 @@ def _rounds(project: Project) -> Events:
             return
         yield Notice(f"{len(facts.worth_trying)} shots are made anew (round {number})")
         yield from _without_result(wiring.generate(project))
-        yield from _without_result(_review(project))
+        yield from _without_result(wiring.review(project))
 
 
 def _verdict(project: Project) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def plan_shots(project: Project, *, replace: bool = False) -> Events:
     """Plan the shots within what the project's source can make."""
     from limner import shots, sources
 
-    abilities = sources.AtelierSource(project).abilities()
+    abilities = sources.open_source(project).abilities()
     yield from shots.plan(project, abilities=abilities, replace=replace)
 
 
@@ -38,6 +38,18 @@ def generate(project: Project, *, limit: int | None = None, workers: int = 2) ->
     from limner import sources
 
     yield from sources.generate(project, limit=limit, workers=workers)
+
+
+def review(project: Project, *, again: bool = False) -> Events:
+    """Judge the takes, then draw the contact sheet; its path joins the result."""
+    from limner import review as stage
+
+    for event in stage.review(project, again=again):
+        if isinstance(event, Result):
+            sheet = project.relative(stage.contact_sheet(project))
+            yield Result({**event.value, "contact_sheet": sheet})
+        else:
+            yield event
 
 
 def evaluation_prompts(project: Project) -> list[EvalPrompt]:
@@ -56,7 +68,8 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
         seed=character.shots.seed + EVALUATION_SEED_OFFSET,
         preset="portrait",
         quotas={"angle": EVALUATION_ANGLES},
-        abilities=sources.AtelierSource(project).abilities(),
+        abilities=sources.open_source(project).abilities(),
+        thresholds=character.shots.thresholds,
         trigger=character.trigger,
         class_word=character.class_word,
         exclude_prompts=[shot.prompt for shot in planned],
