@@ -184,7 +184,8 @@ def make_plan(
         control_trigger = trigger_of(control)
         loras[CONTROL] = (control, files.sha256_file(control))
         control_facts = {"sha256": loras[CONTROL][1], "trigger": control_trigger}
-    missing = int(max(0, limits["fewest_impostors"] - strangers))
+    # With a reference picture the base draws the character itself: no strangers to be had there.
+    missing = 0 if template == "edit" else int(max(0, limits["fewest_impostors"] - strangers))
     rounds = -(-missing // len(choose))
     plan_cells = {
         "choose": cells(choose, CHOOSE_SEED, wanted.seeds),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner import vision
+from limner.errors import LimnerError, MissingExtraError
 from limner.project import files
 from limner.project.records import Measure
 from limner.vision.templates import Template
@@ -201,6 +202,25 @@ def look(picture: RGB8, names: Sequence[str], kind: Kind, smallest_face: float) 
     face = found[0]
     vectors = {name: vision.open_embedder(name, kind).embed(picture, face) for name in names}
     return Look(True, face.width, face.yaw, vectors)
+
+
+def usable_embedders(kind: Kind) -> tuple[dict[str, str], dict[str, str]]:
+    """(embedder -> its tool, embedder -> why it cannot run here) of a kind of picture.
+
+    Raises MissingExtraError when none can run.
+    """
+    tools, missing = {}, {}
+    for name in EMBEDDERS_OF[kind]:
+        try:
+            tools[name] = vision.open_embedder(name, kind).tool
+        except LimnerError as error:
+            missing[name] = error.what
+    if not tools:
+        raise MissingExtraError(
+            "No identity embedder can run here, so nobody can be recognised",
+            fix="pip install 'limner[vision,faces]'",
+        )
+    return tools, missing
 
 
 def primary(gates: Mapping[str, Gate]) -> str | None:

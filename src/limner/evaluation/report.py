@@ -1,0 +1,111 @@
+"""The parts of a verdict that are read rather than computed: rows, threshold, what is missing.
+
+In: evidence, gates and a grid's settings. Out: plain data for a page; a thing that was not
+measured is named with its reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limner.evaluation import statistics as stats
+from limner.evaluation.choose import Arm
+from limner.evaluation.claim import Count, Evidence
+from limner.evaluation.identity import Gate
+from limner.evaluation.judging import Calibration
+
+NEVER_MEASURED = (
+    ("trigger leakage", "the LoRA was not drawn without its trigger word"),
+    ("copies of training pictures", "no copy detector was run on the renders"),
+    ("prompt adherence", "no yes/no question was asked about the renders"),
+    ("variety at one prompt", "fewer than 8 seeds a prompt were drawn"),
+    ("skin texture", "no published scale exists, and no photographs to compare with"),
+    ("hands", "no hand model was run"),
+)
+"""What a reader might take for granted, and this evaluation does not look at."""
+
+
+def threshold_words(gate: Gate | None) -> str:
+    """One sentence a person can check: where the line lies and how many strangers pass it."""
+    if gate is None:
+        return "There is no threshold: no stranger's face was found to set one by."
+    upper = 100 * stats.exact_upper(gate.accepted, gate.strangers)
+    return (
+        f"Share of pictures verified at identity {gate.threshold:.2f} or more (cosine, "
+        f"{gate.embedder}). At that threshold {gate.accepted} of {gate.strangers} strangers pass "
+        f"(at most {upper:.1f} %, one-sided exact 95 %)."
+    )
+
+
+def rates(evidence: Evidence, second: dict[str, Any] | None, chosen: Arm) -> list[dict[str, Any]]:
+    """The rows of the figure "Is it the same person?", claim first, all on one scale."""
+    winner = chosen.words[:1].upper() + chosen.words[1:]
+    other = Count(second["hits"], second["n"]) if second and second["n"] else None
+    return [
+        rate("claim", winner, "fresh seeds and prompts", evidence.claimed),
+        rate("second", "Second embedder", "same pictures", other, "there is no second embedder"),
+        rate(
+            "ceiling",
+            "Dataset with itself",
+            "leave-one-out, the ceiling",
+            evidence.ceiling,
+            "there is no threshold",
+        ),
+        rate(
+            "control",
+            "Negative control",
+            "LoRA of another character",
+            evidence.control,
+            "no LoRA of another character was given",
+        ),
+        rate("base", "Base model", "same prompts and seeds, no LoRA", evidence.base),
+    ]
+
+
+def rate(
+    role: str, name: str, note: str, count: Count | None, reason: str = "nothing was drawn"
+) -> dict[str, Any]:
+    """One row; hits None with the reason when it was not tried."""
+    if count is None or not count.n:
+        empty = {"hits": None, "n": None, "low": None, "high": None, "reason": reason}
+        return {"role": role, "name": name, "note": note, **empty}
+    interval = count.interval
+    return {
+        "role": role,
+        "name": name,
+        "note": note,
+        "hits": count.hits,
+        "n": count.n,
+        "low": interval.low,
+        "high": interval.high,
+        "reason": None,
+    }
+
+
+def not_measured(
+    settings: dict[str, Any],
+    found: Calibration,
+    evidence: Evidence,
+    second: dict[str, Any] | None,
+) -> list[dict[str, str]]:
+    """What this verdict says nothing about, each with the reason."""
+    missing = [{"what": what, "reason": reason} for what, reason in NEVER_MEASURED]
+    if evidence.control is None:
+        reason = "no LoRA of another character was given (evaluation.control)"
+        missing.insert(0, {"what": "negative control", "reason": reason})
+    if second is None:
+        missing.append({"what": "second embedder", "reason": "none fits this kind of picture"})
+    if found.gate is None:
+        missing.append({"what": "identity", "reason": "no threshold: no stranger's face was found"})
+    if found.references > found.seen:
+        lost = found.references - found.seen
+        reason = f"no face was found in {lost} of {found.references} held-out references"
+        missing.append({"what": "some references", "reason": reason})
+    reasons: dict[str, int] = {}
+    for one in settings["excluded"]:
+        reasons[one["reason"]] = reasons.get(one["reason"], 0) + 1
+    missing += [
+        {"what": f"{n} prompts left out in advance", "reason": reason}
+        for reason, n in reasons.items()
+    ]
+    return missing

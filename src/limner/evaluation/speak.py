@@ -1,0 +1,328 @@
+"""The verdict: who was chosen, how often fresh pictures show the same person, how sure that is.
+
+In: the scores, calibration and settings of the newest grid; no model is loaded. Out: a numbered
+verdict in the project and its data, JSON-able, all keys always there, None = not measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from limner.errors import NotReadyError
+from limner.evaluation import choose as choosing
+from limner.evaluation import judging
+from limner.evaluation import statistics as stats
+from limner.evaluation.choose import BASE, Arm, Choice, Judged, arm_row
+from limner.evaluation.claim import Claim, Count, Evidence, claim
+from limner.evaluation.grid import CONTROL
+from limner.evaluation.identity import NO_FACE, Gate
+from limner.evaluation.judging import Calibration
+from limner.evaluation.report import not_measured, rates, threshold_words
+from limner.events import Events, Result
+from limner.project import Project, files
+from limner.project.records import Grid, Measure
+from limner.render import ensure_comparable
+
+OUTCOMES = {
+    "the same person": "same_person",
+    "not the same person": "not_same",
+    "too close to call": "too_close",
+    "not enough evidence": "not_enough",
+}
+
+
+def verdict(project: Project) -> Events:
+    """Speak the verdict on the newest grid; Result: its data. The same grid, the same verdict.
+
+    Raises NotReadyError when the grid has no pictures to claim by.
+    """
+    with project.exclusive("verdict"):
+        grid = project.store.grid()
+        if grid is None:
+            raise NotReadyError(
+                "Nothing has been evaluated yet",
+                where=str(project.root),
+                fix="Run `limner evaluate` first.",
+            )
+        data = _speak(project, grid)
+        newest = project.store.verdict()
+        same = newest is not None and newest.grid_version == grid.version
+        if newest is None or not same or newest.data != data:
+            project.store.add_verdict(grid_version=grid.version, data=data)
+            project.store.log("evaluation", "verdict", grid=grid.version, word=data["word"])
+        yield Result(data)
+
+
+def compare(project: Project, first: int, second: int) -> dict[str, Any]:
+    """Two verdicts side by side: match rates, McNemar on pictures with the same prompt and seed.
+
+    Raises UsageError when their pictures were made under different settings, NotReadyError when
+    one does not exist.
+    """
+    sides, pictures = [], []
+    for version in (first, second):
+        record = project.store.verdict(version)
+        grid = project.store.grid(record.grid_version) if record else None
+        if record is None or grid is None:
+            raise NotReadyError(f"There is no verdict {version}", fix="See `limner status`.")
+        sides.append(record.data)
+        pictures.append(_claimed_matches(project, grid, record.data))
+    settings = [{**side["settings"], "judge": side["judge"]} for side in sides]
+    ensure_comparable(settings[0], settings[1])
+    shared = pictures[0].keys() & pictures[1].keys()
+    only_first = sum(pictures[0][cell] and not pictures[1][cell] for cell in shared)
+    only_second = sum(pictures[1][cell] and not pictures[0][cell] for cell in shared)
+    keys = ("checkpoint", "strength", "match_rate", "interval", "hits", "n", "word")
+    return {
+        "first": {"verdict": first, **{key: sides[0][key] for key in keys}},
+        "second": {"verdict": second, **{key: sides[1][key] for key in keys}},
+        "shared_pictures": len(shared),
+        "only_first": only_first,
+        "only_second": only_second,
+        "p": stats.mcnemar_exact(only_first, only_second) if shared else None,
+    }
+
+
+def _claimed_matches(
+    project: Project, grid: Grid, data: dict[str, Any]
+) -> dict[tuple[str, int], bool]:
+    """(prompt text, seed) -> matched, for the claiming pictures of the chosen arm."""
+    return {
+        (render.prompt, render.seed): scores["match"].value == 1.0
+        for render, scores in judging.read_scores(project, grid.version, "claim")
+        if (render.arm, render.strength) == (data["checkpoint"], data["strength"])
+        and "match" in scores
+    }
+
+
+def _speak(project: Project, grid: Grid) -> dict[str, Any]:
+    folder = project.folder("renders") / f"grid_{grid.version}"
+    found = judging.read(folder)
+    limits = grid.settings["limits"]
+    arms = [Arm(step, strength) for step, strength, _ in grid.settings["arms"]]
+    tried_control = grid.settings["control"] is not None
+    everyone = [*arms, BASE, *([CONTROL] if tried_control else [])]
+    first = judging.judge(judging.read_scores(project, grid.version, "choose"), found, everyone)
+    fresh = judging.judge(judging.read_scores(project, grid.version, "claim"), found, everyone)
+    _write_matches(project, grid, found)
+    mine = [j for j in first if j.arm.kind == "checkpoint"]
+    choice = choosing.choose(mine, limits) if mine else Choice(arms[0], arms[0], [], [], 0)
+    pending = _pending(project, grid)
+    if pending:
+        raise NotReadyError(
+            f"{pending} pictures of grid {grid.version} are not drawn yet",
+            where=str(folder),
+            fix="Run `limner evaluate` again; it goes on where it was.",
+        )
+    evidence = _evidence(choice.chosen, fresh, found, tried_control)
+    said = claim(evidence, limits)
+    return _data(project, grid, found, choice, first, fresh, evidence, said)
+
+
+def _pending(project: Project, grid: Grid) -> int:
+    """Claiming pictures that are asked for and not there; all of them before any is asked for."""
+    claimed = [r for r in project.store.renders(grid.version) if r.phase == "claim"]
+    if not claimed:
+        return len(grid.settings["cells"]["claim"])
+    return sum(r.state != "done" for r in claimed)
+
+
+def _write_matches(project: Project, grid: Grid, found: Calibration) -> None:
+    """The yes or no of every picture, beside its scores; no threshold, no answer."""
+    gate = found.gate
+    for render in project.store.renders(grid.version, state="done"):
+        scores = project.store.scores(render.id)
+        value: float | None = None
+        reason: str | None = "there is no threshold"
+        if gate is not None:
+            score = scores[f"identity_{gate.embedder}"].value
+            value = float(score is not None and score >= gate.threshold)
+            reason = NO_FACE if score is None else None
+        tool = f"{gate.embedder} >= {gate.threshold:.4f}" if gate else ""
+        if scores.get("match") != Measure("match", value, "", reason, tool):
+            project.store.put_scores(render.id, [Measure("match", value, "", reason, tool)])
+
+
+def _count(judged: Sequence[Judged], arm: Arm) -> Count:
+    mine = [j for j in judged if j.arm == arm]
+    return Count(sum(j.match for j in mine), len(mine))
+
+
+def _evidence(
+    chosen: Arm, fresh: Sequence[Judged], found: Calibration, tried_control: bool
+) -> Evidence:
+    mine = [j for j in fresh if j.arm == chosen]
+    gate = found.gate
+    return Evidence(
+        winner=chosen.words,
+        claimed=_count(fresh, chosen),
+        base=_count(fresh, BASE),
+        control=_count(fresh, CONTROL) if tried_control else None,
+        seeds=len({j.seed for j in mine}),
+        prompts=len({j.prompt_id for j in mine}),
+        references=found.seen,
+        impostors=gate.strangers if gate else 0,
+        ceiling=Count(gate.ceiling_hits, gate.ceiling_n) if gate else None,
+        prompt_interval=_prompt_interval(mine),
+    )
+
+
+def _prompt_interval(mine: Sequence[Judged]) -> stats.Interval | None:
+    """The share's interval with whole prompts as the unit; None when all pictures agree."""
+    by_prompt: dict[str, list[float]] = {}
+    for one in mine:
+        by_prompt.setdefault(one.prompt_id, []).append(float(one.match))
+    if len(by_prompt) < 2 or len({v for values in by_prompt.values() for v in values}) < 2:
+        return None
+    found = stats.paired(by_prompt).interval
+    return stats.Interval(max(0.0, found.low), min(1.0, found.high))
+
+
+def _side(name: str, count: Count | None) -> dict[str, Any]:
+    """`<name>_match_rate`, `_interval`, `_hits`, `_n`; all None when it was not tried."""
+    tried = count is not None and count.n > 0
+    prefix = f"{name}_" if name else ""
+    return {
+        f"{prefix}match_rate": count.rate if tried and count else None,
+        f"{prefix}interval": count.interval.as_list() if tried and count else None,
+        f"{prefix}hits": count.hits if tried and count else None,
+        f"{prefix}n": count.n if count else None,
+    }
+
+
+def _second(fresh: Sequence[Judged], chosen: Arm, gate: Gate | None) -> dict[str, Any] | None:
+    mine = [j for j in fresh if j.arm == chosen and j.second is not None]
+    if gate is None or not mine:
+        return None
+    count = Count(sum(bool(j.second) for j in mine), len(mine))
+    return {
+        "embedder": gate.embedder,
+        "threshold": gate.threshold,
+        "far": gate.far,
+        "far_n": gate.strangers,
+        "ceiling": gate.ceiling,
+        **_side("", count),
+    }
+
+
+def _data(
+    project: Project,
+    grid: Grid,
+    found: Calibration,
+    choice: Choice,
+    first: Sequence[Judged],
+    fresh: Sequence[Judged],
+    evidence: Evidence,
+    said: Claim,
+) -> dict[str, Any]:
+    """Everything a report shows, in one flat record."""
+    limits, gate, chosen = grid.settings["limits"], found.gate, choice.chosen
+    arms = [*choice.rows]
+    if any(j.arm == BASE for j in first):
+        arms.insert(0, arm_row(BASE, first, "choose", "base"))
+    second = _second(fresh, chosen, found.second)
+    missing = not_measured(grid.settings, found, evidence, second)
+    return {
+        "word": said.word,
+        "outcome": OUTCOMES[said.word],
+        "established": said.established,
+        "statement": said.statement,
+        "sentence": said.headline,
+        "detail": " ".join(said.but),
+        "reservations": said.but,
+        "not_established": [line for line in said.but if "not established" in line],
+        "lacking": said.lacking,
+        "more_pictures": said.more_pictures,
+        "checkpoint": chosen.name,
+        "step": chosen.step,
+        "strength": chosen.strength,
+        "chosen": _chosen_file(project, grid, chosen),
+        **_side("", evidence.claimed),
+        **_side("base", evidence.base),
+        **_side("control", evidence.control),
+        "prompt_interval": (
+            evidence.prompt_interval.as_list() if evidence.prompt_interval else None
+        ),
+        "second": second,
+        "tied": choice.tied,
+        "goal": limits["goal"],
+        "goal_established": said.goal_established,
+        "embedder": gate.embedder if gate else None,
+        "threshold": gate.threshold if gate else None,
+        "threshold_words": threshold_words(gate),
+        "far": gate.far if gate else None,
+        "far_n": gate.strangers if gate else 0,
+        "far_upper": stats.exact_upper(gate.accepted, gate.strangers) if gate else None,
+        "target_far": grid.settings["target_far"],
+        "strangers": {"shipped": found.strangers_shipped, "drawn": found.strangers_drawn},
+        **_side("ceiling", evidence.ceiling),
+        "ceiling": evidence.ceiling.rate if evidence.ceiling else None,
+        "references": found.references,
+        "references_with_face": found.seen,
+        "not_measured": missing,
+        "excluded": grid.settings["excluded"],
+        "arms": [_named(row) for row in arms],
+        "claim_arms": [
+            _named(arm_row(arm, fresh, "claim", status))
+            for arm, status in ((chosen, "chosen"), (BASE, "base"), (CONTROL, "control"))
+            if any(j.arm == arm for j in fresh)
+        ],
+        "rates": rates(evidence, second, chosen),
+        "measures": _paired_measures(fresh, chosen),
+        "settings": grid.settings["render"],
+        "judge": grid.settings["judge"],
+        "pictures": {"choose": len(first), "claim": len(fresh)},
+        "grid": grid.version,
+        "run": grid.run_version,
+        "dataset": grid.settings["dataset"],
+    }
+
+
+def _chosen_file(project: Project, grid: Grid, chosen: Arm) -> dict[str, Any]:
+    found = [c for c in project.store.checkpoints(grid.run_version) if c.step == chosen.step]
+    file = {"path": found[0].path, "sha256": found[0].sha256} if found else {}
+    return {"checkpoint": chosen.name, "step": chosen.step, "strength": chosen.strength, **file}
+
+
+def _named(row: dict[str, Any]) -> dict[str, Any]:
+    """An arm's row with the short names the report's ruler uses."""
+    state = row["status"] if row["status"] in ("chosen", "tied") else ""
+    low, high = row["interval"]
+    return {**row, "arm": row["checkpoint"], "name": "", "low": low, "high": high, "state": state}
+
+
+def _paired_measures(fresh: Sequence[Judged], chosen: Arm) -> list[dict[str, Any]]:
+    """Winner against base on the same prompts and seeds: score difference and McNemar's p."""
+    gaps = choosing.differences(fresh, chosen, BASE)
+    if not gaps:
+        return []
+    gap = stats.paired(gaps)
+    base = {j.cell: j.match for j in fresh if j.arm == BASE}
+    pairs = [(j.match, base[j.cell]) for j in fresh if j.arm == chosen and j.cell in base]
+    p = stats.mcnemar_exact(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
+    return [
+        {
+            "name": "identity above the base model, same prompts and seeds",
+            "value": gap.mean,
+            "unit": "cosine",
+            "interval": choosing.bounds(gap.interval),
+            "n": gap.n,
+            "reason": None,
+            "note": f"{gap.clusters} prompts as the unit",
+        },
+        {
+            "name": "chance of such a lead by luck (McNemar, exact)",
+            "value": p,
+            "unit": "p",
+            "interval": None,
+            "n": len(pairs),
+            "reason": None,
+            "note": "pictures where only one of the two shows the person",
+        },
+    ]
+
+
+def fingerprint(data: dict[str, Any]) -> str:
+    """SHA-256 of a verdict's data, for a receipt."""
+    return files.sha256_bytes(files.canonical_json(data).encode())
