@@ -4,9 +4,11 @@
 2. It says what must stay controllable (framing, clothes, place, expression, angle, pose, gaze).
 3. It leaves out what must fuse with the trigger (hair, eyes, skin, age, build), light and camera.
 4. Every caption has an author and a history; a person's text wins over any rule (`read_back`).
-5. `check` reads captions and pictures' attributes and reports findings; it changes nothing.
+5. `compile` captions the kept takes, `edit` sets one by hand, `check` reports findings.
 """
 
+from limner.captions.audit import check
 from limner.captions.grammar import PROFILES, Compiled, compile_caption
+from limner.captions.stage import compile, edit, read_back
 
-__all__ = ["PROFILES", "Compiled", "compile_caption"]
+__all__ = ["PROFILES", "Compiled", "check", "compile", "compile_caption", "edit", "read_back"]

@@ -67,6 +67,9 @@ class CaptionsSettings(_Settings):
         default="default", description="seed keeps the guide's generic light phrase"
     )
     class_word: bool = Field(default=False, description="Write the class word beside the trigger")
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Check name -> your value; see docs/captions.md"
+    )
 
 
 class DatasetSettings(_Settings):

@@ -1,0 +1,185 @@
+"""The stage: a caption for every kept take, and hand edits read back.
+
+In: a `Project` with kept takes. Out: captions with author and history in the store, and a text file
+beside each kept picture, which a person may edit; their text is taken over and never replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from limner.captions.grammar import Compiled, compile_caption
+from limner.errors import InputError, NotReadyError, UsageError
+from limner.events import Events, Notice, Result, Ticker
+from limner.project import Project
+from limner.project.files import write_text
+from limner.project.records import Caption, Take
+
+MOST_VARIANTS = 24
+"""Wordings tried before two equal captions are accepted."""
+
+
+def compile(project: Project) -> Events:
+    """Write a caption for each kept take from its shot; hand edits are read back first and stay.
+
+    Raises NotReadyError when nothing is kept. Result: {total, compiled, unchanged, by_hand,
+    read_back}.
+    """
+    with project.exclusive("captions"):
+        takes = kept_takes(project)
+        read = _read_back(project)
+        for take_id in read:
+            shot = project.store.take(take_id).shot_id
+            yield Notice(f"{shot}: your caption was read back and stays as it is.")
+        counts = {"total": len(takes), "compiled": 0, "unchanged": 0, "by_hand": 0}
+        ticker = Ticker("captions", len(takes))
+        have = project.store.captions()
+        used = {c.text for t, c in have.items() if c.author == "person"}
+        for take in takes:
+            counts[_caption_one(project, take, have.get(take.id), used)] += 1
+            yield ticker.tick(note=take.shot_id)
+        project.store.log("captions", "compiled", **counts)
+        yield Result({**counts, "read_back": len(read)})
+
+
+def kept_takes(project: Project) -> list[Take]:
+    """The kept takes in shot order. Raises NotReadyError when there are none."""
+    takes = project.store.kept()
+    if not takes:
+        raise NotReadyError(
+            "No take is kept yet, so there is nothing to caption",
+            where=str(project.root),
+            fix="Run `limner generate` and `limner review` first.",
+        )
+    return takes
+
+
+def _caption_one(project: Project, take: Take, old: Caption | None, used: set[str]) -> str:
+    """Caption one take; says which counter it belongs to."""
+    if old is not None and old.author == "person":
+        _write_beside(project, take, old.text)
+        return "by_hand"
+    made = _compile(project, take, used)
+    used.add(made.text)
+    if old is not None and old.text == made.text:
+        _write_beside(project, take, made.text)
+        return "unchanged"
+    project.store.put_caption(take.id, made.text, "rule", made.dropped)
+    _write_beside(project, take, made.text)
+    return "compiled"
+
+
+def _compile(project: Project, take: Take, used: set[str]) -> Compiled:
+    """The take's caption in the first wording no other caption has."""
+    character = project.character
+    attributes = shown(project, take)
+    first = int.from_bytes(hashlib.blake2b(take.shot_id.encode(), digest_size=3).digest(), "big")
+    made = None
+    for variant in range(first, first + MOST_VARIANTS):
+        made = compile_caption(
+            attributes,
+            character.trigger,
+            class_word=character.class_word if character.captions.class_word else None,
+            profile=character.captions.profile,
+            variant=variant,
+        )
+        if made.text not in used:
+            break
+    assert made is not None
+    return made
+
+
+def shown(project: Project, take: Take) -> dict[str, str]:
+    """What the take shows: its shot's attributes, with what the source made instead of them."""
+    shot = project.store.shot(take.shot_id)
+    if shot is None:
+        raise InputError(f"take {take.id} belongs to {take.shot_id}, which is not planned")
+    swapped = take.labels.get("substituted", {})
+    return {**shot.attributes, **{axis: change["made"] for axis, change in swapped.items()}}
+
+
+def text_file(project: Project, take: Take) -> Path:
+    """The caption's file beside the picture."""
+    if take.path is None:
+        raise InputError(f"take {take.id} has no picture", where=take.shot_id)
+    return project.path(take.path).with_suffix(".txt")
+
+
+def _write_beside(project: Project, take: Take, text: str) -> None:
+    file = text_file(project, take)
+    if not file.is_file() or file.read_text("utf-8", errors="replace") != text:
+        write_text(file, text)
+
+
+def read_back(project: Project) -> list[int]:
+    """Take over captions a person changed in files; returns the takes' ids.
+
+    Looked at: the text beside each kept picture, and the newest dataset's folders. A file counts as
+    edited when its text is neither the newest caption nor what Limner wrote there, and it was saved
+    after the newest caption. Raises InputError for a file that is no UTF-8.
+    """
+    with project.exclusive("captions"):
+        return _read_back(project)
+
+
+def _read_back(project: Project) -> list[int]:
+    found = []
+    for take_id, file, written in _files(project):
+        text = _read(file)
+        history = project.store.caption_history(take_id)
+        if text is None or (history and text == history[-1].text):
+            continue
+        if written is not None and hashlib.sha256(file.read_bytes()).hexdigest() == written:
+            continue
+        saved = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+        if history and saved <= datetime.fromisoformat(history[-1].created_at):
+            continue
+        project.store.put_caption(take_id, text, "person")
+        project.store.log("captions", "read back", take=take_id, file=project.relative(file))
+        found.append(take_id)
+    return found
+
+
+def _files(project: Project) -> Iterator[tuple[int, Path, str | None]]:
+    """(take id, caption file, hash of what Limner wrote there if it is known), existing files."""
+    for take in project.store.kept():
+        file = text_file(project, take)
+        if file.is_file():
+            yield take.id, file, None
+    dataset = project.store.dataset()
+    if dataset is None:
+        return
+    folder = project.path(dataset.lock.get("root", dataset.path))
+    for entry in (*dataset.lock.get("pictures", ()), *dataset.lock.get("held_out", ())):
+        file = folder / entry["caption_file"]
+        if file.is_file():
+            yield int(entry["take"]), file, entry["caption_sha256"]
+
+
+def _read(file: Path) -> str | None:
+    """The file's caption on one line, None when it is empty. Raises InputError."""
+    try:
+        text = file.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the caption cannot be read: {error}", where=str(file), fix="Save it as UTF-8 text."
+        ) from None
+    return " ".join(text.split()) or None
+
+
+def edit(project: Project, take_id: int, text: str) -> Caption:
+    """Set a take's caption by hand; it stays until it is edited again.
+
+    Raises UsageError for an empty text, StoreError for an unknown take.
+    """
+    line = " ".join(text.split())
+    if not line:
+        raise UsageError("A caption cannot be empty", fix="Give the text, or leave it as it is.")
+    take = project.store.take(take_id)
+    with project.exclusive("captions"):
+        project.store.put_caption(take_id, line, "person")
+        _write_beside(project, take, line)
+    return project.store.captions()[take_id]
