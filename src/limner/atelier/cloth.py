@@ -140,7 +140,7 @@ def _collar(k: Cloth, low: float, slope: float, tip: float = 0.6) -> None:
     c = k.c
     edge = c.x - np.maximum(c.y - low, 0) * slope
     lower = c.y - (low + 0.12 - (c.x - 0.05) * 0.5)
-    outer = tip + 0.02 + (c.y - (low - 0.2)) * 0.42 - c.x
+    outer = tip + 0.02 + (c.y - (low - 0.2)) * 0.24 - c.x
     inside = np.minimum(lower, outer * 0.9)
     flap = c.front & (edge > -0.1) & (c.y > low - 0.5) & ~c.arm
     stand = ~c.front & (c.collar > 5.42) & (c.x < 1.15) & ~c.arm
@@ -294,7 +294,7 @@ def _lapels(k: Cloth, gap: Array, low: float, widest: float, satin: bool) -> Non
     run = np.clip((c.y - low) / (4.75 - low), 0, 1)
     width = widest * run**0.7
     width = np.where(
-        c.y > 4.75, widest - 0.3 * smooth((c.y - 4.75) * 9) + (c.y - 4.9) * 0.25, width
+        c.y > 4.75, widest - 0.3 * smooth((c.y - 4.75) * 9) + (c.y - 4.9) * 0.08, width
     )
     outer = gap + width - c.x
     lapel = c.front & ~c.arm & (c.y > low) & (outer > 0)

@@ -294,7 +294,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
     "plaid_shirt": (Shape("tights", _top(0.3, LONG, _collared(4.95, 0.34)), 0.07),),
     "polo": (Shape("tights", _top(0.45, 1.15, _collared(4.8, 0.22)), 0.05),),
     "hoodie": (Shape("tights", _top(0.38, LONG, _crew(5.95)), 0.12),),
-    "tank_top": (Shape("tights", _top(0.4, None, _scooped(0.74, 1.25, 0.7, 1.12)), 0.025),),
+    "tank_top": (Shape("tights", _top(0.4, None, _scooped(0.66, 1.25, 0.7, 1.0)), 0.025),),
     "blouse": (Shape("tights", _top(0.8, LONG, _collared(4.6, 0.3)), 0.09),),
     "blazer": (
         Shape("tights", _open_top("blazer", 0.9, LONG), 0.11),
@@ -314,7 +314,7 @@ SHAPES: dict[str, tuple[Shape, ...]] = {
         Shape("skirt", _tail(-3.5), 0.05, 0.35, -3.5),
     ),
     "gown": (
-        Shape("tights", _top(-1.7, None, _plunging(4.2, 0.74, 1.2)), 0.03),
+        Shape("tights", _top(-1.7, None, _plunging(4.2, 0.66, 1.04)), 0.03),
         Shape("skirt", _tail(-7.9), 0.03, 0.1, -7.0),
     ),
     "trousers": (Shape("tights", _legs(-7.62), 0.04, 0.17, -6.5),),
