@@ -31,9 +31,11 @@ THRESHOLDS: dict[str, tuple[float, str, str]] = {
 """Every number the check judges by."""
 
 SLOT_WORDS = frozenset(
-    ("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "with", "from", "over")
-    + ("wearing", "holding", "shot", "portrait", "background", "setting", "mood", "expression")
-    + ("view", "looking")
+    (
+        *("a", "an", "the", "and", "or", "of", "in", "on", "at", "to", "with", "from", "over"),
+        *("wearing", "holding", "shot", "portrait", "background", "setting", "mood", "view"),
+        *("expression", "looking"),
+    )
 )
 """Function words and the grammar's own slot words: expected in most captions, no attribute."""
 

@@ -133,7 +133,7 @@ def gaze_words(attributes: Mapping[str, str], variant: int, *, always: bool = Fa
             "back", variant, back if gaze == "camera" else ("looking back over the shoulder",)
         )
     if gaze == "away":
-        return pick("away", variant, ("looking away from camera", "looking into the distance"))
+        return pick("away", variant, ("looking away", "looking into the distance"))
     said = always or pick("gaze", variant, (True, False))
     return "looking at camera" if said else ""
 
