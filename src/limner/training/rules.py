@@ -59,6 +59,18 @@ RULES: dict[str, Rule] = {
     "many_steps": Rule(
         5000, "starting value", "1.5 x the guide's 3,400", "more steps than this get a warning"
     ),
+    "small_picture": Rule(
+        0.8, "starting value", "a tenth less in either side", "share of the area that is too small"
+    ),
+    "bf16_gain": Rule(
+        1.1,
+        "starting value",
+        "less is noise of the clock, and fp32 is the safer sum",
+        "bf16 is chosen on a CPU when it is this many times as fast",
+    ),
+    "cpu_threads": Rule(
+        2, "starting value", "more does not help a small model", "most threads on a CPU"
+    ),
     "activations_per_token": Rule(
         22,
         "derived",

@@ -1,0 +1,85 @@
+"""What a run is: everything its weights depend on, as one frozen record.
+
+Same record, same data, same machine: the same bytes in every checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from limner.project.files import canonical_json, sha256_bytes
+
+Template = Literal["t2i", "edit"]
+Precision = Literal["fp32", "bf16"]
+Attention = Literal["default", "math"]
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """The settings of one run, all resolved: no zero that means "default", no "auto".
+
+    attention: math = torch's plain kernel, faster than the fused one for small pictures on a CPU.
+    """
+
+    base: str
+    """Name of the base, as in character.yaml."""
+    base_fingerprint: str
+    """Hex hash of the base's weights."""
+    template: Template
+    """Prompt template; pictures made with another one must not be compared with this run's."""
+    resolution: int
+    """Side of the square whose area pictures are scaled to."""
+    rank: int
+    """Rank of every pair; alpha is the same."""
+    targets: tuple[str, ...]
+    """Linears of a block that get a pair."""
+    learning_rate: float
+    """AdamW's, constant after the warm-up."""
+    steps: int
+    """Optimizer updates."""
+    batch: int
+    """Pictures an update."""
+    checkpoints: tuple[int, ...]
+    """Updates after which a file is written."""
+    precision: Precision
+    """bf16: autocast; the LoRA itself, its gradients and moments are always fp32."""
+    attention: Attention
+    """Kernel of scaled dot-product attention."""
+    threads: int
+    """CPU threads; part of the record because sums depend on it in the last bit."""
+    device: str
+    """cpu or cuda."""
+    gradient_checkpointing: bool
+    """Keep only block inputs for the backward pass."""
+    seed: int
+    """Seed of noise, order, dropout and the start of A."""
+    caption_dropout: float
+    """Share of passes with an empty caption."""
+    dataset_version: int
+    """Number of the training folder."""
+    data_sha256: str
+    """Hash over its pictures and captions."""
+    samples: int = 0
+    """Sample pictures at a checkpoint; no influence on weights."""
+    values: Mapping[str, float] = field(default_factory=dict)
+    """The values of `limner.training.rules`."""
+
+    def as_json(self) -> dict[str, Any]:
+        """A dict that JSON takes; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """The record as it was journaled."""
+        values = dict(data)
+        values["targets"] = tuple(values["targets"])
+        values["checkpoints"] = tuple(values["checkpoints"])
+        return cls(**values)
+
+    def sha256(self) -> str:
+        """Hash of all that has influence on the weights."""
+        data = self.as_json()
+        data.pop("samples")
+        return sha256_bytes(canonical_json(data).encode())

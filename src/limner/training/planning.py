@@ -1,0 +1,319 @@
+"""The plan of a run, before an hour is spent: steps, passes, checkpoints, memory, time.
+
+In: a dataset and `training` of character.yaml. Out: a numbered plan record that `train` follows.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from limner.errors import InputError
+from limner.models import BaseInfo, lora, resolve_base, tensorfile
+from limner.project import Project
+from limner.project.files import canonical_json, sha256_bytes
+from limner.project.records import Dataset, Plan
+from limner.project.settings import TrainingSettings
+from limner.training import arithmetic, data, timing
+from limner.training.config import RunConfig
+from limner.training.rules import rules
+
+CHARACTERS_A_TOKEN = 3
+"""Letters a text token, for the memory estimate only."""
+
+
+def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
+    """Plan the next run and record it. measure: False takes only a pace that is known already.
+
+    Returns the plan (see docs/training.md): counts, checkpoints with the guide's names beside
+    them, memory, seconds (None with a reason when not measured), warnings. Raises NotReadyError
+    without a dataset, InputError for a wrong picture, base or setting, UsageError when wanted
+    checkpoints would be deleted.
+    """
+    dataset = data.newest_dataset(project)
+    settings = project.character.training
+    train, held_out = data.read_dataset(project, dataset)
+    info = resolve_base(settings.base)
+    config, shapes = _config(settings, info, dataset, train, held_out)
+    arithmetic.refuse_pruning(len(config.checkpoints), settings.keep)
+    memory = _memory(config, info, train, shapes)
+    config = replace(config, gradient_checkpointing=_needs_checkpointing(config.device, memory))
+    pace, reason = _pace(project, config, info, settings, train, held_out, measure=measure)
+    if pace is not None:
+        config = replace(config, precision=pace.precision, attention=pace.attention)
+    count = arithmetic.counts(len(train), config.batch, config.steps)
+    found = {
+        **asdict(count),
+        "held_out": len(held_out),
+        "checkpoints": [asdict(m) for m in _marks(config)],
+        "seconds": None if pace is None else _seconds(pace, config, len(train) + len(held_out)),
+        "seconds_reason": reason,
+        "seconds_per_step": None if pace is None else round(pace.step, 4),
+        "pace_origin": None if pace is None else pace.origin,
+        "memory": memory,
+        "disk_bytes": arithmetic.disk_bytes(
+            memory["lora_parameters"], len(config.checkpoints), _value_bytes(config.device)
+        ),
+        "buckets": [
+            {"width": b.width, "height": b.height, "images": len(b.items)}
+            for b in data.buckets(train, config.resolution)
+        ],
+        "guide": arithmetic.guide_readings(
+            len(train), project.character.dataset.repeats, count.image_passes
+        ),
+        "warnings": _warnings(config, info, train, held_out, memory),
+        "base": info.as_dict(),
+        "config": config.as_json(),
+        "inputs_sha256": _inputs(settings, info, config),
+    }
+    version = project.store.add_plan(dataset_version=dataset.version, data=found)
+    return {"version": version, "dataset_version": dataset.version, **found}
+
+
+def current_plan(project: Project) -> Plan | None:
+    """The newest plan if it fits the newest dataset, the settings and the base of now."""
+    found = project.store.plan()
+    dataset = project.store.dataset()
+    if found is None or dataset is None or found.dataset_version != dataset.version:
+        return None
+    settings = project.character.training
+    train, held_out = data.read_dataset(project, dataset)
+    info = resolve_base(settings.base)
+    config = RunConfig.from_json(found.data["config"])
+    same_data = config.data_sha256 == data.data_sha256(train, held_out)
+    same = same_data and found.data.get("inputs_sha256") == _inputs(settings, info, config)
+    return found if same else None
+
+
+def _inputs(settings: TrainingSettings, info: BaseInfo, config: RunConfig) -> str:
+    """Hash of what a person or a file gave to the plan; what was measured stays out."""
+    facts = {
+        "settings": settings.model_dump(),
+        "base": info.fingerprint,
+        "data": config.data_sha256,
+        "device": _device(),
+    }
+    return sha256_bytes(canonical_json(facts).encode())
+
+
+def _device() -> str:
+    """cuda when torch is installed and sees a GPU, else cpu."""
+    if find_spec("torch") is None:
+        return "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _threads(most: float) -> int:
+    """OMP_NUM_THREADS if the user set it, else at most `most`."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return min(int(most), os.cpu_count() or 1)
+
+
+def _config(
+    settings: TrainingSettings,
+    info: BaseInfo,
+    dataset: Dataset,
+    train: list[data.Picture],
+    held_out: list[data.Picture],
+) -> tuple[RunConfig, list[tuple[int, int]]]:
+    """The run's record with all defaults resolved, and the shapes of the linears it trains."""
+    steps = settings.steps or info.train_steps
+    marks = arithmetic.checkpoint_marks(steps, settings.checkpoints)
+    modules = lora.base_modules(Path(info.path))
+    shapes = [
+        shape
+        for name, shape in modules.items()
+        if any(name.endswith(f".{target}") for target in lora.TARGETS)
+    ]
+    if not shapes:
+        raise InputError(
+            "The base has none of the linears that Limner trains",
+            where=info.name,
+            fix="Use a Qwen-Image or Qwen-Image-Edit base in diffusers layout.",
+        )
+    device = _device()
+    values = rules(settings.thresholds)
+    config = RunConfig(
+        base=info.name,
+        base_fingerprint=info.fingerprint,
+        template=settings.template,
+        resolution=settings.resolution or info.resolution,
+        rank=settings.rank,
+        targets=lora.TARGETS,
+        learning_rate=settings.learning_rate or info.learning_rate,
+        steps=steps,
+        batch=settings.batch or info.batch,
+        checkpoints=tuple(m.step for m in marks),
+        precision="bf16" if "bf16" in (settings.precision, _gpu_precision(device)) else "fp32",
+        attention="default",
+        threads=_threads(values["cpu_threads"]),
+        device=device,
+        gradient_checkpointing=False,
+        seed=settings.seed,
+        caption_dropout=settings.caption_dropout,
+        dataset_version=dataset.version,
+        data_sha256=data.data_sha256(train, held_out),
+        samples=settings.samples,
+        values=values,
+    )
+    if settings.precision == "fp32":
+        config = replace(config, precision="fp32")
+    return config, shapes
+
+
+def _gpu_precision(device: str) -> str:
+    return "fp32" if device == "cpu" else "bf16"
+
+
+def _marks(config: RunConfig) -> list[arithmetic.Mark]:
+    return arithmetic.checkpoint_marks(config.steps, len(config.checkpoints))
+
+
+def _value_bytes(device: str) -> int:
+    return 4 if device == "cpu" else 2
+
+
+def _parameters(folder: Path) -> int:
+    """Values in all weight files of a part of the base, from their headers."""
+    return sum(
+        math.prod(entry["shape"])
+        for file in sorted(folder.glob("*.safetensors"))
+        for entry in tensorfile.header(file)[0].values()
+    )
+
+
+def _memory(
+    config: RunConfig, info: BaseInfo, train: list[data.Picture], shapes: list[tuple[int, int]]
+) -> dict[str, Any]:
+    """The memory estimate in bytes by part, with what it is made of."""
+    folder = Path(info.path)
+    blocks = [n for n in lora.base_modules(folder) if n.endswith(".attn.to_q")]
+    width = lora.base_modules(folder)[blocks[0]][0]
+    largest = max(b.width * b.height for b in data.buckets(train, config.resolution))
+    tokens = largest // 256 + max(len(p.caption) for p in train) // CHARACTERS_A_TOKEN
+    if config.template == "edit":
+        tokens += (info.reference_area + info.condition_area // 4) // 256
+    value = _value_bytes(config.device)
+    parameters = arithmetic.lora_parameters(shapes, config.rank)
+    estimate = arithmetic.memory_estimate(
+        arithmetic.Shape(
+            layers=len(blocks),
+            width=width,
+            batch=config.batch,
+            tokens=tokens,
+            lora_parameters=parameters,
+            transformer_bytes=_parameters(folder / "transformer") * value,
+            encoder_bytes=_parameters(folder / "text_encoder") * value
+            + _parameters(folder / "vae") * value,
+            bytes_per_value=value,
+        ),
+        config.values["activations_per_token"],
+    )
+    return {
+        **estimate,
+        "lora_parameters": parameters,
+        "tokens": tokens,
+        "there": _memory_there(config.device),
+        "origin": "estimate",
+    }
+
+
+def _memory_there(device: str) -> int:
+    """Bytes of memory this machine has for a run: the GPU's, or the free part of RAM."""
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    try:
+        return int(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):
+        return 0
+
+
+def _needs_checkpointing(device: str, memory: dict[str, Any]) -> bool:
+    """Gradient checkpointing costs a third more time: only where the plain way does not fit."""
+    return bool(memory["there"]) and memory["peak"] > 0.9 * memory["there"]
+
+
+def _pace(
+    project: Project,
+    config: RunConfig,
+    info: BaseInfo,
+    settings: TrainingSettings,
+    train: list[data.Picture],
+    held_out: list[data.Picture],
+    *,
+    measure: bool,
+) -> tuple[timing.Pace | None, str | None]:
+    """(pace, None) or (None, why there is none)."""
+    folder = pace_folder(project)
+    name = timing.key(config, settings.precision)
+    known = timing.read(folder, name)
+    if known is not None:
+        return known, None
+    if not measure:
+        return None, "not timed: asked not to"
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        return (
+            None,
+            "not timed: torch and diffusers are not installed (pip install 'limner[train]')",
+        )
+    size = sum(f.stat().st_size for f in Path(info.path).rglob("*.safetensors"))
+    limit = config.values["timing_limit_mb"]
+    if size > limit * 1e6:
+        return None, (
+            f"not timed: the base is {size / 1e9:.0f} GB and would have to be loaded; "
+            "`limner train --stop-after 20` measures it"
+        )
+    caption = max((p.caption for p in train), key=len)
+    shown = min(len(held_out), int(config.values["held_out_pictures"]))
+    pace = timing.measure(info, config, caption, shown, settings.precision)
+    timing.write(folder, name, pace)
+    return pace, None
+
+
+def pace_folder(project: Project) -> Path:
+    """Where measured paces are kept."""
+    return project.root / ".limner" / "cache" / "pace"
+
+
+def _seconds(pace: timing.Pace, config: RunConfig, pictures: int) -> float:
+    """Steps, fixed-noise losses and encoding; without the seconds that loading a base takes."""
+    checks = (len(config.checkpoints) + 1) * pace.held_out
+    return round(config.steps * pace.step + checks + pictures * pace.encode, 1)
+
+
+def _warnings(
+    config: RunConfig,
+    info: BaseInfo,
+    train: list[data.Picture],
+    held_out: list[data.Picture],
+    memory: dict[str, Any],
+) -> list[str]:
+    """What a user should know before starting; one sentence each."""
+    found = []
+    if config.steps > config.values["many_steps"]:
+        found.append(f"{config.steps} steps are far more than the guide's 3,400.")
+    share = config.values["small_picture"]
+    small = [p for p in train if p.width * p.height < share * config.resolution**2]
+    if small:
+        found.append(
+            f"{len(small)} pictures are smaller than {config.resolution} x {config.resolution} "
+            "and are trained at their own size, never enlarged."
+        )
+    if not held_out:
+        found.append("No picture is held out: there will be no fixed-noise loss.")
+    if memory["there"] and memory["peak_checkpointed"] > memory["there"]:
+        found.append(
+            f"About {memory['peak_checkpointed'] / 1e9:.1f} GB are needed even with gradient "
+            f"checkpointing, {memory['there'] / 1e9:.1f} GB are there: it will not fit."
+        )
+    return found
