@@ -141,8 +141,9 @@ class Character:
                 continue
             m = max(60, int(len(bound.shade) * min(1.0, 2 * share)))
             thin = hair.Bound(
-                bound.corners[:m], bound.weights[:m], bound.offsets[:m], bound.shade[:m], bound.thickness[:m]
-            )
+                bound.corners[:m], bound.weights[:m], bound.offsets[:m], bound.shade[:m],
+                bound.thickness[:m] * np.float32(min(2.5, len(bound.shade) / m) ** 0.6),
+            )  # fmt: skip
             tufts.append(
                 geometry.Tuft(name, name, hair.ride(thin, posed), thin.thickness, thin.shade, 0.02)
             )

@@ -19,37 +19,41 @@ def _both(**units: float) -> Weights:
 # Three variants a mood. Units are the ARKit-style names of the bundle.
 _MOODS: dict[str, tuple[Weights, ...]] = {
     "happy": (
-        {**_both(mouthSmile=0.85, cheekSquint=0.6, eyeSquint=0.3, mouthUpperUp=0.35), "jawOpen": 0.12},
-        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.4, mouthDimple=0.3)},
-        {**_both(mouthSmile=0.9, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "jawOpen": 0.2},
+        {**_both(mouthSmile=0.95, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "jawOpen": 0.16},
+        {**_both(mouthSmile=1.1, cheekSquint=0.9, eyeSquint=0.4, mouthDimple=0.4, mouthUpperUp=0.35),
+         "jawOpen": 0.06},
+        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.3, mouthUpperUp=0.6), "jawOpen": 0.26},
     ),
     "peaceful": (
-        {**_both(eyeBlink=0.16, mouthSmile=0.22), "browInnerUp": 0.12},
-        {**_both(eyeBlink=0.22, mouthSmile=0.16), "browInnerUp": 0.18},
-        {**_both(eyeBlink=0.12, mouthSmile=0.3, cheekSquint=0.1)},
+        {**_both(eyeBlink=0.30, mouthSmile=0.42), "browInnerUp": 0.15},
+        {**_both(eyeBlink=0.36, mouthSmile=0.38), "browInnerUp": 0.25},
+        {**_both(eyeBlink=0.28, mouthSmile=0.48, cheekSquint=0.1)},
     ),
     "confident": (
-        {**_both(browDown=0.45, mouthSmile=0.28, mouthPress=0.35, eyeSquint=0.25)},
-        {**_both(browDown=0.6, mouthPress=0.5, mouthSmile=0.18, eyeSquint=0.15), "jawForward": 0.2},
-        {**_both(browDown=0.4, mouthSmile=0.36, mouthPress=0.3, eyeSquint=0.3)},
+        {**_both(browDown=0.7, mouthSmile=0.30, mouthPress=0.55, eyeSquint=0.3), "jawForward": 0.3},
+        {**_both(browDown=0.9, mouthPress=0.7, mouthSmile=0.22, eyeSquint=0.2), "jawForward": 0.4},
+        {**_both(browDown=0.65, mouthSmile=0.40, mouthPress=0.5, eyeSquint=0.35), "jawForward": 0.3},
     ),
     "contemplative": (
-        {**_both(browDown=0.12, mouthFrown=0.22), "browInnerUp": 0.45},
-        {**_both(mouthFrown=0.28, mouthPress=0.15), "browInnerUp": 0.6},
-        {**_both(mouthFrown=0.15, mouthShrugLower=0.0), "browInnerUp": 0.4, "mouthPucker": 0.15},
+        {**_both(mouthFrown=0.35), "browInnerUp": 0.85, "mouthPucker": 0.25},
+        {**_both(mouthFrown=0.4, mouthPress=0.2), "browInnerUp": 1.0},
+        {**_both(mouthFrown=0.3), "browInnerUp": 0.8, "mouthPucker": 0.4},
     ),
     "playful": (
         {
-            "mouthSmileLeft": 1.0, "mouthSmileRight": 0.3, "browOuterUpLeft": 0.9, "browDownRight": 0.5,
-            "eyeSquintRight": 0.45, "cheekSquintLeft": 0.6, "mouthLeft": 0.3, "browInnerUp": 0.2,
+            "mouthSmileLeft": 1.2, "mouthSmileRight": 0.25, "browOuterUpLeft": 1.2, "browDownRight": 0.8,
+            "eyeSquintRight": 0.8, "cheekSquintLeft": 0.7, "mouthLeft": 0.5, "browInnerUp": 0.2,
+            "eyeBlinkRight": 0.25,
         },
         {
-            "mouthSmileRight": 1.0, "mouthSmileLeft": 0.35, "browOuterUpRight": 0.9, "browDownLeft": 0.5,
-            "eyeSquintLeft": 0.5, "cheekSquintRight": 0.6, "mouthRight": 0.3, "browInnerUp": 0.2,
+            "mouthSmileRight": 1.2, "mouthSmileLeft": 0.3, "browOuterUpRight": 1.2, "browDownLeft": 0.8,
+            "eyeSquintLeft": 0.8, "cheekSquintRight": 0.7, "mouthRight": 0.5, "browInnerUp": 0.2,
+            "eyeBlinkLeft": 0.25,
         },
         {
-            "mouthSmileLeft": 1.0, "mouthSmileRight": 0.45, "browOuterUpLeft": 1.0, "jawOpen": 0.1,
-            "mouthUpperUpLeft": 0.4, "cheekSquintLeft": 0.7, "eyeSquintRight": 0.5, "mouthLeft": 0.25,
+            "mouthSmileLeft": 1.2, "mouthSmileRight": 0.4, "browOuterUpLeft": 1.3, "jawOpen": 0.12,
+            "mouthUpperUpLeft": 0.6, "cheekSquintLeft": 0.8, "eyeSquintRight": 0.8, "mouthLeft": 0.45,
+            "browDownRight": 0.5,
         },
     ),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from limner.atelier.mesh import F32, I32, Bool
 LOW = np.array([-2.7, 1.6, -2.1], np.float32)
 HIGH = np.array([2.7, 9.3, 2.5], np.float32)
 CELL = 0.12
-"""Edges of the mapped box and of its cells in dm."""
+"""Edges of the mapped box (raised with the person's head) and of its cells in dm."""
 FACE = np.array([0.0, 7.02, 1.12], np.float32)
 FACE_RADII = np.array([0.78, 0.98, 1.15], np.float32)
 """An ellipsoid over the face that combed hair keeps out of (dm, before it is scaled to the person)."""
@@ -27,9 +27,10 @@ class Field:
         mesh.add_normals(shaped, "body", normals)
         used = self._solid()
         self.points, self.normals = shaped[used], normals[used]
+        self.shift = mesh.head_shift(shaped)
+        self.origin = LOW + self.shift
         self.shape = tuple(int(v) for v in np.ceil((HIGH - LOW) / CELL))
         self.nearest = self._flood()
-        self.shift = mesh.head_shift(shaped)
         head = self.points[self.points[:, 1] > 6.2 + self.shift[1]]
         self.low, self.high = head.min(0), head.max(0)
         self.face = FACE + self.shift
@@ -48,10 +49,10 @@ class Field:
     def _flood(self) -> I32:
         shape = self.shape
         label = np.full(shape, -1, np.int32)
-        cell = np.floor((self.points - LOW) / CELL).astype(int)
+        cell = np.floor((self.points - self.origin) / CELL).astype(int)
         ok = ((cell >= 0) & (cell < shape)).all(1)
         label[tuple(cell[ok].T)] = np.nonzero(ok)[0]
-        axes = [LOW[k] + CELL * (np.arange(shape[k]) + 0.5) for k in range(3)]
+        axes = [self.origin[k] + CELL * (np.arange(shape[k]) + 0.5) for k in range(3)]
         centre = np.stack(np.meshgrid(*axes, indexing="ij"), -1).astype(np.float32)
         best = self._away(label, centre)
         for step in (1, 8, 4, 2, 1):
@@ -73,7 +74,7 @@ class Field:
 
         `hold` (n,) or a number, 0 to 1: share by which points further away are drawn back to `lift`.
         """
-        cell = np.clip(((points - LOW) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
+        cell = np.clip(((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
         near = self.nearest[cell[:, 0], cell[:, 1], cell[:, 2]]
         normal = self.normals[near]
         gap = lift - mesh.dot(points - self.points[near], normal)

@@ -109,7 +109,7 @@ def _solid(
     elif part.name == "eyes":
         _eyes(out, rows, corners, person)
     elif part.name == "teeth":
-        _inside(out, rows, np.array([0.60, 0.56, 0.49], np.float32), 0.25, person)
+        _inside(out, rows, np.array([0.78, 0.74, 0.66], np.float32), 0.25, person)
     elif part.name == "tongue":
         _inside(out, rows, np.array([0.28, 0.075, 0.07], np.float32), 0.2, person)
     else:
@@ -168,7 +168,7 @@ def _eyes(out: Surfaces, rows: I64, corners: mesh.I32, person: Person) -> None:
 def _inside(out: Surfaces, rows: I64, colour: F32, specular: float, person: Person) -> None:
     """Teeth and tongue darken toward the throat: light does not get there."""
     local = (out.position[rows] - person.head[:3, 3]) @ person.head[:3, :3]
-    deep = np.clip((local[:, 2] - 1.0 - person.shift[2]) / 0.45, 0.08, 1) ** 1.5
+    deep = np.clip((local[:, 2] - 0.95 - person.shift[2]) / 0.40, 0.08, 1) ** 1.4
     sideways = np.clip(1.15 - np.abs(local[:, 0]) / 0.32, 0.15, 1)
     out.albedo[rows] = colour * (deep * sideways)[:, None]
     out.specular[rows], out.gloss[rows] = specular, 50

@@ -143,7 +143,7 @@ def carry(points: F32, posed: Posed, shift: F32) -> F32:
 def brows(identity: Identity, shaped: F32) -> Bound:
     """Two eyebrows; thickness and arch by seed, fuller on men."""
     rng = generator(identity.seed, "brows")
-    wide = rng.uniform(0.75, 1.25) * (1.25 if identity.sex == "male" else 0.95)
+    wide = rng.uniform(0.75, 1.25) * (1.2 if identity.sex == "male" else 0.72)
     arch = rng.uniform(0.0, 0.06)
 
     def mask(points: F32) -> F32:

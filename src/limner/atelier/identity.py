@@ -246,8 +246,13 @@ _FACES: dict[str, dict[str, float]] = {
 }
 """Face trait -> targets: what makes the trait visible whatever the seed does."""
 
-_OPEN_EYES = {"eyes/*-eye-scale-incr": 0.28, "eyes/*-eye-height2-incr": 0.35}
-"""Eyes a little larger than life for everybody: iris and gaze must read at 128 px."""
+_PLEASANT = {
+    "eyes/*-eye-scale-incr": 0.28,
+    "eyes/*-eye-height2-incr": 0.35,
+    "mouth/mouth-angles-up": 0.4,
+}
+"""For everybody: eyes a little larger than life, so that iris and gaze read at 128 px, and a mouth
+that does not frown at rest."""
 
 _ORIGINS: dict[str, tuple[float, float, float]] = {
     "fair": (4.0, 0.1, 1.0),
@@ -276,7 +281,7 @@ def _face_of(seed: int, face: str, skin: str) -> tuple[tuple[str, float], ...]:
     origin = generator(seed, "origin").dirichlet(_ORIGINS[skin])
     for name, value in zip(("caucasian", "african", "asian"), origin, strict=True):
         weights["origin:" + name] = float(value)
-    for name, value in (*_FACES[face].items(), *_OPEN_EYES.items()):
+    for name, value in (*_FACES[face].items(), *_PLEASANT.items()):
         weights["face:" + name] = value
     return tuple(weights.items())
 

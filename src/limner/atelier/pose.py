@@ -21,34 +21,39 @@ class Arm:
     """Where a wrist goes. Coordinates: x out from the body's middle on the arm's own side, y, z in dm.
 
     wrist: place relative to the shoulder in shares of the arm's length, or of `anchor` when given.
-    pole: where the elbow points. twist: degrees of the hand about the forearm. curl: of each finger.
+    pole: where the elbow points. hand: where the fingers point (straight on from the forearm if
+    None). twist: degrees of the hand about its own axis. curl: degrees of each finger joint.
     """
 
     wrist: tuple[float, float, float]
     pole: tuple[float, float, float]
     twist: float = 0.0
-    curl: float = 16.0
+    curl: float = 22.0
     anchor: str = ""
+    hand: tuple[float, float, float] | None = None
 
 
 _HANG = Arm((0.10, -0.965, 0.13), (0.35, 0.0, -1.0), twist=25)
 _ARMS: dict[str, tuple[Arm, Arm]] = {
-    "hand_on_hip": (Arm((1.28, 1.55, 0.50), (1.0, 0.0, -0.55), 20, 28, "body"), _HANG),
+    "hand_on_hip": (
+        Arm((1.84, 1.42, 0.28), (1.0, 0.0, -0.6), 10, 20, "body", hand=(-0.45, -0.45, 0.8)),
+        _HANG,
+    ),
     "arms_crossed": (
-        Arm((-1.05, 3.05, 1.72), (0.9, -1.0, 0.1), 10, 14, "body"),
-        Arm((-0.85, 2.60, 1.95), (0.9, -1.0, 0.1), 10, 14, "body"),
+        Arm((-0.55, 3.15, 1.55), (0.9, -1.0, 0.1), 10, 24, "body", hand=(-1.0, 0.15, -0.35)),
+        Arm((-0.45, 2.72, 1.95), (0.9, -1.0, 0.1), 10, 24, "body", hand=(-1.0, 0.25, -0.45)),
     ),
     "waving": (
-        Arm((0.42, 0.42, 0.28), (0.8, -1.0, 0.0), 0, 4),
+        Arm((0.08, 0.24, 0.30), (0.4, -1.0, -0.2), 35, 3, hand=(0.15, 1.0, 0.05)),
         _HANG,
     ),
     "hands_behind": (
-        Arm((0.10, 0.95, -1.15), (1.0, 0.0, -0.5), 60, 20, "body"),
-        Arm((0.10, 0.70, -1.35), (1.0, 0.0, -0.5), 60, 20, "body"),
+        Arm((0.10, 0.95, -1.15), (1.0, 0.0, -0.5), 60, 24, "body"),
+        Arm((0.10, 0.70, -1.35), (1.0, 0.0, -0.5), 60, 24, "body"),
     ),
     "walking": (
-        Arm((0.12, -0.90, 0.36), (0.3, 0.0, -1.0), 25, 24),
-        Arm((0.14, -0.93, -0.22), (0.3, 0.0, -1.0), 25, 24),
+        Arm((0.12, -0.90, 0.36), (0.3, 0.0, -1.0), 25, 30),
+        Arm((0.14, -0.93, -0.22), (0.3, 0.0, -1.0), 25, 30),
     ),
 }
 """Pose id -> (first arm, second arm); which side is first comes from the scene's seed. Others hang."""
@@ -152,29 +157,41 @@ def _arm(shaped: F32, arm: Arm, left: bool, chest: F32, out: dict[str, F32]) -> 
     carried = np.eye(4, dtype=np.float32)
     carried[:3, :3], carried[:3, 3] = lower, elbow - lower @ e
     out[side + "ForeArm"] = chest @ carried
-    twist = np.eye(4, dtype=np.float32)
-    twist[:3, :3] = about(unit(h - e), float(sign) * arm.twist)
-    twist[:3, 3] = h - twist[:3, :3] @ h
-    hand = carried @ twist
+    middle = mesh.joint(shaped, f"{short}-finger-3-1")
+    turn = lower
+    if arm.hand is not None:
+        turn = turn_to(lower @ (middle - h), np.array(arm.hand, np.float32) * mirror) @ lower
+    turn = about(unit(turn @ (middle - h)), float(sign) * arm.twist) @ turn
+    hand = np.eye(4, dtype=np.float32)
+    hand[:3, :3], hand[:3, 3] = turn, wrist - turn @ h
     out[side + "Hand"] = chest @ hand
     _fingers(shaped, side, short, chest @ hand, float(arm.curl), out)
 
 
 def _fingers(shaped: F32, side: str, short: str, hand: F32, curl: float, out: dict[str, F32]) -> None:
-    """Curl the fingers about the line of the knuckles; the thumb follows a little."""
-    knuckles = unit(
-        mesh.joint(shaped, f"{short}-finger-2-1") - mesh.joint(shaped, f"{short}-finger-5-1")
-    )
-    way = 1.0 if short == "l" else -1.0
+    """Curl the fingers about the line of the knuckles and close their spread; the thumb follows."""
+
+    def at(finger: int, k: int) -> F32:
+        return mesh.joint(shaped, f"{short}-finger-{finger}-{k}")
+
+    knuckles, middle = unit(at(2, 1) - at(5, 1)), at(3, 4) - at(3, 1)
+    way = -1.0 if short == "l" else 1.0
     for finger, number in FINGERS.items():
-        matrix = hand
+        own = at(number, 4) - at(number, 1)
+        matrix = hand @ _at(_partly(own, middle, 0.65), at(number, 1))
         for k in (1, 2, 3):
-            pivot = mesh.joint(shaped, f"{short}-finger-{number}-{k}")
-            bend = curl * (1.0 + 0.12 * (number - 2)) * (1.0 if k < 3 else 0.7)
-            matrix = matrix @ _at(about(knuckles, way * bend), pivot)
+            bend = curl * (1.0 + 0.15 * (number - 2)) * (1.0 if k < 3 else 0.7)
+            matrix = matrix @ _at(about(knuckles, way * bend), at(number, k))
             out[f"{side}Hand{finger}{k}"] = matrix
+    thumb = hand @ _at(_partly(at(1, 4) - at(1, 2), middle, 0.45), at(1, 1))
     for k in (1, 2, 3):
-        out[f"{side}HandThumb{k}"] = hand
+        out[f"{side}HandThumb{k}"] = thumb
+
+
+def _partly(a: F32, b: F32, share: float) -> F32:
+    """The rotation (3,3) that brings direction `a` a share of the way to `b`."""
+    a, b = unit(a), unit(b)
+    return turn_to(a, a * np.float32(1 - share) + b * np.float32(share))
 
 
 def _legs(shaped: F32, scene: Scene, first_left: bool, out: dict[str, F32]) -> None:

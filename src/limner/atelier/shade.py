@@ -157,7 +157,7 @@ def _hair(
     base = albedo * (ambient[rows] * 0.95 + key * (sine * shadow * wrapped * 0.72)[:, None])
     gloss = (surfaces.specular[rows] * shadow * wrapped)[:, None] * key
     colour[rows] = base + gloss * (
-        0.10 * (highlight**80)[:, None] + albedo * 1.3 * (highlight**20)[:, None]
+        0.055 * (highlight**80)[:, None] + albedo * 1.3 * (highlight**20)[:, None]
     )
 
 
@@ -170,7 +170,8 @@ def _rim(surfaces: Surfaces, colour: F32, rig: Rig, edge: F32, camera: Camera) -
     normal = surfaces.normal
     grazing = np.clip(normal @ behind, 0, 1) + 0.45 * np.clip(normal @ both, 0, 1)
     strength = edge**3 * grazing * np.float32(rig.rim) * (0.35 + 0.65 * surfaces.occlusion)
-    colour += strength[:, None] * (surfaces.albedo * 0.7 + 0.10) * np.array(rig.rim_rgb, np.float32)
+    sheen = np.where(surfaces.strand, np.float32(0.035), np.float32(0.10))[:, None]
+    colour += strength[:, None] * (surfaces.albedo * 0.7 + sheen) * np.array(rig.rim_rgb, np.float32)
 
 
 def develop(

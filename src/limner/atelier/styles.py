@@ -22,6 +22,10 @@ SHOULDER_REACH = 1.15
 """Half width (dm) that hanging hair gathers in: it falls before or behind the shoulders."""
 
 
+TORN = 0.42
+"""A gap (dm) between neighbouring points that shows a strand was pushed to two sides of the face."""
+
+
 @dataclass(frozen=True)
 class Style:
     """How a style grows. Lengths in dm, angles in radians; `end` is the rest height of the tips."""
@@ -151,7 +155,7 @@ def comb(
     way = _first_way(style, roots, normals, field, part, fringe)
     way = unit(way + 0.07 * rng.normal(size=(n, 3)))
     length = style.length * (1 - style.layers * rng.random(n))
-    length = np.where(fringe, rng.uniform(0.55, 0.72, n), length)
+    length = np.where(fringe, rng.uniform(0.36, 0.50, n), length)
     if style.end is None and identity.hair_style in ("short", "side_part"):
         # Sides and neck are cut shorter than the top.
         high = np.clip((roots[:, 1] - 7.4 - field.shift[1]) / 0.7, 0, 1)
@@ -164,7 +168,9 @@ def comb(
     if style.end is not None:
         reach = _cut(points, style.end + field.shift[1] + low + style.ragged * rng.normal(size=n), length, fringe)
     points = _resample(points, reach.astype(np.float32), style.points if style.end is not None else 10)
-    points = _mix(rng, points, style.clump)
+    for group in (fringe, ~fringe):
+        if group.sum() > 40:
+            points[group] = _mix(rng, points[group], style.clump)
     points = _shape(style, points, rng)
     if identity.hair_style == "bob":
         points = _turn_in(points, fringe)
@@ -270,7 +276,7 @@ def _turn_in(points: F32, fringe: Bool) -> F32:
     t = np.linspace(0, 1, points.shape[1])[None, :, None]
     inward = -points * np.array([1, 0, 1], np.float32)
     inward = unit(inward + np.array([0, 0, 0.2], np.float32))
-    bend = np.clip(t - 0.72, 0, 1) ** 2 * 2.2
+    bend = np.clip(t - 0.72, 0, 1) ** 2 * 4.0
     return np.where(fringe[:, None, None], points, points + inward * bend).astype(np.float32)
 
 
@@ -297,7 +303,9 @@ def _off_the_face(points: F32, field: Field, fringe: Bool) -> Bool:
     x, y, z = np.abs(local[..., 0]), local[..., 1], local[..., 2]
     across = (x < 0.50) & (z > 0.85) & (y < 7.62) & (y > 4.9)
     across |= (x < 0.30) & (z > 0.4) & (y < 6.4) & (y > 4.6)
-    return np.asarray(fringe | ~across.any(1))
+    step = np.diff(points, axis=1)
+    torn = np.sqrt(np.einsum("nkc,nkc->nk", step, step)).max(1) > TORN
+    return np.asarray((fringe | ~across.any(1)) & ~torn)
 
 
 def pulled(
