@@ -79,6 +79,7 @@ class DiffusersRenderer:
                 str(path.parent), weight_name=path.name, adapter_name=ADAPTER
             )
         except (ValueError, RuntimeError, KeyError, OSError) as error:
+            self._pipeline.unload_lora_weights()  # a refused file may be half in
             raise InputError(
                 f"The LoRA does not load into this base model ({str(error).splitlines()[0]})",
                 where=str(path),
@@ -112,11 +113,14 @@ class DiffusersRenderer:
         return [np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8) for image in images]
 
     def _encode(self, prompts: Sequence[str]) -> tuple[Any, Any]:
-        """Padded embeddings (B, L, D) and mask (B, L); each prompt goes through the encoder once.
+        """Padded embeddings (B, L, D) and mask (B, L) or None.
 
-        LoRAs here never touch the text encoder, so one code serves every arm.
+        Each prompt goes through the encoder once: LoRAs here never touch it, so one code serves
+        every arm.
         """
         import torch
+
+        from limner.models.base import collate
 
         for prompt in dict.fromkeys(prompts):
             if prompt not in self._embeds:
@@ -125,11 +129,4 @@ class DiffusersRenderer:
                     self._embeds[prompt] = self._base.encode_prompts(
                         [prompt], template=self._settings.template, references=references
                     )[0]
-        found = [self._embeds[prompt] for prompt in prompts]
-        longest = max(len(e) for e in found)
-        embeds = found[0].new_zeros((len(found), longest, found[0].shape[1]))
-        mask = torch.zeros((len(found), longest), dtype=torch.long, device=found[0].device)
-        for row, one in enumerate(found):
-            embeds[row, : len(one)] = one
-            mask[row, : len(one)] = 1
-        return embeds, mask
+        return collate([self._embeds[prompt] for prompt in prompts])
