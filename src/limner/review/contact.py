@@ -14,6 +14,7 @@ from limner.errors import InputError, NotReadyError
 from limner.project import Project
 from limner.project.files import write_bytes
 from limner.project.records import Decision, Measure, Take
+from limner.review.rules import kind_of
 from limner.vision.pictures import open_picture
 
 TILE, STRIP, GAP, COLUMNS = 224, 62, 8, 8
@@ -73,7 +74,10 @@ def _strip(
     verdict = decision.verdict if decision else "not reviewed"
     by = f" by {decision.author}" if decision and decision.author != "rule" else ""
     draw.rectangle((x, y, x + 3, y + STRIP - 4), fill=MARKS.get(verdict, FAINT))
-    draw.text((x + 9, y + 2), f"{take.shot_id}  take {take.id}", font=font, fill=INK)
+    title = f"{take.shot_id}  take {take.id}"
+    if kind_of(take.source) == "drawing":
+        title += "  drawing"
+    draw.text((x + 9, y + 2), title, font=font, fill=INK)
     draw.text((x + 9, y + 18), f"{verdict}{by}", font=small, fill=MARKS.get(verdict, FAINT))
     scores = "  ".join(
         f"{label} {_number(found.get(name), digits)}"
@@ -91,7 +95,7 @@ def _strip(
 def _number(measure: Measure | None, digits: int) -> str:
     """A value, or a dash for "not measured" (never 0)."""
     if measure is None or measure.value is None:
-        return "–"
+        return "-"
     return f"{measure.value:.{digits}f}"
 
 

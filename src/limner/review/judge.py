@@ -16,7 +16,8 @@ from limner.review.measuring import Seen
 from limner.review.rules import Rule, kind_of
 from limner.vision.calibration import shipped_calibration
 from limner.vision.duplicates import Hashes, Nearest, nearest
-from limner.vision.embedders import NAMES, Kind
+from limner.vision.embedders import NAMES
+from limner.vision.faces import Kind
 from limner.vision.reading import Reading
 from limner.vision.templates import SetScores, robust_scores, yaw_bin
 

@@ -19,7 +19,7 @@ from limner.errors import InputError
 from limner.project import Project
 from limner.project.files import sha256_file, write_text
 from limner.project.records import Take
-from limner.vision.embedders import Kind
+from limner.vision.faces import Kind
 from limner.vision.pictures import open_picture
 from limner.vision.reading import VERSION, Reading, read_picture
 

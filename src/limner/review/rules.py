@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from limner.errors import InputError
-from limner.vision.embedders import Kind
+from limner.vision.faces import Kind
 
 Tag = Literal["published", "community", "starting value", "derived"]
 

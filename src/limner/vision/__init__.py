@@ -9,7 +9,8 @@
 
 from limner.vision.calibration import Calibration, auc, calibrate, shipped_calibration
 from limner.vision.embedders import Embedder, open_embedder, similarity
-from limner.vision.faces import Face, find_faces
+from limner.vision.face import Face
+from limner.vision.faces import find_faces
 from limner.vision.pictures import open_picture
 from limner.vision.templates import Template, build_template, leave_one_out, robust_scores, yaw_bin
 

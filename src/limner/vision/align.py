@@ -9,11 +9,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.vision.faces import Face, Point
+from limner.vision.face import Face, Point
 from limner.vision.pictures import RGB8
 
 CROP = 64
 """Side of the crop in pixels."""
+MOST_ROLL = 1.0
+"""Radians; nobody tilts the head further."""
 _EYE_LINE = 0.40
 """Height of the eye midpoint in the crop, as a share of its side."""
 _DROP = 0.20
@@ -36,6 +38,8 @@ def frame(eyes: tuple[Point, Point], nose: Point) -> tuple[float, float, float, 
     axis = right - left
     distance = max(float(np.hypot(*axis)), 1e-6)
     roll = float(np.arctan2(axis[1], axis[0]))
+    if abs(roll) > MOST_ROLL:  # in profile the eyes nearly meet and their line says nothing
+        roll = 0.0
     across = np.array([-np.sin(roll), np.cos(roll)])
     along = np.array([np.cos(roll), np.sin(roll)])
     drop = max(float((tip - middle) @ across), 0.25 * distance)
@@ -51,53 +55,30 @@ _DROP_SHARE = 0.62
 
 
 def warp(image: RGB8, x: float, y: float, side: float, roll: float, out: int) -> RGB8:
-    """Cut a rotated square out of a picture, area-filtered when it shrinks."""
+    """Cut a square of `side` pixels centred on (x, y), turned by `roll`, to `out` pixels.
+
+    Area-filtered when it shrinks; outside the picture the edge is repeated.
+    """
     from PIL import Image
 
-    cos, sin = np.cos(roll), np.sin(roll)
-    half = side / 2
-    shrink = side / out
-    work, origin = image, (0.0, 0.0)
-    if shrink > 1.5:  # transform() does not filter: shrink the neighbourhood first
-        work, origin, factor = _shrunk(image, x, y, side, shrink)
-        x, y, half, side = (
-            (x - origin[0]) * factor,
-            (y - origin[1]) * factor,
-            half * factor,
-            side * factor,
-        )
-    step = side / out
-    x0 = x - half * cos + half * sin + 0.5 * step * (cos - sin)
-    y0 = y - half * sin - half * cos + 0.5 * step * (sin + cos)
-    # PIL maps output pixel centres (u + .5, v + .5) through (a, b, c, d, e, f).
-    a, b, d, e = step * cos, -step * sin, step * sin, step * cos
-    c = x0 - 0.5 * (a + b)
-    f = y0 - 0.5 * (d + e)
-    pad = int(np.ceil(max(side, 4.0)))
-    padded = np.pad(work, ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    coefficients = (a, b, c + pad, d, e, f + pad)
-    picture = Image.fromarray(padded).transform(
+    reach = 0.75 * side + 2  # half the diagonal of the turned square, and room for the filter
+    left, top = int(np.floor(x - reach)), int(np.floor(y - reach))
+    size = int(np.ceil(2 * reach))
+    rows = np.clip(np.arange(top, top + size), 0, image.shape[0] - 1)
+    columns = np.clip(np.arange(left, left + size), 0, image.shape[1] - 1)
+    part = Image.fromarray(np.ascontiguousarray(image[np.ix_(rows, columns)]))
+    factor = 1.0
+    if side > 1.5 * out:  # transform() does not filter
+        small = max(1, round(size * out / side))
+        factor = small / size
+        part = part.resize((small, small), Image.Resampling.LANCZOS)
+    step = side * factor / out
+    cos, sin = step * np.cos(roll), step * np.sin(roll)
+    # transform() maps the centre of output pixel (u, v), at (u + .5, v + .5), to a u + b v + c.
+    c = (x - left) * factor - out / 2 * (cos - sin)
+    f = (y - top) * factor - out / 2 * (sin + cos)
+    coefficients = (cos, -sin, c, sin, cos, f)
+    turned = part.transform(
         (out, out), Image.Transform.AFFINE, coefficients, Image.Resampling.BICUBIC
     )
-    return np.asarray(picture)
-
-
-def _shrunk(
-    image: RGB8, x: float, y: float, side: float, shrink: float
-) -> tuple[RGB8, Point, float]:
-    from PIL import Image
-
-    reach = side  # the rotated square's diagonal half is 0.71 sides; a full side is safe
-    x0, y0 = max(0, int(x - reach)), max(0, int(y - reach))
-    x1 = min(image.shape[1], int(np.ceil(x + reach)))
-    y1 = min(image.shape[0], int(np.ceil(y + reach)))
-    if x1 - x0 < 2 or y1 - y0 < 2:
-        return image, (0.0, 0.0), 1.0
-    part = image[y0:y1, x0:x1]
-    width = max(1, round(part.shape[1] / shrink))
-    factor = width / part.shape[1]
-    height = max(1, round(part.shape[0] * factor))
-    small = Image.fromarray(np.ascontiguousarray(part)).resize(
-        (width, height), Image.Resampling.LANCZOS
-    )
-    return np.asarray(small), (float(x0), float(y0)), factor
+    return np.asarray(turned)

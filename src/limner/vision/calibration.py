@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from limner.vision.embedders import data_file
+from limner.vision.shipped import data_file
 
 
 @dataclass(frozen=True)

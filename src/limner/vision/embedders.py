@@ -10,22 +10,20 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limner.errors import LimnerError, MissingExtraError
-from limner.vision import faces
+from limner.vision import dlib_faces
 from limner.vision.align import aligned_crop
-from limner.vision.faces import Face
+from limner.vision.face import Face
+from limner.vision.faces import Kind
 from limner.vision.pictures import RGB8
+from limner.vision.shipped import data_file, network_missing
 
 Vector = NDArray[np.float32]
-Kind = Literal["drawing", "photo"]
 
 NAMES = ("dlib", "drawn")
 
@@ -64,14 +62,6 @@ def unit(vector: NDArray[Any]) -> Vector:
     return (np.asarray(vector, dtype=np.float64) / (length or 1.0)).astype(np.float32)
 
 
-def data_file(name: str) -> Path:
-    """A file of limner/vision/data. Raises LimnerError when the installation lacks it."""
-    path = Path(str(resources.files("limner.vision") / "data" / name))
-    if not path.is_file():
-        raise LimnerError(f"Limner's own file {name} is missing", fix="Install Limner again.")
-    return path
-
-
 @dataclass(frozen=True)
 class DlibEmbedder:
     """dlib's face recognition ResNet, 128-d, on a 150 px chip of its own alignment.
@@ -92,7 +82,7 @@ class DlibEmbedder:
     def raw(self, image: RGB8, face: Face) -> Vector:
         """dlib's own descriptor (128,), for its published Euclidean threshold of 0.6."""
         model = _dlib_model()
-        crop, shape, _, _ = faces.shape_of(image, face.box)
+        crop, shape, _, _ = dlib_faces.shape_of(image, dlib_faces.box_of(face))
         return np.asarray(model.compute_face_descriptor(crop, shape), dtype=np.float32)
 
 
@@ -116,13 +106,13 @@ class DrawnEmbedder:
         return np.array(session.run(None, {"face": pixels})[0], dtype=np.float32)
 
 
-def missing(name: str) -> str | None:
-    """None when the embedder can run here, else the reason in words."""
+def missing(name: str, kind: Kind = "drawing") -> str | None:
+    """None when the embedder can run here on such pictures, else the reason in words."""
     if name == "dlib":
-        return faces.available()
-    if find_spec("onnxruntime") is None:
-        return "install limner[vision]"
-    return None if (Path(str(resources.files("limner.vision"))) / "data" / "drawn.onnx").is_file() else "no weights"
+        return dlib_faces.available()
+    if kind != "drawing":
+        return "this embedder knows drawings only"
+    return network_missing("drawn.onnx")
 
 
 @cache
@@ -133,7 +123,7 @@ def open_embedder(name: str, kind: Kind = "drawing") -> Embedder:
     """
     if name not in NAMES:
         raise LimnerError(f"There is no embedder {name!r}", fix=f"Use one of {', '.join(NAMES)}.")
-    reason = missing(name)
+    reason = missing(name, kind)
     if reason:
         raise MissingExtraError(f"The embedder {name} cannot run: {reason}", fix=reason)
     if name == "dlib":
@@ -143,7 +133,7 @@ def open_embedder(name: str, kind: Kind = "drawing") -> Embedder:
 
 @cache
 def _dlib_model() -> Any:
-    file = faces.weights("dlib_face_recognition_resnet_model_v1.dat")
+    file = dlib_faces.weights("dlib_face_recognition_resnet_model_v1.dat")
     import dlib
 
     return dlib.face_recognition_model_v1(str(file))

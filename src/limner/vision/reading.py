@@ -15,8 +15,9 @@ import numpy as np
 from limner.errors import MissingExtraError
 from limner.vision import duplicates, faces, quality
 from limner.vision.align import aligned_crop, frame
-from limner.vision.embedders import NAMES, Kind, Vector, missing, open_embedder
-from limner.vision.faces import Face
+from limner.vision.embedders import NAMES, Vector, missing, open_embedder
+from limner.vision.face import Face
+from limner.vision.faces import Kind
 from limner.vision.pictures import RGB8
 
 VERSION = "vision-1"
@@ -78,6 +79,7 @@ def _face(data: dict[str, Any]) -> Face:
         detector=str(data["detector"]),
         mouth=None if mouth is None else pair(mouth),
         yaw=data["yaw"],
+        dlib_box=None if data["dlib_box"] is None else tuple(data["dlib_box"]),
     )
 
 
@@ -102,19 +104,19 @@ def read_picture(
     except MissingExtraError:
         absent["duplicate"] = "install limner[vision]"
     seen: list[Face] = []
-    reason = faces.available()
+    reason = faces.available(kind)
     if reason is None:
-        seen = faces.find_faces(image, smallest_face=smallest_face, thorough=thorough)
+        seen = faces.find_faces(image, kind=kind, smallest_face=smallest_face, thorough=thorough)
         reason = None if seen else f"no face of {smallest_face:.0f} px or more found"
     vectors: dict[str, list[float]] = {}
     if reason is not None:
         absent.update(dict.fromkeys((*embedders, "sharpness", "lightness"), reason))
-        if faces.available() is not None:
+        if faces.available(kind) is not None:
             absent["face_count"] = reason
     else:
         values.update(_face_values(image, seen[0], absent))
         for name in embedders:
-            reason = missing(name)
+            reason = missing(name, kind)
             if reason is None:
                 vector = open_embedder(name, kind).embed(image, seen[0])
                 vectors[name] = [round(float(v), 6) for v in vector]

@@ -1,0 +1,148 @@
+"""Measuring both embedders on characters that no network saw, and writing what Limner ships.
+
+In: the pool of left-out persons. Out: centres.json (mean dlib descriptor of drawings),
+calibrations.json (thresholds at FAR 1 % by yaw bin), and a report with AUC and n.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from limner.vision import faces
+from limner.vision.calibration import auc, calibrate, same_and_other
+from limner.vision.embedders import DlibEmbedder, open_embedder
+from limner.vision.templates import YAW_BINS, build_template, yaw_bin
+from scripts.embedder.corpus import Pool
+
+TARGET_FAR = 0.01
+DLIB_PERSONS = 120
+"""Persons measured with dlib, which takes 0.1 s a face: the first half gives the centre, the
+second half is measured."""
+
+
+def find_all(pool: Pool, index: np.ndarray) -> dict[int, Any]:
+    """Picture number -> largest face found, as the product finds it."""
+    found = {}
+    for i in index:
+        seen = faces.find_faces(pool.pictures[i], kind="drawing", smallest_face=15, thorough=False)
+        if seen:
+            found[int(i)] = seen[0]
+    return found
+
+
+def centre_of_drawings(pool: Pool, found: dict[int, Any], persons: np.ndarray) -> dict[str, Any]:
+    """Mean raw dlib descriptor of near-frontal faces of `persons`."""
+    zero = DlibEmbedder(np.zeros(128, np.float32), "raw")
+    chosen = [i for i in found if pool.person[i] in set(persons) and abs(pool.yaw[i]) < 45]
+    raw = np.stack([zero.raw(pool.pictures[i], found[i]) for i in chosen])
+    mean = [round(float(v), 6) for v in raw.mean(0)]
+    return {"mean": mean, "n": len(chosen), "persons": len(set(pool.person[chosen].tolist()))}
+
+
+def measure(pool: Pool, found: dict[int, Any], name: str, persons: np.ndarray) -> dict[str, Any]:
+    """Pair AUC and template calibrations of one embedder by true yaw bin."""
+    tool = open_embedder(name, "drawing")
+    chosen = [i for i in found if pool.person[i] in set(persons)]
+    vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
+    who, yaw = pool.person[chosen], pool.yaw[chosen]
+    bins = np.array([yaw_bin(v) for v in yaw])
+    table: dict[str, Any] = {"pictures": len(chosen), "persons": len(set(who.tolist()))}
+    pairs, cards = {}, {}
+    for label, rows in [("all", bins != "side"), *((b, bins == b) for b, _, _ in YAW_BINS)]:
+        if rows.sum() < 10:
+            continue
+        same, other = same_and_other(vectors[rows], who[rows])
+        if len(same):
+            pairs[label] = {
+                "auc": round(auc(same, other), 4),
+                "same": len(same),
+                "other": len(other),
+                "mean_same": round(float(same.mean()), 3),
+                "mean_other": round(float(other.mean()), 3),
+            }
+        cards[label] = against_templates(vectors, who, yaw, np.nonzero(rows)[0], name)
+    return {**table, "pairs": pairs, "templates": cards}
+
+
+def against_templates(
+    vectors: np.ndarray, who: np.ndarray, yaw: np.ndarray, rows: np.ndarray, name: str
+) -> dict[str, Any]:
+    """Each face of `rows` against everybody's template (its own without itself)."""
+    persons = np.unique(who)
+    usable = np.abs(yaw) < 45
+    templates = {}
+    for p in persons:
+        mine = np.nonzero((who == p) & usable)[0]
+        if len(mine):
+            templates[p] = build_template(list(vectors[mine]), list(yaw[mine]))
+    genuine, impostor = [], []
+    for i in rows:
+        for p, template in templates.items():
+            if p != who[i]:
+                impostor.append(template.score(vectors[i], yaw[i]))
+        rest = np.nonzero((who == who[i]) & usable & (np.arange(len(who)) != i))[0]
+        if len(rest) >= 3:
+            own = build_template(list(vectors[rest]), list(yaw[rest]))
+            genuine.append(own.score(vectors[i], yaw[i]))
+    found = calibrate(
+        impostor, target_far=TARGET_FAR, source="left-out drawn characters", tool=name
+    )
+    scores = np.array(genuine)
+    return {
+        "calibration": found.as_dict(),
+        "auc": round(auc(scores, impostor), 4) if len(scores) else None,
+        "genuine": len(scores),
+        "verified": round(float((scores >= found.threshold).mean()), 4) if len(scores) else None,
+    }
+
+
+def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str, Any]:
+    """Found share, yaw error and point error of the product's face finding, by true yaw."""
+    table = {}
+    edges = [(0, 20), (20, 45), (45, 70), (70, 100), (100, 181)]
+    for low, high in edges:
+        rows = [i for i in index if low <= abs(pool.yaw[i]) < high and pool.height[i] >= 15]
+        hit = [i for i in rows if int(i) in found]
+        line: dict[str, Any] = {"n": len(rows), "found": round(len(hit) / max(len(rows), 1), 3)}
+        if hit and low < 100:
+            wrong = [abs(found[int(i)].yaw - pool.yaw[i]) for i in hit]
+            miss = [
+                np.abs(
+                    np.array([*found[int(i)].eyes, found[int(i)].nose]) - pool.points[i][:3]
+                ).mean()
+                / pool.height[i]
+                for i in hit
+            ]
+            line["yaw_error"] = round(float(np.median(wrong)), 1)
+            line["point_error"] = round(float(np.median(miss)), 3)
+        table[f"{low}-{high}"] = line
+    return table
+
+
+def write(pool: Pool, data: Path, work: Path) -> dict[str, Any]:
+    """Measure everything, write centres.json, calibrations.json and embedder_report.json."""
+    persons = np.unique(pool.person)
+    own = np.nonzero(np.isin(pool.person, persons))[0]
+    found = find_all(pool, own)
+    report: dict[str, Any] = {"detection": detection(pool, found, own)}
+    few = persons[:DLIB_PERSONS]
+    half = len(few) // 2
+    centre = centre_of_drawings(pool, found, few[:half])
+    (data / "centres.json").write_text(json.dumps({"drawing": centre}) + "\n", encoding="utf-8")
+    open_embedder.cache_clear()
+    report["dlib"] = measure(pool, found, "dlib", few[half:])
+    report["drawn"] = measure(pool, found, "drawn", persons)
+    table = {
+        name: {
+            bin_name: card["calibration"] for bin_name, card in report[name]["templates"].items()
+        }
+        for name in ("dlib", "drawn")
+    }
+    text = json.dumps({"drawing": table}, indent=1)
+    (data / "calibrations.json").write_text(text + "\n", encoding="utf-8")
+    (work / "embedder_report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    return report

@@ -1,0 +1,73 @@
+"""Make the face finder and the identity embedder for drawings that Limner ships.
+
+    python -m scripts.train_embedder --corpus DIR [--people 2500] [--minutes 15]
+
+Draws what is missing of the corpus, fits both networks on nine tenths of its persons, writes
+finder.onnx, drawn.onnx, drawn.json, centres.json and calibrations.json into limner/vision/data and
+prints AUC with n on the persons left out. Killed at any point, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+from limner.atelier import RENDERER_VERSION
+from scripts.embedder import networks, onnx_file
+from scripts.embedder.corpus import load
+from scripts.embedder.train import train_embedder, train_finder
+from scripts.miniature import corpus
+
+DATA = Path(__file__).parent.parent / "src" / "limner" / "vision" / "data"
+FINDER_SHARE = 0.35
+
+
+def main() -> None:
+    """Parse the command line and run every step."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--corpus", type=Path, required=True, help="shards of scripts.miniature")
+    parser.add_argument("--people", type=int, default=2500)
+    parser.add_argument("--minutes", type=float, default=15.0, help="CPU minutes of training")
+    parser.add_argument("--work", type=Path, default=None, help="default: CORPUS/embedder")
+    parser.add_argument("--data", type=Path, default=DATA, help="where the results go")
+    parser.add_argument("--no-draw", action="store_true", help="use the shards that are there")
+    args = parser.parse_args()
+    work = args.work or args.corpus / "embedder"
+    work.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    if not args.no_draw:
+        corpus.make(args.corpus, args.people)
+    train, test = load(args.corpus, args.people)
+    print(f"{len(train.pictures)} drawings to learn, {len(test.pictures)} left out", flush=True)
+    finder = train_finder(train, work, args.minutes * FINDER_SHARE)
+    embedder = train_embedder(train, work, args.minutes * (1 - FINDER_SHARE))
+    ship(finder, embedder, args.data, train.person.max() + 1, args.minutes)
+    from scripts.embedder import report
+
+    print(json.dumps(report.write(test, args.data, work), indent=1))
+
+
+def ship(
+    finder: torch.nn.Module, embedder: torch.nn.Module, data: Path, persons: int, minutes: float
+) -> None:
+    """Write both networks as ONNX and the card that names them."""
+    data.mkdir(parents=True, exist_ok=True)
+    card = {"renderer": RENDERER_VERSION, "persons": int(persons), "minutes": minutes}
+    for name, network, source, side, outputs in (
+        ("finder", finder, "picture", networks.FINDER_SIDE, networks.FINDER_OUTPUTS),
+        ("drawn", embedder, "face", networks.EMBEDDER_SIDE, networks.DIMENSION),
+    ):
+        layers = networks.export(network, normalise=name == "drawn")  # type: ignore[arg-type]
+        model = onnx_file.chain(layers, source=source, shape=(3, side, side), outputs=outputs)
+        (data / f"{name}.onnx").write_bytes(model)
+        card[name] = {"bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
+    card["version"] = card["drawn"]["sha256"][:12]  # type: ignore[index]
+    (data / "drawn.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
