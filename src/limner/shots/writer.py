@@ -80,8 +80,20 @@ def _slots(attributes: Mapping[str, str], subject: str, variant: int) -> dict[st
         "subject": subject,
         "subject in place": f"{subject}, {place}",
         "view": view,
-        "view in place": f"{angle}, {framing} {place}",
-        "view of subject": f"{framing} of {subject}, {angle}",
+        "view in place": pick(
+            "view in place",
+            variant,
+            (
+                f"{angle}, {framing} {place}",
+                f"{framing} {place}, {angle}",
+                f"{framing}, {angle}, {place}",
+            ),
+        ),
+        "view of subject": pick(
+            "view of subject",
+            variant,
+            (f"{framing} of {subject}, {angle}", f"{angle}, {framing} of {subject}"),
+        ),
         "place props": linked,
         "props": props,
         "pose": pick(
