@@ -17,12 +17,8 @@ from limner.project.records import Checkpoint, Measure, Shot
 
 ANGLES = ("front", "front", "front", "three_quarter", "three_quarter", "side", "back", "pure_back")
 MOODS = ("happy", "peaceful", "confident", "contemplative", "playful", "happy", "happy", "happy")
-PROMPTS = [
-    {
-        "id": f"p{i}",
-        "text": f"iris_char, {m}, {a} view",
-        "attributes": {"angle": a, "expression": m},
-    }
+PROMPTS = [  # [id, text, attributes], as a grid records them
+    [f"p{i}", f"iris_char, {m}, {a} view", {"angle": a, "expression": m}]
     for i, (a, m) in enumerate(
         [("front", "happy"), ("three_quarter", "peaceful"), ("side", "confident")], 1
     )
@@ -75,7 +71,10 @@ def add_takes(project: Project, review: bool = True) -> None:
             continue
         value = None if shot.position == 6 else 0.55 + 0.02 * shot.position
         reason = "no face found" if value is None else None
-        store.put_measures(take.id, [Measure("identity", value, "cosine", reason, "test")])
+        measured = [Measure("identity_drawn", value, "cosine", reason, "test")]
+        if value is not None:
+            measured.append(Measure("identity_drawn_limit", 0.52, "cosine"))
+        store.put_measures(take.id, measured)
         word = "reject" if shot.position == 4 else "keep"
         store.decide(take.id, word, ["sharpness under the rule"] * (word == "reject"), "rule")
         store.update_shot(shot.id, state="kept" if word == "keep" else "open")
@@ -95,6 +94,13 @@ def add_dataset(project: Project) -> None:
         rows += [image, image.with_suffix(".txt")]
     lock = {
         "format": 1,
+        "root": "dataset",
+        "folder": "40_iris_char",
+        "character": {
+            "trigger": "iris_char",
+            "class_word": "woman",
+            "likeness": project.character.likeness,
+        },
         "files": [
             {
                 "path": p.relative_to(project.folder("dataset")).as_posix(),
@@ -102,7 +108,6 @@ def add_dataset(project: Project) -> None:
             }
             for p in rows
         ],
-        "likeness": {"status": "synthetic"},
     }
     files.write_json(project.folder("dataset") / "limner.lock.json", lock)
     project.store.add_dataset(
@@ -128,23 +133,26 @@ def add_run(project: Project) -> None:
         "seed": 1,
         "resolution": 128,
         "precision": "fp32",
-        "seconds": 74.2,
+        "device": "cpu",
     }
     store.add_run(
         plan_version=1,
         dataset_version=1,
         trainer="native",
         state="done",
-        config=config,
+        config={"sha256": "c0ffee", "run": config},
         path="models/run_1",
     )
+    store.log("training", "run", run=1, seconds=74.2)
     for step in (100, 200, 300):
         path = project.root / f"models/run_1/step_{step:06d}.safetensors"
         path.parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(step)
         tensors = {
-            f"transformer.block.{half}.weight": rng.normal(size=(4, 8)).astype(np.float32)
-            for half in ("lora_A", "lora_B")
+            f"transformer.transformer_blocks.0.attn.to_q.{half}.weight": rng.normal(
+                size=shape
+            ).astype(np.float32)
+            for half, shape in (("lora_A", (4, 8)), ("lora_B", (8, 4)))
         }
         save_file(tensors, path, metadata={"format": "pt", "limner.step": str(step)})
         store.put_checkpoint(
@@ -163,7 +171,7 @@ def add_run(project: Project) -> None:
 
 def add_grid(project: Project) -> None:
     store = project.store
-    store.add_grid(run_version=1, settings={"prompts": PROMPTS, "steps": 12, "true_cfg_scale": 3.0})
+    store.add_grid(run_version=1, settings={"prompts": PROMPTS, "render": RENDER})
     cells, scores = [], []
     arms = [("base", None, 0.0), ("control", None, 1.0)]
     arms += [(f"step_{s:06d}", s, 1.0) for s in (100, 200, 300)]
@@ -172,7 +180,7 @@ def add_grid(project: Project) -> None:
         *(("claim", "step_000200", 200, 1.0, seed) for seed in (91, 92)),
     ]:
         for prompt in PROMPTS:
-            key = f"{phase}-{arm}-{strength}-{prompt['id']}-{seed}"
+            key = f"{phase}-{arm}-{strength}-{prompt[0]}-{seed}"
             cells.append(
                 {
                     "key": key,
@@ -181,8 +189,8 @@ def add_grid(project: Project) -> None:
                     "step": step,
                     "seed": seed,
                     "strength": strength,
-                    "prompt_id": prompt["id"],
-                    "prompt": prompt["text"],
+                    "prompt_id": prompt[0],
+                    "prompt": prompt[1],
                 }
             )
             scores.append(0.1 if step is None else 0.3 + step / 1000)
@@ -193,109 +201,114 @@ def add_grid(project: Project) -> None:
         store.update_render(render.id, state="done", path=project.relative(path), sha256=sha)
         hidden = render.prompt_id == "p3" and render.step is None
         value = None if hidden else score
-        store.put_scores(
-            render.id, [Measure("identity", value, "cosine", "no face" if hidden else None)]
-        )
+        why = "no face" if hidden else None
+        scored = [Measure("identity_drawn", value, "cosine", why), Measure("match", 1.0)]
+        store.put_scores(render.id, [*scored, Measure("identity_dlib", None, "cosine", "far off")])
 
 
-def rate(name: str, note: str, hits: int, n: int, low: float, high: float, role: str) -> dict:
+RENDER = {
+    "base": "be84a5",
+    "template": "t2i",
+    "width": 128,
+    "height": 128,
+    "steps": 12,
+    "true_cfg_scale": 3.0,
+    "precision": "fp32",
+    "renderer": "diffusers-1",
+}
+
+
+def rate(role: str, name: str, note: str, *counts: Any, reason: str | None = None) -> dict:
+    hits, n, low, high = counts or (None,) * 4
     return {
+        "role": role,
         "name": name,
         "note": note,
         "hits": hits,
         "n": n,
         "low": low,
         "high": high,
-        "role": role,
+        "reason": reason,
+    }
+
+
+def arm(step: int | None, hits: int, low: float, high: float, status: str) -> dict:
+    name = f"step_{step:06d}" if step else "base"
+    return {
+        "arm": name,
+        "checkpoint": name,
+        "step": step,
+        "strength": 1.0 if step else 0.0,
+        "hits": hits,
+        "n": 6,
+        "low": low,
+        "high": high,
+        "interval": [low, high],
+        "mean_score": 0.1 if step is None else 0.3 + step / 1000,
+        "status": status,
+        "state": status if status in ("chosen", "tied") else "",
+        "name": "",
     }
 
 
 def add_verdict(project: Project, **changes: Any) -> None:
-    arms = [
-        {
-            "arm": "base",
-            "step": None,
-            "strength": 0.0,
-            "hits": 0,
-            "n": 6,
-            "low": 0.0,
-            "high": 0.459,
-        },
-        {
-            "arm": "step_000100",
-            "step": 100,
-            "strength": 1.0,
-            "hits": 2,
-            "n": 6,
-            "low": 0.043,
-            "high": 0.777,
-        },
-        {
-            "arm": "step_000200",
-            "step": 200,
-            "strength": 1.0,
-            "hits": 6,
-            "n": 6,
-            "low": 0.541,
-            "high": 1.0,
-            "state": "chosen",
-            "note": "chosen: earliest tied",
-        },
-        {
-            "arm": "step_000300",
-            "step": 300,
-            "strength": 1.0,
-            "hits": 6,
-            "n": 6,
-            "low": 0.541,
-            "high": 1.0,
-            "state": "tied",
-            "note": "tied with 200",
-        },
-    ]
+    """A verdict with the keys that limner.evaluation writes."""
+    unsure = "That the share is at least 90 % is not established by 60 pictures."
     data = {
+        "word": "the same person",
         "outcome": "same_person",
         "sentence": "Step 200 at strength 1 drew the same person in 54 of 60 fresh pictures.",
-        "detail": "Without the LoRA it is 1 of 60. Step 300 is too close to call.",
-        "chosen": {"arm": "step_000200", "step": 200, "strength": 1.0},
-        "rates": [
-            rate("Step 200, strength 1", "fresh seeds", 54, 60, 0.795, 0.962, "claim"),
-            {
-                "name": "Second embedder",
-                "note": "same 60 pictures",
-                "hits": None,
-                "n": None,
-                "role": "second",
-                "reason": "not installed",
-            },
-            rate(
-                "Dataset with itself", "leave-one-out, the ceiling", 5, 6, 0.359, 0.996, "ceiling"
-            ),
-            rate("Negative control", "LoRA on, no trigger word", 2, 60, 0.004, 0.115, "control"),
-            rate("Base model", "no LoRA", 1, 60, 0.0, 0.089, "base"),
+        "reservations": [
+            "90.0 %, 95 % interval 79.5 to 96.2 %.",
+            "Without the LoRA it is 1 of 60.",
+            unsure,
         ],
-        "arms": arms,
+        "not_established": [unsure],
+        "step": 200,
+        "strength": 1.0,
+        "chosen": {"checkpoint": "step_000200", "step": 200, "strength": 1.0},
+        "tied": [
+            {"checkpoint": "step_000300", "step": 300, "strength": 1.0, "word": "too close to call"}
+        ],
+        "rates": [
+            rate("claim", "Step 200 at strength 1", "fresh seeds", 54, 60, 0.795, 0.962),
+            rate("second", "Second embedder", "same pictures", reason="not installed"),
+            rate("ceiling", "Dataset with itself", "leave-one-out", 5, 6, 0.359, 0.996),
+            rate("control", "Negative control", "LoRA of another character", 2, 60, 0.004, 0.115),
+            rate("base", "Base model", "same prompts and seeds, no LoRA", 1, 60, 0.0, 0.089),
+        ],
+        "arms": [
+            arm(None, 0, 0.0, 0.459, "base"),
+            arm(100, 2, 0.043, 0.777, "dropped"),
+            arm(200, 6, 0.541, 1.0, "chosen"),
+            arm(300, 6, 0.541, 1.0, "tied"),
+        ],
         "goal": 0.9,
-        "threshold": {"value": 0.41, "words": "Share of pictures at identity 0.41 or more."},
-        "not_established": ["That the share is at least 90 %."],
-        "not_measured": [{"what": "Skin texture", "why": "faces under 120 px", "how": ""}],
+        "embedder": "drawn",
+        "threshold": 0.41,
+        "threshold_words": "Share of pictures verified at identity 0.41 or more (cosine, drawn).",
+        "not_measured": [{"what": "hands", "reason": "no hand model was run"}],
         "measures": [
             {
-                "name": "Copies of training pictures",
-                "value": "1 of 60",
-                "base": "0 of 60",
-                "unit": "",
-                "reading": "within the rule",
+                "name": "identity above the base model, same prompts and seeds",
+                "value": 0.4,
+                "unit": "cosine",
+                "interval": [0.35, 0.45],
+                "n": 60,
+                "reason": None,
+                "note": "12 prompts as the unit",
             },
             {
-                "name": "Skin texture",
-                "value": None,
-                "base": None,
-                "unit": "",
-                "reading": "faces under 120 px",
+                "name": "chance of such a lead by luck (McNemar, exact)",
+                "value": 1e-9,
+                "unit": "p",
+                "interval": None,
+                "n": 60,
+                "reason": None,
+                "note": "",
             },
         ],
-        "settings": {"sampler": "flow-match Euler", "steps": 12, "true_cfg_scale": 3.0},
+        "settings": RENDER,
     }
     project.store.add_verdict(grid_version=1, data={**data, **changes})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import conftest as make
@@ -16,8 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from limner.errors import InputError, NotReadyError
 from limner.events import Notice, collect
-from limner.project import Project
-from limner.release import pictures, release, verify, weights
+from limner.models import tensorfile
+from limner.project import Project, files
+from limner.release import pictures, release, verify
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_the_bundle_holds_everything_and_verifies(bundle: Path) -> None:
 def test_weights_keep_their_bytes_and_say_what_they_are(bundle: Path) -> None:
     released = bundle / "iris_v1.safetensors"
     trained = bundle.parents[1] / "models/run_1/step_000200.safetensors"
-    assert weights.tensor_sha256(released) == weights.tensor_sha256(trained)
+    assert tensorfile.tensor_sha256(released) == tensorfile.tensor_sha256(trained)
     ours, theirs = load_file(released), load_file(trained)
     assert all((ours[k] == theirs[k]).all() for k in theirs) and ours.keys() == theirs.keys()
     with safe_open(released, "np") as opened:
@@ -55,7 +57,7 @@ def test_weights_keep_their_bytes_and_say_what_they_are(bundle: Path) -> None:
     assert said["limner.step"] == "200" and said["format"] == "pt"  # the trainer's own words stay
     assert said["limner.verdict"].startswith("the same person: 54 of 60")
     assert said["modelspec.trigger_phrase"] == "iris_char"
-    assert said["modelspec.hash_sha256"] == "0x" + weights.tensor_sha256(trained)
+    assert said["modelspec.hash_sha256"] == "0x" + tensorfile.tensor_sha256(trained)
     lock = json.loads((bundle / "receipt.json").read_text())["chain"][0]["sha256"]
     assert said["limner.lock_sha256"] == lock
 
@@ -71,7 +73,7 @@ def test_guide_and_card_carry_measured_facts_only(bundle: Path) -> None:
     ):
         assert f"## {head}" in guide
     assert "54 of 60, 95 % interval 79.5 to 96.2 %" in guide
-    assert "Second embedder (same 60 pictures): not measured (not installed)" in guide
+    assert "Second embedder (same pictures): not measured (not installed)" in guide
     assert "Compatible Style LoRAs\n\nNot tried." in guide
     card = (bundle / "README.md").read_text()
     front = YAML(typ="safe").load(card.split("---")[1])
@@ -141,8 +143,8 @@ def test_no_verdict_no_release_unless_forced_and_then_it_says_so(tmp_path: Path)
     folder = project.root / value["path"]
     assert "Not evaluated." in (folder / "README.md").read_text()
     assert "Strength: not measured" in (folder / "USAGE.md").read_text()
-    assert any(isinstance(e, Notice) and "not evaluated" in e.text for e in seen)
-    assert weights.read_header(folder / value["lora"]).metadata["limner.verdict"] == "not evaluated"
+    assert any(isinstance(e, Notice) and "Nothing was evaluated" in e.text for e in seen)
+    assert tensorfile.header(folder / value["lora"])[1]["limner.verdict"] == "not evaluated"
     assert verify(folder) == []
 
 
@@ -155,6 +157,15 @@ def test_a_changed_dataset_or_lora_is_refused(tmp_path: Path) -> None:
         collect(release(project))
     assert any(f["rule"] == "link lock" for f in verify(project.root))
     caption.write_bytes(good)
+    stranger = caption.with_name("img_099.txt")
+    stranger.write_text("iris_char, one more")
+    with pytest.raises(InputError, match=r"img_099\.txt is new"):
+        collect(release(project))
+    stranger.unlink()
+    project.change_character(trigger="other_char")
+    with pytest.raises(InputError, match="trigger has changed"):
+        collect(release(project))
+    project.change_character(trigger="iris_char")
     lora = project.root / "models/run_1/step_000200.safetensors"
     data = lora.read_bytes()
     lora.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
@@ -183,20 +194,24 @@ def test_a_killed_release_leaves_nothing_and_the_next_one_is_whole(
     assert collect(release(project))["version"] == 2
 
 
-def test_weights_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
-    import numpy as np
+def test_only_the_same_person_is_released_without_force(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris", 5)
+    sentence = "Not enough evidence: 12 pictures are too few."
+    make.add_verdict(project, outcome="not_enough", sentence=sentence)
+    with pytest.raises(NotReadyError, match="12 pictures are too few"):
+        collect(release(project))
+    folder = project.root / collect(release(project, force=True))["path"]
+    assert f"**Not enough evidence. {sentence}**" in (folder / "README.md").read_text()
 
-    path = tmp_path / "x.safetensors"
-    up, down = np.zeros((4, 4), np.float32), np.ones((4, 4), np.float32)
-    save_file({"a.lora_A.weight": down, "a.lora_B.weight": up}, path)
-    with pytest.raises(InputError, match="zero"):
-        weights.check_tensors(path)
-    save_file({"a.lora_A.weight": down, "a.lora_B.weight": up + np.float32("nan")}, path)
-    with pytest.raises(InputError, match=r"a\.lora_B\.weight holds NaN"):
-        weights.check_tensors(path)
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(InputError, match="fill the file"):
-        weights.check_tensors(path)
+
+def test_a_lora_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    path = project.root / "models/run_1/step_000200.safetensors"
+    save_file({k: v * 0 for k, v in load_file(path).items()}, path)
+    found = project.store.checkpoints(1)[1]
+    project.store.put_checkpoint(replace(found, sha256=files.sha256_file(path)))
+    with pytest.raises(InputError, match="changes nothing"):
+        collect(release(project))
 
 
 def test_a_person_is_released_only_as_far_as_they_agreed(tmp_path: Path) -> None:
@@ -212,6 +227,8 @@ def test_a_person_is_released_only_as_far_as_they_agreed(tmp_path: Path) -> None
     told = json.loads((folder / "receipt.json").read_text())["character"]
     assert told["likeness"] == "consented_person" and len(told["consent"]["evidence_sha256"]) == 64
     assert "No real person" not in (folder / "README.md").read_text()
+    assert not (folder / "limner.lock.json").exists()  # it names the consent
+    assert verify(folder) == []
 
 
 def test_nothing_of_this_machine_is_published(tmp_path: Path) -> None:
@@ -219,7 +236,7 @@ def test_nothing_of_this_machine_is_published(tmp_path: Path) -> None:
     run = project.store.run()
     assert run is not None
     private = str(tmp_path / "iris" / "bases" / "my_base")
-    project.store.update_run(1, config={**run.config, "base": private})
+    project.store.update_run(1, config={"run": {**run.config["run"], "base": private}})
     folder: Path = project.root / collect(release(project))["path"]
     for path in folder.rglob("*"):
         if path.is_file():

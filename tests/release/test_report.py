@@ -115,7 +115,8 @@ def test_shots_keep_their_state_and_their_missing_numbers(finished: Project) -> 
     assert shots.count('class="take keep plain"') == 6
     assert shots.count('class="take reject plain"') == 1
     assert shots.count('class="take open plain"') == 1 and ">not made<" in shots
-    assert ">no face found<" in shots and "6 of 8 kept" in shots
+    assert 'title="no face found"><em class="unmeasured">no face<' in shots
+    assert "6 of 8 kept" in shots and "the tick is the threshold, 0.52" in words(shots)
 
 
 def test_what_people_write_cannot_become_markup(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Progress, Result
+from limner.models import lora as lora_files
+from limner.models import tensorfile
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Dataset, Render, Run
 from limner.project.store import now
-from limner.release import cards, locks, page, pictures, reading, receipt, story, weights
+from limner.release import cards, locks, page, pictures, reading, receipt, sheets, story
 
 SAMPLES = 12  # 10 to 15 previews, as model sites want them
 PROVENANCE = "provenance"
@@ -25,8 +27,9 @@ def release(project: Project, *, out: Path | None = None, force: bool = False) -
     """Bundle the checkpoint of the newest verdict; Result: {version, path, lora, sha256, ...}.
 
     `out`: the bundle's folder, default release/v<n>. `force`: release without a verdict (the last
-    checkpoint; the card then says "not evaluated"). Raises NotReadyError (no verdict, no
-    checkpoint), InputError (dataset or LoRA changed since, no consent), UsageError.
+    checkpoint; the card says "not evaluated") or with another one than "the same person".
+    Raises NotReadyError (no verdict, no checkpoint, not the same person), InputError (dataset or
+    LoRA changed since, no consent), UsageError.
     """
     with project.exclusive("release"):
         yield from _release(project, out, force)
@@ -44,8 +47,10 @@ def _release(project: Project, out: Path | None, force: bool) -> Events:
     lock = _locked(project, dataset)
     source = _trained(project, checkpoint)
     if read is None or read.outcome != "same_person":
-        words = "was not evaluated" if read is None else f"says: {read.state[0].lower()}"
-        yield Notice(f"The verdict {words}; the card says so too.", "warning")
+        words = (
+            "Nothing was evaluated" if read is None else f"The verdict is: {read.state[0].lower()}"
+        )
+        yield Notice(f"{words}; the card says so too.", "warning")
 
     last = store.release()
     version = (last.version if last else 0) + 1
@@ -62,26 +67,27 @@ def _release(project: Project, out: Path | None, force: bool) -> Events:
     yield Progress("release", 2, 4, note="LoRA, guide, card, report")
     lora = f"{_slug(project)}_v{version}.safetensors"
     date = now()
-    tensors = weights.tensor_sha256(source)
+    tensors = tensorfile.tensor_sha256(source)
     added = cards.metadata(
         project,
         told,
+        trained=tensorfile.header(source)[1],
         lock_sha256=dataset.lock_sha256,
-        tensors_sha256=tensors,
         captions=len(dataset.train),
         date=date,
     )
-    lora_sha256 = weights.rewrite(source, part / lora, added)
+    lora_sha256 = lora_files.with_metadata(source, part / lora, added)
     files.write_text(part / "USAGE.md", cards.usage(told, lora))
     files.write_text(part / "README.md", cards.card(told, lora))
     files.write_text(part / "report.html", page.render(project))
-    files.write_bytes(part / locks.LOCK_FILE, lock.read_bytes())
+    if consent is None:  # a person's lock names the consent and stays with its owner
+        files.write_bytes(part / locks.LOCK_FILE, lock.read_bytes())
     links = _links(project, part, dataset, run, checkpoint, read, tensors)
     yield Progress("release", 3, 4, note="receipt")
     _no_local_paths(project, part)
     facts = {
         "made_at": date,
-        "limner": story.versions(run.config),
+        "limner": story.versions(),
         "character": {
             "trigger": project.character.trigger,
             "class_word": project.character.class_word,
@@ -114,14 +120,18 @@ def _choose(project: Project, read: reading.Reading | None, force: bool) -> tupl
     if run is None:
         raise NotReadyError("Nothing is trained yet", fix="Train first: limner train")
     chosen = story.judged_checkpoint(project, read)
+    if not force:
+        if read is None or chosen is None:
+            what = "There is no verdict yet" if read is None else "The verdict chose no checkpoint"
+            fix = "Run `limner evaluate` and `limner verdict`, or release unmeasured with --force."
+            raise NotReadyError(f"{what}, so there is nothing to release", fix=fix)
+        if read.outcome != "same_person":
+            raise NotReadyError(
+                f"The verdict is not `the same person`: {read.sentence}",
+                fix="Mend what it names, or release with --force; the card then says so.",
+            )
     if chosen is not None:
         return run, chosen
-    if not force:
-        what = "There is no verdict yet" if read is None else "The verdict chose no checkpoint"
-        raise NotReadyError(
-            f"{what}, so there is nothing to release",
-            fix="Run `limner evaluate` and `limner verdict`, or release unmeasured with --force.",
-        )
     checkpoints = project.store.checkpoints(run.version)
     if not checkpoints:
         raise NotReadyError("The run has no checkpoint", fix="Train first: limner train")
@@ -170,14 +180,16 @@ def _locked(project: Project, dataset: Dataset) -> Path:
 
 def _trained(project: Project, checkpoint: Checkpoint) -> Path:
     path = project.path(checkpoint.path)
-    weights.read_header(path)
+    tensorfile.header(path)
     if files.sha256_file(path) != checkpoint.sha256:
         raise InputError(
             f"The LoRA of step {checkpoint.step:,} has changed since it was trained",
             where=checkpoint.path,
             fix="Put the file back, or train again.",
         )
-    weights.check_tensors(path)
+    faults = [f for f in lora_files.check(path) if f["severity"] == "error"]
+    if faults:
+        raise InputError(f"{faults[0]['text']}", where=checkpoint.path, fix=faults[0]["fix"])
     return path
 
 
@@ -189,10 +201,11 @@ def _slug(project: Project) -> str:
 
 def _samples(project: Project, read: reading.Reading | None, part: Path) -> list[dict[str, Any]]:
     """Write samples/NN.png with a JSON beside each: fresh pictures, a different prompt first."""
+    embedder = read.embedder if read else None
     spread = _one_a_prompt_first(story.chosen_renders(project, read))[:SAMPLES]
     found = []
     for number, render in enumerate(spread, 1):
-        score = project.store.scores(render.id).get("identity")
+        score = sheets.identity_of(project.store.scores(render.id), embedder)
         name = f"samples/{number:02d}"
         files.write_bytes(
             part / f"{name}.png", pictures.marked_png(project.path(render.path or ""))
@@ -243,13 +256,8 @@ def _links(
     ]
     if record:
         documents.append(("verdict", {"version": record.version, "data": record.data}))
-    links = [
-        {
-            "link": "lock",
-            "file": locks.LOCK_FILE,
-            "sha256": files.sha256_file(part / locks.LOCK_FILE),
-        }
-    ]
+    published = locks.LOCK_FILE if (part / locks.LOCK_FILE).exists() else ""
+    links = [{"link": "lock", "file": published, "sha256": dataset.lock_sha256}]
     for name, data in documents:
         file = part / PROVENANCE / f"{name}.json"
         files.write_json(file, {"after": links[-1]["sha256"], **public(project, data)})

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
+from limner.models import lora
 from limner.project import Project
 from limner.release import page, reading, story
 
-ARCHITECTURES = {"t2i": "Qwen-Image/lora", "edit": "Qwen-Image-Edit-Plus/lora"}
-"""Template -> modelspec.architecture as musubi-tuner spells it (published)."""
+ARCHITECTURE = "Qwen-Image-Edit-Plus/lora"
+"""modelspec.architecture where the trainer wrote none, as musubi-tuner spells it (published)."""
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 """What a base on the Hub is called; a local folder or the miniature is no base_model there."""
 GUIDE_PROMPTS = 10  # the guide asks for 5 to 10 tested prompts
@@ -25,7 +27,7 @@ def facts(project: Project, release: int, samples: list[dict[str, Any]]) -> dict
     store = project.store
     read = story.newest_reading(project)
     run = story.judged_run(project, read)
-    config = run.config if run else {}
+    config = story.run_config(run)
     dataset = store.dataset(run.dataset_version) if run else None
     about = story.subject(project, run, read)
     return {
@@ -49,15 +51,19 @@ def _hub_id(base: str) -> str:
     return base if HUB_ID.fullmatch(base) else ""
 
 
-def usage(told: dict[str, Any], lora: str) -> str:
+def usage(told: dict[str, Any], name: str) -> str:
     """USAGE.md in the form of the guide's part 8."""
-    return page.templates().get_template("usage.md.j2").render(**told, lora=lora)
+    return (
+        page.templates()
+        .get_template("usage.md.j2")
+        .render(**told, lora=name, sampler_words=story.sampler_words)
+    )
 
 
-def card(told: dict[str, Any], lora: str) -> str:
+def card(told: dict[str, Any], name: str) -> str:
     """README.md: a Hugging Face model card; its front matter is YAML (written as JSON values)."""
     template = page.templates().get_template("card.md.j2")
-    return template.render(**told, lora=lora, quoted=_quoted)
+    return template.render(**told, lora=name, quoted=_quoted)
 
 
 def _quoted(value: object) -> str:
@@ -69,12 +75,15 @@ def metadata(
     project: Project,
     told: dict[str, Any],
     *,
+    trained: Mapping[str, str],
     lock_sha256: str,
-    tensors_sha256: str,
     captions: int,
     date: str,
 ) -> dict[str, str]:
-    """Metadata to add to the LoRA: ModelSpec 1.0.1, the trigger for LoRA managers, limner.*."""
+    """Metadata to add to the LoRA: ModelSpec 1.0.1, the trigger for LoRA managers, limner.*.
+
+    `trained`: what the trainer wrote; its architecture and tag counts stay.
+    """
     from limner import __version__
 
     character, read = project.character, told["verdict"]
@@ -84,13 +93,12 @@ def metadata(
         sampling = story.sampling_words(read.settings)
         hint += f"; {sampling}" if sampling else ""
     words = {
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": ARCHITECTURES.get(told["template"] or "t2i", "Qwen-Image/lora"),
-        "modelspec.implementation": "diffusers",
+        "modelspec.sai_model_spec": lora.MODELSPEC,
+        "modelspec.architecture": trained.get("modelspec.architecture", ARCHITECTURE),
+        "modelspec.implementation": trained.get("modelspec.implementation", "diffusers"),
         "modelspec.title": f"{character.name} v{told['release']}",
         "modelspec.description": f"Character LoRA, {told['likeness_words']}. {verdict_words(read)}",
         "modelspec.date": date,
-        "modelspec.hash_sha256": f"0x{tensors_sha256}",
         "modelspec.trigger_phrase": character.trigger,
         "modelspec.usage_hint": hint,
         "modelspec.tags": f"character, {character.class_word}",
@@ -103,7 +111,7 @@ def metadata(
     }
     if read is not None and read.step is not None:
         words["limner.step"] = str(read.step)
-    if captions:  # LoRA managers look for the trigger here
+    if captions and "ss_tag_frequency" not in trained:  # LoRA managers look for the trigger here
         tags = {f"1_{character.trigger}": {character.trigger: captions}}
         words["ss_tag_frequency"] = json.dumps(tags)
     return words

@@ -53,7 +53,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Arm:
-    """One checkpoint at one strength while choosing. `state`: chosen | tied | gate | ""."""
+    """One checkpoint at one strength while choosing. `state`: chosen | tied | dropped | "".
+
+    mean: mean identity, by which checkpoints are chosen; None = not measured.
+    """
 
     arm: str
     step: int | None
@@ -61,6 +64,7 @@ class Arm:
     rate: Rate
     state: str = ""
     note: str = ""
+    mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,13 @@ class Reading:
     grid_version: int
     outcome: str
     sentence: str
-    detail: str
+    detail: list[str]
     step: int | None
     strength: float | None
     rates: list[Rate] = field(default_factory=list)
     arms: list[Arm] = field(default_factory=list)
     goal: float | None = None
+    embedder: str | None = None
     threshold: float | None = None
     threshold_words: str = ""
     not_established: list[str] = field(default_factory=list)
@@ -115,33 +120,73 @@ def read(record: VerdictRecord) -> Reading:
     """The verdict's data as a `Reading`."""
     data = record.data
     chosen = data.get("chosen") or {}
-    threshold = data.get("threshold") or {}
+    doubts = list(data.get("not_established") or [])
+    said = data.get("reservations")
+    detail = [line for line in said if line not in doubts] if said else [data.get("detail") or ""]
     return Reading(
         version=record.version,
         grid_version=record.grid_version,
-        outcome=data.get("outcome", "not_enough"),
-        sentence=data.get("sentence", ""),
-        detail=data.get("detail", ""),
+        outcome=data.get("outcome") or "not_enough",
+        sentence=data.get("sentence") or "",
+        detail=[line for line in detail if line],
         step=chosen.get("step"),
         strength=chosen.get("strength"),
-        rates=[_rate(r) for r in data.get("rates", [])],
-        arms=[
-            Arm(
-                a["arm"],
-                a.get("step"),
-                a["strength"],
-                _rate(a),
-                a.get("state", ""),
-                a.get("note", ""),
-            )
-            for a in data.get("arms", [])
-        ],
+        rates=[_rate(r) for r in data.get("rates") or []],
+        arms=[_arm(a, data) for a in data.get("arms") or []],
         goal=data.get("goal"),
-        threshold=threshold.get("value"),
-        threshold_words=threshold.get("words", ""),
-        not_established=list(data.get("not_established", [])),
-        not_measured=list(data.get("not_measured", [])),
-        measures=list(data.get("measures", [])),
-        settings=dict(data.get("settings", {})),
+        embedder=data.get("embedder"),
+        threshold=data.get("threshold"),
+        threshold_words=data.get("threshold_words") or "",
+        not_established=doubts,
+        not_measured=list(data.get("not_measured") or []),
+        measures=[_measure(m) for m in data.get("measures") or []],
+        settings=dict(data.get("settings") or {}),
         created_at=record.created_at,
     )
+
+
+def _measure(row: dict[str, Any]) -> dict[str, Any]:
+    """A measure with its words: value with unit, interval, reading."""
+    value, unit = row.get("value"), row.get("unit") or ""
+    low, high = row.get("interval") or (None, None)
+    words = ""
+    if value is not None:
+        words = ("under 0.001" if value < 0.001 else f"{value:.3f}") if unit == "p" else ""
+        words = words or f"{value:.3f} {unit}".strip()
+    notes = [f"{row['n']} pairs" if row.get("n") else "", row.get("note") or ""]
+    reason = row.get("reason") or "not measured"
+    return {
+        "name": row.get("name", ""),
+        "value": value,
+        "words": words,
+        "span": "" if low is None else f"{low:.3f} to {high:.3f}",
+        "reading": ", ".join(filter(None, notes)) if value is not None else reason,
+    }
+
+
+def _arm(row: dict[str, Any], data: dict[str, Any]) -> Arm:
+    """One arm with the words that stand under its name."""
+    tied = [t for t in data.get("tied") or [] if t.get("step") is not None]
+    state = row.get("state") or ("dropped" if row.get("status") == "dropped" else "")
+    note = ""
+    if state == "chosen":
+        note = "chosen: earliest tied" if tied else "chosen"
+    elif state == "tied":
+        mine = [t for t in tied if (t["step"], t.get("strength")) == _place(row)]
+        word = mine[0].get("word", "tied") if mine else "tied"
+        note = f"{word} with {data['chosen']['step']:,}"
+    elif state == "dropped":
+        note = f"dropped after {row.get('n', 0)} pictures"
+    return Arm(
+        arm=row["arm"],
+        step=row.get("step"),
+        strength=row["strength"],
+        rate=_rate(row),
+        state=state,
+        note=note,
+        mean=row.get("mean_score"),
+    )
+
+
+def _place(row: dict[str, Any]) -> tuple[Any, Any]:
+    return row.get("step"), row.get("strength")

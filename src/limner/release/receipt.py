@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError
+from limner.models import tensorfile
 from limner.project import files
-from limner.release import weights
 from limner.release.locks import LOCK_FILE
 
 RECEIPT_FILE = "receipt.json"
@@ -54,7 +54,8 @@ def table_sha256(rows: list[dict[str, Any]]) -> str:
 def write(folder: Path, links: list[dict[str, str]], lora: str, facts: dict[str, Any]) -> str:
     """Write receipt.json for `folder` and return the bundle's hash.
 
-    `links`: {link, file, sha256} in order from lock to the last one known; `lora`: file name.
+    `links`: {link, file, sha256} in order from lock to the last one known, an empty file for one
+    that is not published; `lora`: file name.
     """
     rows = table(folder)
     bundle = table_sha256(rows)
@@ -128,6 +129,8 @@ def _link(
     if name == "bundle":
         return _bundle_link(folder, file, links, expected, actual)
     rule = f"link {name}"
+    if not file:  # only its hash is published; the next link must name it
+        return None
     if expected.get(file) != told:
         return finding(rule, file, f"The {name} in the chain is not the {name} in the file table.")
     if actual.get(file) != told:
@@ -155,9 +158,9 @@ def _bundle_link(
         )
     known = {name: file for name, file, _ in links}
     checkpoint = json.loads((folder / known["checkpoint"]).read_bytes())
-    if weights.tensor_sha256(folder / lora) != checkpoint["tensor_sha256"]:
+    if tensorfile.tensor_sha256(folder / lora) != checkpoint["tensor_sha256"]:
         return finding("link bundle", lora, "The LoRA's weights are not the checkpoint's weights.")
     lock = next(sha for name, _, sha in links if name == "lock")
-    if weights.read_header(folder / lora).metadata.get("limner.lock_sha256") != lock:
+    if tensorfile.header(folder / lora)[1].get("limner.lock_sha256") != lock:
         return finding("link bundle", lora, f"The LoRA names another {LOCK_FILE}.")
     return None

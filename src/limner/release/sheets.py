@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,10 @@ from limner.project.records import Grid, Measure, Render, Shot, Take
 from limner.release import reading
 from limner.release.pictures import thumbnail
 
-IDENTITY = "identity"
-"""Name of the identity measure of takes and of the score of renders."""
+IDENTITY = "identity_"
+"""Identity measures of takes and renders are called identity_<embedder>."""
+LIMIT = "_limit"
+"""Beside a take's identity stands the line it must not fall below: identity_<embedder>_limit."""
 MATRIX_PROMPTS = 6
 PICTURE_SIDE = 192  # px; cells are 77 to 100 px wide, so this is sharp on dense screens too
 PICTURES_AT_FULL_SIDE = 160  # beyond, thumbnails shrink so that the file stays under about 3 MB
@@ -68,8 +70,11 @@ def matrix(
         return None
     strength = _shown_strength(renders, read)
     rows = [r for r in renders if r.step is None or r.strength == strength]
-    prompts = _spread(list(dict.fromkeys(r.prompt_id for r in rows)), MATRIX_PROMPTS)
+    # in the order they were asked for: arms that were dropped early have the first ones
+    prompts = list(dict.fromkeys(r.prompt_id for r in rows))[:MATRIX_PROMPTS]
     seed = min(r.seed for r in rows)
+    embedder = read.embedder if read else None
+    view = _View(project, pictures, read, embedder or commonest(store.scores(r.id) for r in rows))
     by_cell = {(r.arm, r.prompt_id): r for r in sorted(rows, key=lambda r: -r.seed)}
     arms = dict.fromkeys(r.arm for r in sorted(rows, key=_row_order))
     return {
@@ -77,7 +82,7 @@ def matrix(
         "seeds": len({r.seed for r in rows}),
         "seed": seed,
         "prompts": [_prompt_head(grid, p, n) for n, p in enumerate(prompts, 1)],
-        "rows": [_row(project, pictures, read, arm, prompts, by_cell) for arm in arms],
+        "rows": [_row(view, arm, prompts, by_cell) for arm in arms],
     }
 
 
@@ -93,53 +98,52 @@ def _row_order(render: Render) -> tuple[int, int, str]:
     return rank, render.step or 0, render.arm
 
 
-def _spread(items: list[str], most: int) -> list[str]:
-    """At most `most` of `items`, evenly spaced, first and last among them."""
-    if len(items) <= most:
-        return items
-    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
-
-
 def _prompt_head(grid: Grid, prompt_id: str, number: int) -> dict[str, str]:
-    known = grid.settings.get("prompts") or []
-    entry = next((p for p in known if isinstance(p, dict) and p.get("id") == prompt_id), {})
-    attributes = entry.get("attributes") or {}
+    text, attributes = "", {}
+    for entry in grid.settings.get("prompts") or []:  # [id, text, attributes]
+        if entry[0] == prompt_id:
+            text, attributes = entry[1], entry[2]
     words = [attributes.get(k, "").replace("_", "-") for k in ("angle", "expression")]
     return {
         "label": f"P{number}",
         "words": ", ".join(w for w in words if w),
-        "text": entry.get("text", ""),
+        "text": text,
     }
 
 
+@dataclass(frozen=True)
+class _View:
+    """What every cell of the matrix needs to know."""
+
+    project: Project
+    pictures: Album
+    read: reading.Reading | None
+    embedder: str | None
+
+
 def _row(
-    project: Project,
-    pictures: Album,
-    read: reading.Reading | None,
-    arm: str,
-    prompts: Sequence[str],
-    by_cell: dict[tuple[str, str], Render],
+    view: _View, arm: str, prompts: Sequence[str], by_cell: dict[tuple[str, str], Render]
 ) -> dict[str, Any]:
     cells = []
     for number, prompt in enumerate(prompts, 1):
-        render = by_cell.get((arm, prompt))
-        cells.append(_cell(project, pictures, read, render, f"{_arm_name(arm)}, prompt {number}"))
-    sample = next((by_cell[arm, p] for p in prompts if (arm, p) in by_cell), None)
-    step = sample.step if sample else None
-    found = read.arms if read else []
-    fits = [
+        alt = f"{_arm_name(arm)}, prompt {number}"
+        cells.append(_cell(view, by_cell.get((arm, prompt)), alt))
+    sample = next(by_cell[arm, p] for p in prompts if (arm, p) in by_cell)
+    found = [
         a
-        for a in found
-        if a.arm == arm and (step is None or (sample and a.strength == sample.strength))
+        for a in (view.read.arms if view.read else [])
+        if a.arm == arm and (a.step is None or a.strength == sample.strength)
     ]
+    fits = found[0] if found else None
     return {
         "arm": arm,
-        "step": step,
-        "name": f"{step:,}" if step is not None else _arm_name(arm),
+        "step": sample.step,
+        "name": f"{sample.step:,}" if sample.step is not None else _arm_name(arm),
         "cells": cells,
-        "rate": fits[0].rate if fits else None,
-        "state": fits[0].state if fits else "",
-        "note": fits[0].note if fits else "",
+        "rate": fits.rate if fits else None,
+        "state": fits.state if fits else "",
+        "note": fits.note if fits else "",
+        "mean": fits.mean if fits else None,
     }
 
 
@@ -148,25 +152,51 @@ def _arm_name(arm: str) -> str:
     return names.get(arm, arm.replace("_", " ").capitalize())
 
 
-def _cell(
-    project: Project,
-    pictures: Album,
-    read: reading.Reading | None,
-    render: Render | None,
-    alt: str,
-) -> dict[str, Any]:
-    uri = pictures.get(render.path) if render else None
-    score = project.store.scores(render.id).get(IDENTITY) if render else None
-    cell: dict[str, Any] = {"uri": uri, "alt": alt, "value": None, "low": False}
+def _cell(view: _View, render: Render | None, alt: str) -> dict[str, Any]:
+    uri = view.pictures.get(render.path) if render else None
+    scores = view.project.store.scores(render.id) if render else {}
+    score = identity_of(scores, view.embedder)
+    cell: dict[str, Any] = {"uri": uri, "alt": alt, "value": None, "low": False, "why": ""}
     if uri is None:
         cell["why"] = "not drawn"
     elif score is None or score.value is None:
-        cell["why"] = (score.reason if score else None) or "not measured"
+        cell["why"] = _short(score)
     else:
         cell["value"] = f"{score.value:.2f}"
-        threshold = read.threshold if read else None
+        threshold = view.read.threshold if view.read else None
         cell["low"] = threshold is not None and score.value < threshold
     return cell
+
+
+def commonest(found: Iterable[Mapping[str, Measure]]) -> str | None:
+    """The embedder with the most identity values; None when there is none."""
+    counts = Counter(
+        name.removeprefix(IDENTITY)
+        for measures in found
+        for name, measure in measures.items()
+        if name.startswith(IDENTITY) and not name.endswith(LIMIT) and measure.value is not None
+    )
+    return min(counts, key=lambda name: (-counts[name], name), default=None)
+
+
+def identity_of(measures: Mapping[str, Measure], embedder: str | None) -> Measure | None:
+    """Identity by one embedder; without a name any, so that a reason can be shown."""
+    if embedder is not None:
+        return measures.get(f"{IDENTITY}{embedder}")
+    return next((m for name, m in sorted(measures.items()) if name.startswith(IDENTITY)), None)
+
+
+REASONS = {"no face": "no face", "head turned": "turned away"}
+"""Start of a reason -> what fits under a picture; the whole reason is in the title."""
+
+
+def _short(measure: Measure | None) -> str:
+    reason = (measure.reason if measure else None) or "not measured"
+    reason = reason.removeprefix("not assessable: ")
+    for start, words in REASONS.items():
+        if reason.startswith(start):
+            return words
+    return reason if len(reason) <= 14 else "not measured"
 
 
 # ---- shots
@@ -183,12 +213,13 @@ def shots(project: Project, pictures: Album) -> dict[str, Any] | None:
     for take in store.takes(state="done"):
         takes.setdefault(take.shot_id, []).append(take)
     chosen = {s.id: _best(takes.get(s.id, []), standing) for s in planned}
-    measures = {
-        best.id: store.measures(best.id).get(IDENTITY)
-        for best in chosen.values()
-        if best is not None
-    }
-    scale = _scale([m.value for m in measures.values() if m and m.value is not None])
+    taken = {best.id: store.measures(best.id) for best in chosen.values() if best}
+    name = commonest(taken.values())
+    measures = {key: identity_of(found, name) for key, found in taken.items()}
+    limits = [found.get(f"{IDENTITY}{name}{LIMIT}") for found in taken.values()]
+    threshold = min((m.value for m in limits if m and m.value is not None), default=None)
+    values = [m.value for m in measures.values() if m and m.value is not None]
+    scale = _scale([*values, *([threshold] if threshold is not None and values else [])])
     groups: dict[str, list[dict[str, Any]]] = {}
     for shot in planned:
         best = chosen[shot.id]
@@ -217,7 +248,8 @@ def shots(project: Project, pictures: Album) -> dict[str, Any] | None:
             for name, cells in groups.items()
         ],
         "scale": scale,
-        "threshold": None,
+        "threshold": threshold,
+        "embedder": name,
         "unit": next((m.unit for m in measures.values() if m and m.unit), ""),
     }
 
@@ -251,10 +283,10 @@ def _scale(values: Sequence[float]) -> tuple[float, float] | None:
 
 def _identity(measure: Measure | None, scale: tuple[float, float] | None) -> dict[str, Any]:
     if measure is None or measure.value is None or scale is None:
-        reason = (measure.reason if measure else None) or "not measured"
-        return {"value": None, "at": None, "reason": reason}
+        whole = (measure.reason if measure else None) or "not measured"
+        return {"value": None, "at": None, "reason": _short(measure), "whole": whole}
     at = (measure.value - scale[0]) / (scale[1] - scale[0])
-    return {"value": f"{measure.value:.2f}", "at": at, "reason": ""}
+    return {"value": f"{measure.value:.2f}", "at": at, "reason": "", "whole": ""}
 
 
 def angle(shot: Shot | None) -> str:

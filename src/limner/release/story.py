@@ -26,6 +26,20 @@ NEVER_MEASURED = (
         "how": "Load both in your program and look; start the style at 0.6.",
     },
 )
+SAMPLERS = {"diffusers": "flow-match Euler"}
+"""Renderer -> sampler: diffusers' Qwen-Image pipelines carry FlowMatchEulerDiscreteScheduler."""
+WAYS = {
+    "negative control": "Name a LoRA of another character in evaluation.control.",
+    "trigger leakage": "Draw a few prompts without the trigger word and look.",
+    "copies of training pictures": "Hold the renders beside the contact sheet.",
+    "prompt adherence": "Read the prompts beside the pictures.",
+    "variety at one prompt": "Set evaluation.claim_seeds to 8 or more and evaluate again.",
+    "skin texture": "Look at the pictures at full size.",
+    "hands": "Look at the pictures.",
+    "second embedder": "Look at the pictures; one embedder alone can err.",
+    "some references": "Keep more front and three-quarter pictures, then build the dataset again.",
+}
+"""What a verdict did not measure -> how to get it."""
 NEXT_COMMANDS = (
     ("shots", "plan the shots", "limner shots plan"),
     ("takes", "make the pictures", "limner generate"),
@@ -71,6 +85,13 @@ def judged_run(project: Project, read: reading.Reading | None) -> Run | None:
     return project.store.run(grid.run_version) if grid else project.store.run()
 
 
+def run_config(run: Run | None) -> dict[str, Any]:
+    """The settings a run was trained with; empty while nothing is trained."""
+    config = run.config if run else {}
+    inner = config.get("run")
+    return inner if isinstance(inner, dict) else config
+
+
 def judged_checkpoint(project: Project, read: reading.Reading | None) -> Checkpoint | None:
     """The checkpoint the verdict chose; None without a choice."""
     run = judged_run(project, read)
@@ -83,7 +104,7 @@ def judged_checkpoint(project: Project, read: reading.Reading | None) -> Checkpo
 def subject(project: Project, run: Run | None, read: reading.Reading | None) -> dict[str, Any]:
     """Head of the page: who, on which base, which run and day."""
     character = project.character
-    config = run.config if run else {}
+    config = run_config(run)
     base = str(config.get("base") or character.training.base)
     sources = Counter(t.source for t in project.store.takes(state="done"))
     return {
@@ -162,14 +183,21 @@ def training(project: Project, run: Run | None) -> dict[str, Any] | None:
         f"{steps:,} steps",
         f"{len(checkpoints)} checkpoints",
     ]
-    if isinstance(seconds := run.config.get("seconds"), (int, float)):
-        words.append(f"{int(seconds) // 60} min {int(seconds) % 60} s")
+    if (seconds := training_seconds(project, run)) is not None:
+        words.append(f"{seconds // 60} min {seconds % 60} s on {run_config(run).get('device')}")
     return {
         "run": run,
         "chart": chart,
         "checkpoints": [(c.step / steps, c.step) for c in checkpoints if steps],
         "summary": ", ".join(words),
     }
+
+
+def training_seconds(project: Project, run: Run) -> int | None:
+    """Seconds the run took, all its parts together, from the diary; None while it is not done."""
+    said = [e.data for e in project.store.diary("training") if e.kind == "run"]
+    mine = [d["seconds"] for d in said if d.get("run") == run.version and d.get("seconds")]
+    return int(sum(mine)) if mine and run.state == "done" else None
 
 
 def use(project: Project, run: Run | None, read: reading.Reading | None) -> dict[str, Any] | None:
@@ -184,7 +212,7 @@ def use(project: Project, run: Run | None, read: reading.Reading | None) -> dict
         "measured_words": _and([f"{s:g}" for s in strengths]) or f"{read.strength:g} only",
         "sampling": sampling_words(read.settings),
         "prompts": list(dict.fromkeys(r.prompt for r in chosen_renders(project, read))),
-        "template": (run.config if run else {}).get("template"),
+        "template": run_config(run).get("template"),
     }
 
 
@@ -195,8 +223,8 @@ def _and(words: list[str]) -> str:
 def sampling_words(settings: dict[str, Any]) -> str:
     """`flow-match Euler, 20 steps, true CFG 4` from the grid's settings; empty when unknown."""
     words = []
-    if settings.get("sampler"):
-        words.append(str(settings["sampler"]))
+    if sampler := sampler_words(settings):
+        words.append(sampler)
     if settings.get("steps"):
         words.append(f"{settings['steps']} steps")
     if settings.get("true_cfg_scale") is not None:
@@ -204,19 +232,30 @@ def sampling_words(settings: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
+def sampler_words(settings: dict[str, Any]) -> str:
+    """The sampler behind a renderer's name; empty when unknown."""
+    name = str(settings.get("renderer") or "")
+    return next((words for known, words in SAMPLERS.items() if name.startswith(known)), "")
+
+
 def unmeasured(
     project: Project, run: Run | None, read: reading.Reading | None
 ) -> list[dict[str, str]]:
     """What nobody measured here, each with the way to get it: {what, why, how}."""
     planned = project.store.shots()
-    rows = [dict(r) for r in (read.not_measured if read else [])]
+    rows = []
+    for row in read.not_measured if read else []:
+        what = row["what"]
+        way = row.get("how") or WAYS.get(what.lower(), "")
+        why = row.get("reason") or row.get("why") or ""
+        rows.append({"what": _sentence(what), "why": _sentence(why) + ".", "how": way})
     hidden = [s for s in planned if not s.face_visible]
     if hidden:
         why = f"{len(hidden)} of {len(planned)} shots hide the face: no identity number."
         rows.append({"what": "Pure back views", "why": why, "how": "Look at the pictures."})
-    named = {r.get("what") for r in rows}
-    rows += [r for r in NEVER_MEASURED if r["what"] not in named]
-    if run and run.config.get("base") == "miniature":
+    named = {r["what"].lower().split()[0].strip(",") for r in rows}
+    rows += [r for r in NEVER_MEASURED if r["what"].lower().split()[0].strip(",") not in named]
+    if run_config(run).get("base") == "miniature":
         rows.append(
             {
                 "what": "Photographs, the full model",
@@ -228,6 +267,10 @@ def unmeasured(
     return rows
 
 
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".")
+
+
 def receipt(
     project: Project, run: Run | None, read: reading.Reading | None
 ) -> dict[str, list[dict[str, str]]]:
@@ -236,7 +279,7 @@ def receipt(
     dataset = store.dataset(run.dataset_version) if run else store.dataset()
     plan = store.plan(run.plan_version) if run else store.plan()
     checkpoint = judged_checkpoint(project, read)
-    config = run.config if run else {}
+    config = run_config(run)
     pictures = f"{len(dataset.train)} trained, {len(dataset.held_out)} held out" if dataset else ""
     hashes = [
         _hash(
@@ -260,7 +303,7 @@ def receipt(
         {"what": "Pictures", "value": sampling_words(read.settings) if read else ""},
         {"what": "Render seeds", "value": _seeds(seeds)},
         {"what": "Likeness", "value": likeness_words(project)},
-        {"what": "Made with", "value": versions(config)},
+        {"what": "Made with", "value": versions()},
     ]
     return {"hashes": hashes, "facts": facts}
 
@@ -283,6 +326,7 @@ TRAINING_WORDS = (
     ("batch", "batch {}"),
     ("resolution", "{} px"),
     ("precision", "{}"),
+    ("device", "on {}"),
     ("seed", "seed {}"),
 )
 
@@ -294,15 +338,11 @@ def training_words(config: dict[str, Any]) -> str:
     )
 
 
-def versions(config: dict[str, Any]) -> str:
-    """Limner and what the run recorded: `Limner 0.1.0, torch 2.9`."""
+def versions() -> str:
+    """What wrote this: `Limner 0.1.0`."""
     from limner import __version__
 
-    parts = [f"Limner {__version__}"]
-    versions = config.get("versions")
-    if isinstance(versions, dict):
-        parts += [f"{name} {version}" for name, version in sorted(versions.items())]
-    return ", ".join(parts)
+    return f"Limner {__version__}"
 
 
 def likeness_words(project: Project) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.errors import InputError
+from limner.models import tensorfile
 from limner.project import Project, files
-from limner.release import archiving, locks, receipt, weights
+from limner.release import archiving, locks, receipt
 from limner.release.receipt import Finding, finding
 
 
@@ -42,11 +43,15 @@ def _lora(path: Path) -> list[Finding]:
     """A LoRA beside its receipt is checked with it; alone only its weights can be."""
     if (path.parent / receipt.RECEIPT_FILE).is_file():
         return receipt.check(path.parent)
-    told = weights.read_header(path).metadata.get("modelspec.hash_sha256", "").removeprefix("0x")
+    try:
+        told = tensorfile.header(path)[1].get("modelspec.hash_sha256", "").removeprefix("0x")
+        actual = tensorfile.tensor_sha256(path)
+    except InputError as error:
+        return [finding("weights", path.name, f"{error.what}.", error.fix or "")]
     if not told:
         text = "It carries no hash of its weights, so nothing can be checked."
         return [finding("weights", path.name, text, "Release it with `limner release`.")]
-    if weights.tensor_sha256(path) != told:
+    if actual != told:
         return [finding("weights", path.name, "The weights are not the ones that were released.")]
     return []
 
