@@ -154,6 +154,7 @@ def _work(
         )
     models = project.folder("models") / f"run_{run.version}"
     logs = project.folder("logs") / f"run_{run.version}"
+    _sweep(models, logs, project.root / ".limner" / "cache")
     held_out = held_out[: int(config.values["held_out_pictures"])]
     yield Notice(f"Opening the base {stamp.public_name(config.base)}.")
     base = _open(config)
@@ -166,6 +167,13 @@ def _work(
     trainer = yield from _ready(work)
     finished = yield from _steps(work, trainer, stop_after)
     return finished
+
+
+def _sweep(*folders: Path) -> None:
+    """Remove temp files of killed processes; none is alive while we hold the stage's lock."""
+    for folder in folders:
+        for part in folder.rglob(".*.part"):
+            part.unlink(missing_ok=True)
 
 
 def _open(config: RunConfig) -> Base:
