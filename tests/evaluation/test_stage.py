@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +16,9 @@ from limner.errors import InputError, NotReadyError, UsageError
 from limner.evaluation.grid import EvalPrompt, split_prompts, spread
 from limner.events import Progress, collect
 from limner.project import Project, files
+from limner.render import Cell, png_bytes
 
-from .conftest import PROMPTS, Painter, picture_of
+from .conftest import PROMPTS, RGB8, Painter, picture_of
 
 REQUIRED = (
     *("checkpoint", "strength", "match_rate", "interval", "n", "base_match_rate"),
@@ -200,8 +205,6 @@ def test_an_angle_nobody_is_seen_in_is_left_out_in_advance(
     for number in (14, 15, 16):
         take = project.store.take(number)
         data = picture_of(1, 0.95, number, face=False)
-        from limner.render import png_bytes
-
         files.write_bytes(project.path(take.path or ""), png_bytes(data))
         project.store.update_take(
             number, labels={"angle": "back"}, sha256=files.sha256_bytes(png_bytes(data))
@@ -220,3 +223,40 @@ def test_prompts_and_checkpoints_are_spread(project: Project) -> None:
     assert len(choose) == 4 and len(claim) == 8 and not set(map(id, choose)) & set(map(id, claim))
     steps = [c.step for c in spread(project.store.checkpoints(1), 2)]
     assert steps == [100, 400]
+
+
+def test_another_base_than_the_trained_one_is_refused(project: Project, painter: Painter) -> None:
+    project.store.update_run(1, config={"run": {"base": "test", "base_fingerprint": "e" * 64}})
+    with pytest.raises(InputError, match="not the one this run was trained on"):
+        run(project, painter)
+    project.store.update_run(1, config={"run": {"base": "test", "base_fingerprint": "f" * 64}})
+    assert run(project, painter)["grid"] == 1
+
+
+def _evaluate_and_die(root: Path, painter: Painter, after: int) -> None:
+    painter.die_after = None
+    pictures = painter.pictures
+
+    def killed(cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
+        for number, drawn in enumerate(pictures(cells)):
+            if number == after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield drawn
+
+    painter.pictures = killed  # type: ignore[method-assign]
+    run(Project.open(root), painter)
+
+
+def test_kill_9_loses_at_most_the_picture_in_hand(project: Project, painter: Painter) -> None:
+    context = multiprocessing.get_context("fork")
+    project.store.close()
+    child = context.Process(target=_evaluate_and_die, args=(project.root, painter, 9))
+    child.start()
+    child.join(60)
+    assert child.exitcode == -signal.SIGKILL
+    again = Project.open(project.root)
+    before = again.store.renders(1, state="done")
+    assert len(before) == 8 + 9  # the base's pictures, then nine of the first round
+    found = run(again, painter)
+    assert found["drawn_now"] == found["pictures"] - len(before) and found["grid"] == 1
+    assert collect(evaluation.verdict(again))["word"] == "the same person"

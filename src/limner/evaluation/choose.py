@@ -145,7 +145,7 @@ def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
     for arm in finalists:  # by step, then strength: the first within one standard error
         if arm == best:
             break
-        gap = stats.paired(differences(final, best, arm))
+        gap = stats.paired(differences(final, best, arm), draws=0)
         healthy = _lost_share([j for j in final if j.arm == arm]) <= limits["no_face"]
         if healthy and gap.mean <= max(_finite(gap.standard_error), limits["equivalent_score"]):
             chosen = arm
@@ -206,7 +206,11 @@ def _tied(
     # over all of them (over the pairs with the chosen one alone, equal arms part in 6 % of races).
     pairs = list(combinations(finalists, 2))
     p_of = dict(
-        zip(pairs, stats.holm([stats.paired(differences(final, *p)).p for p in pairs]), strict=True)
+        zip(
+            pairs,
+            stats.holm([stats.paired(differences(final, *p), draws=0).p for p in pairs]),
+            strict=True,
+        )
     )
     others = [arm for arm in finalists if arm != chosen]
     gaps = [stats.paired(differences(final, arm, chosen)) for arm in others]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from limner.models import BaseInfo
 
 RGB8 = NDArray[np.uint8]
-FEWEST_OF_AN_ANGLE = 3
+AXES = ("angle", "framing")
+FEWEST_OF_A_KIND = 3
 ASSESSABLE = 0.5
-"""An angle is left out of the evaluation when at least 3 of the character's own pictures show it
-and in more than half of them no face is found (starting value): nothing could be recognised."""
+"""An angle or framing is left out of the evaluation when at least 3 of the character's own pictures
+show it and in more than half of them no face is found (starting value): nobody could be
+recognised there."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +61,30 @@ class Ground:
             "strangers_source": self.strangers.source,
         }
 
-    def unseen_angles(self) -> dict[str, tuple[int, int]]:
-        """Angle -> (faces found, pictures) of angles in which the detector finds too few."""
-        counts: dict[str, list[bool]] = {}
+    def unseen(self) -> dict[tuple[str, str], tuple[int, int]]:
+        """(axis, value) -> (faces found, pictures), where the detector finds too few: an angle
+        turned too far, a framing that leaves too few pixels of face."""
+        counts: dict[tuple[str, str], list[bool]] = {}
         for take, seen in zip([*self.references, *self.gallery], self.looks, strict=True):
-            counts.setdefault(str(take.labels.get("angle", "")), []).append(seen.face)
+            for axis in AXES:
+                counts.setdefault((axis, str(take.labels.get(axis, ""))), []).append(seen.face)
         return {
-            angle: (sum(found), len(found))
-            for angle, found in counts.items()
-            if angle and len(found) >= FEWEST_OF_AN_ANGLE and sum(found) < ASSESSABLE * len(found)
+            key: (sum(found), len(found))
+            for key, found in counts.items()
+            if key[1] and len(found) >= FEWEST_OF_A_KIND and sum(found) < ASSESSABLE * len(found)
         }
 
 
 def find_takes(project: Project, dataset: Dataset) -> tuple[list[Take], list[Take]]:
-    """(held-out references, training takes) whose pictures exist; angle filled in from the shot."""
+    """(held-out references, training takes) whose pictures exist; what a label does not say is
+    filled in from the shot."""
     shots = {shot.id: shot for shot in project.store.shots()}
 
     def take(number: int) -> Take | None:
         found = project.store.take(number)
         if found.path is None or not project.path(found.path).is_file():
             return None
-        angle = found.labels.get("angle") or shots[found.shot_id].attributes.get("angle", "")
-        return Take(**{**found.__dict__, "labels": {**found.labels, "angle": angle}})
+        return replace(found, labels={**shots[found.shot_id].attributes, **found.labels})
 
     held_out = [t for t in map(take, dataset.held_out) if t is not None]
     train = [t for t in map(take, dataset.train) if t is not None]
@@ -88,10 +92,15 @@ def find_takes(project: Project, dataset: Dataset) -> tuple[list[Take], list[Tak
 
 
 def prepare(
-    project: Project, dataset: Dataset, info: BaseInfo, folder: Path
+    project: Project,
+    dataset: Dataset,
+    info: BaseInfo,
+    prompts: Sequence[EvalPrompt],
+    folder: Path,
 ) -> Iterator[Event | Ground]:
     """Look at the character's own pictures; yields progress, last the `Ground`.
 
+    The ceiling is measured on own pictures of the angles and framings that `prompts` ask for.
     Pictures are scaled to the size that will be judged. `folder`: where looks are kept. Raises
     NotReadyError without held-out references (asked for, not guessed), MissingExtraError.
     """
@@ -123,8 +132,20 @@ def prepare(
             looks.append(identity.look(picture, names, kind, info.smallest_face_px))
             yield ticker.tick()
         write_looks(kept, looks, names)
+    asked = [{p.attributes.get(axis) for p in prompts if p.face_visible} for axis in AXES]
+    comparable = [
+        all(take.labels.get(axis) in values for axis, values in zip(AXES, asked, strict=True))
+        for take in takes
+    ]
+    if not any(comparable):  # prompts of the user's own making name no attributes
+        comparable = [True] * len(takes)
     judge = Judge(
-        names, kind, info.smallest_face_px, looks[: len(references)], looks[len(references) :]
+        names,
+        kind,
+        info.smallest_face_px,
+        looks[: len(references)],
+        looks[len(references) :],
+        comparable,
     )
     strangers = shipped_strangers(kind, tools)
     yield Ground(judge, strangers, references, gallery, looks)
@@ -192,14 +213,14 @@ def usable_prompts(
     prompts: Sequence[EvalPrompt], ground: Ground
 ) -> tuple[list[EvalPrompt], list[dict[str, str]]]:
     """(prompts to draw, excluded ones with the reason): settled before anything is drawn."""
-    unseen, used, excluded = ground.unseen_angles(), [], []
+    unseen, used, excluded = ground.unseen(), [], []
     for prompt in prompts:
-        angle = prompt.attributes.get("angle", "")
+        hit = next((k for k in unseen if prompt.attributes.get(k[0]) == k[1]), None)
         if not prompt.face_visible:
             excluded.append({"prompt_id": prompt.id, "reason": "the face is hidden"})
-        elif angle in unseen:
-            found, n = unseen[angle]
-            reason = f"angle {angle}: a face is found in {found} of {n} of the own pictures"
+        elif hit is not None:
+            found, n = unseen[hit]
+            reason = f"{hit[0]} {hit[1]}: a face is found in {found} of {n} of the own pictures"
             excluded.append({"prompt_id": prompt.id, "reason": reason})
         else:
             used.append(prompt)

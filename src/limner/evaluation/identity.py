@@ -62,7 +62,7 @@ class Gate:
 
 
 class Judge:
-    """Reads pictures into similarity to one character. Build it with `Judge.from_pictures`."""
+    """Reads pictures into similarity to one character."""
 
     def __init__(
         self,
@@ -71,14 +71,19 @@ class Judge:
         smallest_face: float,
         references: Sequence[Look],
         gallery: Sequence[Look],
+        comparable: Sequence[bool] | None = None,
     ) -> None:
-        """references: looks that make the template. gallery: other looks of the same person."""
+        """references: looks that make the template. gallery: other looks of the same person.
+        comparable: which of references + gallery count for the ceiling; default all."""
         self.names = tuple(names)
         self.kind: Kind = kind
         self.smallest_face = smallest_face
         self.seen = [look for look in references if look.face]
         self._references = list(references)
         self._gallery = list(gallery)
+        self._comparable = np.array(
+            [True] * (len(references) + len(gallery)) if comparable is None else comparable
+        )
         self._templates: dict[str, Template] = {
             name: vision.build_template(
                 [look.vectors[name] for look in self.seen], [look.yaw for look in self.seen]
@@ -86,26 +91,6 @@ class Judge:
             for name in self.names
             if self.seen
         }
-
-    @classmethod
-    def from_pictures(
-        cls,
-        references: Sequence[RGB8],
-        gallery: Sequence[RGB8],
-        *,
-        kind: Kind,
-        smallest_face: float,
-        names: Sequence[str] | None = None,
-    ) -> Judge:
-        """Look at pictures of the size that will be judged. Raises MissingExtraError."""
-        chosen = tuple(names or EMBEDDERS_OF[kind])
-        return cls(
-            chosen,
-            kind,
-            smallest_face,
-            [look(p, chosen, kind, smallest_face) for p in references],
-            [look(p, chosen, kind, smallest_face) for p in gallery],
-        )
 
     @property
     def tools(self) -> dict[str, str]:
@@ -141,7 +126,7 @@ class Judge:
 
     def own_scores(self, name: str) -> NDArray[np.float64]:
         """Scores of the character's own pictures: references leave-one-out, gallery against the
-        template. A picture without a face is NaN. Shape (references + gallery,)."""
+        template. A picture without a face is NaN. Shape (comparable pictures,)."""
         own = [NO_SCORE] * len(self._references)
         if len(self.seen) > 1:
             left_out = iter(
@@ -153,7 +138,8 @@ class Judge:
         for seen in self._gallery:
             value = self.score(seen, name)
             own.append(NO_SCORE if value is None else value)
-        return np.asarray(own, dtype=np.float64)
+        scores: NDArray[np.float64] = np.asarray(own, dtype=np.float64)[self._comparable]
+        return scores
 
     def stranger_scores(self, strangers: Strangers, name: str) -> NDArray[np.float64]:
         """Scores of shipped strangers against this character's template (n,)."""

@@ -7,15 +7,15 @@ where it was: a picture that is on disk is never drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limner import vision
-from limner.errors import LimnerError
+from limner.errors import InputError, LimnerError
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
 from limner.evaluation import judging
@@ -76,11 +76,13 @@ def _evaluate(
     from limner.models import resolve_base
 
     run, dataset, _ = newest_run(project)
+    config = run.config.get("run", run.config)
     training = project.character.training
-    info = resolve_base(str(run.config.get("base") or training.base))
-    template = str(run.config.get("template") or training.template)
+    info = resolve_base(str(config.get("base") or training.base))
+    _same_base(info, config)
+    template = str(config.get("template") or training.template)
     ground: Ground | None = None
-    for event in grounds.prepare(project, dataset, info, project.folder("renders")):
+    for event in grounds.prepare(project, dataset, info, prompts, project.folder("renders")):
         if isinstance(event, Ground):
             ground = event
         else:
@@ -125,6 +127,17 @@ def _evaluate(
             "excluded": excluded,
         }
     )
+
+
+def _same_base(info: BaseInfo, config: Mapping[str, Any]) -> None:
+    """Raise InputError when the base is not the one the LoRA was trained on."""
+    trained_on = config.get("base_fingerprint")
+    if trained_on and trained_on != info.fingerprint:
+        raise InputError(
+            "The base model is not the one this run was trained on",
+            where=f"{info.name}: {info.fingerprint[:12]}, run: {str(trained_on)[:12]}",
+            fix="Restore the base, or train again on this one.",
+        )
 
 
 def _precision() -> str:

@@ -195,7 +195,8 @@ def paired(
     wider one of two: the cluster bootstrap, widened for few clusters (expanded percentile,
     Hesterberg 2015, section 4.2), and Student's t on the prompts' sums; with fewer than
     `FEWEST_CLUSTERS` prompts, t alone. Either alone covers less than 95 % of skewed scores.
-    Raises ValueError for no differences; one cluster gives an interval without bounds.
+    draws = 0 leaves the bootstrap out, where only the p value or the error is wanted. Raises
+    ValueError for no differences; one cluster gives an interval without bounds.
     """
     groups = [np.asarray(v, dtype=np.float64) for v in by_cluster.values() if len(v)]
     if not groups:
@@ -215,7 +216,7 @@ def paired(
     p = 0.0 if math.isinf(t) else t_two_sided(t, k - 1)
     critical = t_quantile(confidence, k - 1)
     low, high = mean - critical * error, mean + critical * error
-    if k >= FEWEST_CLUSTERS:
+    if k >= FEWEST_CLUSTERS and draws:
         tail = _NORMAL.cdf(-math.sqrt(k / (k - 1)) * critical)
         picks = np.random.default_rng(seed).integers(0, k, size=(draws, k))
         means = sums[picks].sum(axis=1) / sizes[picks].sum(axis=1)
