@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from limner.cli.shell import app, command, project, root, screen
-from limner.cli.show import Answer, findings_answer
+from limner.cli.show import Answer, duration, findings_answer
 from limner.errors import UsageError
 
 
@@ -19,16 +18,31 @@ def plan() -> Answer:
     from limner import training
 
     found = training.plan(project())
-    return Answer(found, _facts(found))
+    return Answer(found, _plan_lines(found))
 
 
-def _facts(found: dict[str, Any]) -> list[str]:
-    """A flat dict as aligned lines; nested parts in JSON."""
-    lines = []
-    for key, value in found.items():
-        text = json.dumps(value) if isinstance(value, dict | list) else str(value)
-        lines.append(f"  {key.replace('_', ' '):<20} {text}")
-    return lines
+def _plan_lines(found: dict[str, Any]) -> list[str]:
+    points, batch = found["checkpoints"], found["batch"]
+    of = f"plan {found['version']} for dataset {found['dataset_version']}"
+    time = "time: not measured"
+    if found["seconds"] is not None:
+        pace = f"{found['seconds_per_step']:.2g} s a step, {found['pace_origin']}"
+        time = f"time: about {duration(found['seconds'])} ({pace})"
+    elif found.get("seconds_reason"):
+        time = f"time: not measured ({found['seconds_reason']})"
+    return [
+        f"{of}: {found['images']} pictures, {found['held_out']} held out",
+        f"{found['optimizer_steps']} steps x batch {batch} = {found['image_passes']} passes",
+        f"{len(points)} checkpoints, steps {points[0]['step']} to {points[-1]['step']}",
+        time,
+        f"memory: about {found['memory']['peak'] / 1e9:.2g} GB, "
+        f"disk {found['disk_bytes'] / 1e6:.0f} MB",
+        *(f"warning: {_warning(w)}" for w in found["warnings"]),
+    ]
+
+
+def _warning(warning: Any) -> str:
+    return str(warning.get("text", warning)) if isinstance(warning, dict) else str(warning)
 
 
 @command(app, "train")
@@ -53,7 +67,12 @@ def evaluate() -> Answer:
     from limner.pipeline import evaluate as judge
 
     found = screen().run(judge(project()))
-    return Answer(found, _facts(found))
+    chosen = found["chosen"]
+    lines = [
+        f"grid {found['grid']}: {found['pictures']} pictures, {found['drawn_now']} drawn now",
+        f"best while choosing: {chosen['checkpoint']} at strength {chosen['strength']:g}",
+    ]
+    return Answer(found, lines)
 
 
 @command(app, "verdict")

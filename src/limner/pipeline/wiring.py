@@ -16,6 +16,7 @@ from limner.project.records import Take
 
 if TYPE_CHECKING:
     from limner.evaluation import EvalPrompt
+    from limner.models import BaseInfo
 
 EVALUATION_SEED_OFFSET = 7919
 """Added to the seed of the shots, so that evaluation prompts are planned apart (any prime)."""
@@ -23,6 +24,10 @@ EVALUATION_SEED_OFFSET = 7919
 EVALUATION_ANGLES = {"front": 50.0, "three_quarter": 50.0}
 """Percent of the evaluation prompts by angle (starting value): identity is read off a face, and
 side views and backs of a 128 px picture show too little of it."""
+
+FACE_WIDTH = 0.75
+"""Width over height of a face box, brow to chin, cheek to cheek (starting value, read off the
+atelier's labels)."""
 
 
 def plan_shots(project: Project, *, replace: bool = False) -> Events:
@@ -52,9 +57,22 @@ def review(project: Project, *, again: bool = False) -> Events:
             yield event
 
 
+def assessable_framings(base: BaseInfo) -> dict[str, float]:
+    """Framing -> percent: those whose faces are wide enough in the base's pictures, alike often.
+
+    When none is, the closest framing alone.
+    """
+    from limner import lexicon
+
+    widest = {f.id: f.face_share[0] * FACE_WIDTH for f in lexicon.framings().values()}
+    found = [f for f, w in widest.items() if w * base.resolution >= base.smallest_face_px]
+    chosen = found or [max(widest, key=lambda f: widest[f])]
+    return {framing: 100.0 / len(chosen) for framing in chosen}
+
+
 def evaluation_prompts(project: Project) -> list[EvalPrompt]:
     """Prompts that no shot used, in the grammar of the captions. Same project, same prompts."""
-    from limner import captions, shots, sources
+    from limner import captions, models, shots, sources
     from limner.evaluation import EvalPrompt
 
     character = project.character
@@ -67,7 +85,10 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
         count=character.evaluation.prompts,
         seed=character.shots.seed + EVALUATION_SEED_OFFSET,
         preset="portrait",
-        quotas={"angle": EVALUATION_ANGLES},
+        quotas={
+            "angle": EVALUATION_ANGLES,
+            "framing": assessable_framings(models.resolve_base(character.training.base)),
+        },
         abilities=sources.open_source(project).abilities(),
         thresholds=character.shots.thresholds,
         trigger=character.trigger,
