@@ -27,6 +27,8 @@ Look = tuple[Outfit, str, str, int]
 SIZES = (32, 2048)
 SMALL, MEDIUM = 160, 320
 """Picture sides in px up to which less detail is drawn (nothing that shows at that size)."""
+TEETH_BACK = 0.09
+"""How far (dm) the teeth are set back from where the base mesh has them."""
 BLUR = {"close_up": 0.016, "half_body": 0.011, "cowboy": 0.008, "full_body": 0.006}
 """Depth blur of the background by framing, share of the height."""
 
@@ -62,7 +64,9 @@ class Character:
             mesh.add_target(shaped, name, weight)
         self._shaped = shaped
         self._shift = mesh.head_shift(shaped)
-        self._hair = hair.grow(identity, shaped, Field(shaped))
+        field = Field(shaped)
+        self._hair = hair.grow(identity, shaped, field)
+        self._cloth_room = geometry.room_under_cloth(shaped, field)
         self._brows = hair.brows(identity, shaped)
         self._beard = hair.beard(identity, shaped)
         self._crown = hair.crown(self._hair, shaped)
@@ -89,9 +93,9 @@ class Character:
         for number, look in enumerate(looks):
             shapes.setdefault(geometry.shape_key(look[0]), []).append(number)
         for members in shapes.values():
-            parts = geometry.Parts(
-                geometry.dressed(stage.posed.vertices, stage.normals, looks[members[0]][0]), stage.tufts
-            )
+            outfit = looks[members[0]][0]
+            solids = geometry.dressed(stage.posed.vertices, stage.normals, outfit, self._cloth_room)
+            parts = geometry.Parts(solids, stage.tufts)
             buffer, screens = parts.draw(stage.camera.project, stage.camera.size, stage.camera.scale)
             surfaces = gather.gather(buffer, parts, screens, stage.normals, stage.camera, stage.person)
             shadows: dict[str, shade.Shadow] = {}
@@ -112,6 +116,8 @@ class Character:
         units = expression.face_units(scene.expression, scene.expression_variant, scene.gaze)
         for name, weight in units.items():
             mesh.add_target(expressed, name, weight)
+        # Faces are morphed further than teeth are: set them back, or they come through the lips.
+        expressed[mesh.surface("teeth").vertices, 2] -= np.float32(TEETH_BACK)
         posed = poses.pose(self._shaped, expressed, scene)
         normals = np.zeros_like(posed.vertices)
         for name in mesh.SURFACES:

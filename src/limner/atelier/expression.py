@@ -19,10 +19,10 @@ def _both(**units: float) -> Weights:
 # Three variants a mood. Units are the ARKit-style names of the bundle.
 _MOODS: dict[str, tuple[Weights, ...]] = {
     "happy": (
-        {**_both(mouthSmile=0.95, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "jawOpen": 0.16},
+        {**_both(mouthSmile=0.95, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "browInnerUp": 0.3, "jawOpen": 0.16},
         {**_both(mouthSmile=1.1, cheekSquint=0.9, eyeSquint=0.4, mouthDimple=0.4, mouthUpperUp=0.35),
-         "jawOpen": 0.06},
-        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.3, mouthUpperUp=0.6), "jawOpen": 0.26},
+         "browInnerUp": 0.3, "jawOpen": 0.06},
+        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.3, mouthUpperUp=0.6), "browInnerUp": 0.3, "jawOpen": 0.26},
     ),
     "peaceful": (
         {**_both(eyeBlink=0.30, mouthSmile=0.42), "browInnerUp": 0.15},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from limner.atelier import mesh
-from limner.atelier.mesh import F32, I32, Bool
+from limner.atelier.mesh import F32, I32, Bool, unit
 
 LOW = np.array([-2.7, 1.6, -2.1], np.float32)
 HIGH = np.array([2.7, 9.3, 2.5], np.float32)
@@ -27,6 +27,13 @@ class Field:
         mesh.add_normals(shaped, "body", normals)
         used = self._solid()
         self.points, self.normals = shaped[used], normals[used]
+        # Round the ears the skin faces all ways; hair there is only ever pushed sideways.
+        rest = mesh.rest()[used]
+        beside = (np.abs(rest[:, 0]) > 0.55) & (np.abs(rest[:, 1] - 7.05) < 0.6)
+        beside &= (rest[:, 2] > -0.45) & (rest[:, 2] < 0.85)
+        self.normals[beside] *= np.float32(0.15)
+        self.normals[beside, 0] += np.sign(rest[beside, 0])
+        self.normals = unit(self.normals)
         self.shift = mesh.head_shift(shaped)
         self.origin = LOW + self.shift
         self.shape = tuple(int(v) for v in np.ceil((HIGH - LOW) / CELL))
@@ -39,12 +46,13 @@ class Field:
 
     @staticmethod
     def _solid() -> I32:
-        """Body vertices without the inside of the mouth."""
+        """Body vertices without the inside of the mouth and without ears, whose folds face all ways."""
         rest, used = mesh.rest(), mesh.surface("body").vertices
         p = rest[used]
         x = np.abs(p[:, 0])
+        ear = (x > 0.74) & (p[:, 1] > 6.6) & (p[:, 1] < 7.55) & (p[:, 2] > -0.3) & (p[:, 2] < 0.75)
         mouth = (x < 0.34) & (p[:, 1] > 6.2) & (p[:, 1] < 7.0) & (p[:, 2] < 1.32) & (p[:, 2] > 0.3)
-        return np.asarray(used[~mouth & (p[:, 1] > 1.2)])
+        return np.asarray(used[~ear & ~mouth & (p[:, 1] > 1.2)])
 
     def _flood(self) -> I32:
         shape = self.shape
@@ -68,6 +76,12 @@ class Field:
         gap = centre - self.points[np.maximum(label, 0)]
         away = np.einsum("xyzc,xyzc->xyz", gap, gap)
         return np.where(label >= 0, away, np.float32(1e9)).astype(np.float32)
+
+    def height(self, points: F32) -> F32:
+        """How far (n,) dm points (n,3) lie over the nearest skin; negative within it."""
+        cell = np.clip(((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
+        near = self.nearest[cell[:, 0], cell[:, 1], cell[:, 2]]
+        return mesh.dot(points - self.points[near], self.normals[near])
 
     def press(self, points: F32, lift: F32, hold: F32 | float = 0.0) -> F32:
         """Points (n,3) moved along the skin's normal to at least `lift` (n,) dm over it.

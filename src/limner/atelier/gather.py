@@ -190,7 +190,10 @@ def _strand(out: Surfaces, rows: I64, local: I64, part: Tuft, person: Person) ->
         out.specular[rows] = 0.04
     out.albedo[rows] = colour
     local_point = (out.position[rows] - person.head[:3, 3]) @ person.head[:3, :3]
-    away = unit(local_point - person.crown_centre) @ person.head[:3, :3].T
+    away = local_point - person.crown_centre
+    # Below the head hair hangs like a curtain: it faces outward, not to the floor.
+    away[:, 1] = np.maximum(away[:, 1], -0.35 * np.abs(away[:, [0, 2]]).max(1))
+    away = unit(away) @ person.head[:3, :3].T
     tangent = out.tangent[rows]
     # The lock's own roundness: part of the head's normal that is square to the strand.
     square = away - tangent * dot(away, tangent)[:, None]

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from limner.atelier import clothes, mesh, raster
+from limner.atelier.field import Field
 from limner.atelier.mesh import F32, I32, I64, Bool
 from limner.lexicon import Outfit
 
@@ -21,6 +22,11 @@ LABELS = (
     "top", "bottom", "dress", "over", "shoes",
 )  # fmt: skip
 """Names of the mask's part ids, in order."""
+
+CLEARANCE = 0.02
+"""dm that cloth lies over the skin before its own looseness is added."""
+TUCK, SHOE_TOP = 0.05, -7.0
+"""dm that covered skin is drawn in; feet are left out, whose toes would turn inside out."""
 
 Project = Callable[[F32], F32]
 
@@ -139,6 +145,7 @@ class Wardrobe:
     body_mixed: Bool
     pieces: tuple[tuple[clothes.Piece, I64, Bool, F32], ...]
     cut: clothes.Cut
+    tuck: F32
 
 
 _wardrobes: dict[object, Wardrobe] = {}
@@ -158,8 +165,20 @@ def wardrobe(outfit: Outfit) -> Wardrobe:
             offset = np.zeros(len(mesh.rest()), np.float32)
             offset[surface.vertices] = piece.offset(mesh.rest()[surface.vertices])
             pieces.append((piece, rows, mixed, offset))
-        _wardrobes[key] = Wardrobe(*shown, tuple(pieces), cut)
+        _wardrobes[key] = Wardrobe(*shown, tuple(pieces), cut, _tuck(cut))
     return _wardrobes[key]
+
+
+def _tuck(cut: clothes.Cut) -> F32:
+    """How far (N,) dm skin is drawn in under cloth, so that it cannot come through near an edge."""
+    tuck = np.zeros(len(mesh.rest()), np.float32)
+    body = mesh.surface("body").vertices
+    body = body[mesh.rest()[body, 1] > SHOE_TOP]
+    for piece in cut.layers():
+        if piece.surface == "tights":
+            deep = np.clip(piece.inside(mesh.rest()[body]) / 0.08, 0, 1)
+            tuck[body] = np.maximum(tuck[body], TUCK * deep)
+    return tuck
 
 
 @lru_cache(maxsize=1)
@@ -172,13 +191,27 @@ def face_triangles() -> Bool:
     return np.asarray(chosen[mesh.surface("body").triangles].all(1))
 
 
-def dressed(points: F32, normals: F32, outfit: Outfit) -> tuple[Solid, ...]:
-    """Body, eyes, mouth and clothes of a posed figure; normals (N,3) of its body and cloth meshes."""
+def room_under_cloth(shaped: F32, field: Field) -> F32:
+    """Extra offset (N,) dm for cloth vertices that lie too near this person's skin, or within it."""
+    extra = np.zeros(len(shaped), np.float32)
+    for name in ("tights", "skirt"):
+        rows = mesh.surface(name).vertices
+        rows = rows[shaped[rows, 1] > field.origin[1] + 0.3]
+        extra[rows] = np.clip(CLEARANCE - field.height(shaped[rows]), 0, 0.12)
+    return extra
+
+
+def dressed(points: F32, normals: F32, outfit: Outfit, extra: F32) -> tuple[Solid, ...]:
+    """Body, eyes, mouth and clothes of a posed figure; normals (N,3) of its body and cloth meshes.
+
+    `extra`: see `room_under_cloth`.
+    """
     closet = wardrobe(outfit)
     hidden = closet.cut.skin_hidden
+    tucked = points - normals * closet.tuck[:, None]
     solids = [
         Solid(
-            "body", "skin", points, mesh.surface("body").triangles, closet.body_rows,
+            "body", "skin", tucked, mesh.surface("body").triangles, closet.body_rows,
             closet.body_mixed, lambda c: ~np.asarray(hidden(c), bool),
         ),
         Solid("eyes", "eyes", points, mesh.surface("eyes").triangles),
@@ -186,7 +219,7 @@ def dressed(points: F32, normals: F32, outfit: Outfit) -> tuple[Solid, ...]:
         Solid("tongue", "mouth", points, mesh.surface("tongue").triangles, two_sided=True),
     ]  # fmt: skip
     for number, (piece, rows, mixed, offset) in enumerate(closet.pieces):
-        stood_off = points + normals * offset[:, None]
+        stood_off = points + normals * (offset + extra)[:, None]
         solids.append(
             Solid(
                 f"cloth{number}", piece.label, stood_off,

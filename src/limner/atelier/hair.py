@@ -144,11 +144,11 @@ def brows(identity: Identity, shaped: F32) -> Bound:
     """Two eyebrows; thickness and arch by seed, fuller on men."""
     rng = generator(identity.seed, "brows")
     wide = rng.uniform(0.75, 1.25) * (1.2 if identity.sex == "male" else 0.72)
-    arch = rng.uniform(0.0, 0.06)
+    arch = rng.uniform(0.015, 0.06)
 
     def mask(points: F32) -> F32:
         u = (np.abs(points[:, 0]) - 0.11) / 0.40
-        middle = 7.485 + arch * np.sin(u * 2.6) + 0.03 * u - 0.05 * np.clip(u - 0.65, 0, 1)
+        middle = 7.50 + arch * np.sin(u * 2.6) - 0.006 * u - 0.07 * np.clip(u - 0.62, 0, 1)
         half = 0.034 * wide * np.interp(u, [0, 0.15, 0.6, 1], [0.7, 1, 0.8, 0.25])
         inside = (u > 0) & (u < 1) & (np.abs(points[:, 1] - middle) < half) & (points[:, 2] > 1)
         return inside.astype(np.float32)
@@ -181,7 +181,11 @@ def beard(identity: Identity, shaped: F32) -> Bound | None:
     lips = skin.lip_mask(roots.corners, roots.weights)
     down = np.array([0, -0.75, 0.1], np.float32) + 0.35 * rng.normal(size=(n, 3))
     way = unit(down + roots.normals * 0.75)
-    length = (long * rng.uniform(0.6, 1.2, n) * (1 - lips))[:, None, None]
+    # The moustache is trimmed and combed to the sides, so that the mouth stays free.
+    upper = (roots.canonical[:, 1] > 6.70) & (np.abs(roots.canonical[:, 0]) < 0.34)
+    way[upper, 0] += np.sign(roots.canonical[upper, 0]) * 0.9
+    way = unit(way)
+    length = (long * rng.uniform(0.6, 1.2, n) * (1 - lips) * np.where(upper, 0.45, 1))[:, None, None]
     t = np.linspace(0, 1, 3)[None, :, None]
     offsets = way[:, None] * length * t - np.array([0, 0.25, 0]) * length * t**2
     shade = (0.7 + 0.6 * rng.random(n)).astype(np.float32)

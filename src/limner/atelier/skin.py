@@ -18,8 +18,8 @@ from limner.atelier.identity import Identity, generator
 from limner.atelier.mesh import F32, I64
 
 TONES: dict[str, tuple[float, float, float]] = {
-    "fair": (0.76, 0.53, 0.42),
-    "medium": (0.62, 0.40, 0.285),
+    "fair": (0.78, 0.515, 0.385),
+    "medium": (0.62, 0.385, 0.265),
     "tan": (0.46, 0.275, 0.175),
     "brown": (0.265, 0.145, 0.088),
     "dark": (0.105, 0.058, 0.038),

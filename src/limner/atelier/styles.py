@@ -54,7 +54,7 @@ class Style:
 STYLES: dict[str, Style] = {
     "long_straight": Style(4600, 5.4, end=4.35, fringe=0.3, clump=0.2, thickness=0.03),
     "long_wavy": Style(
-        4600, 5.8, end=4.5, wave=0.10, wavelength=1.05, lift=(0.03, 0.26), clump=0.32, fringe=0.15,
+        4600, 5.8, end=4.5, wave=0.19, wavelength=1.25, lift=(0.03, 0.28), clump=0.32, fringe=0.15,
         ragged=0.2, thickness=0.03,
     ),
     "bob": Style(3800, 3.2, end=6.2, lift=(0.03, 0.20), fringe=0.45, ragged=0.06, clump=0.3, thickness=0.024),
@@ -201,7 +201,7 @@ def _fall(
             d[beside, 2] += 0.16 * front[beside]
             d = unit(d)
         q = p + d * step
-        wall = lift * np.float32(grow[k]) + cloth_room(q, field)
+        wall = lift * np.float32(grow[k]) + (room(q, field) if style.end is not None else 0)
         on_skull = np.clip((q[:, 1] - nape - 0.5) * 2, 0, 1) * np.float32(style.hold)
         q = field.press(q.astype(np.float32), wall, on_skull)
         if style.end is not None:
@@ -214,10 +214,13 @@ def _fall(
     return np.stack(path, 1).astype(np.float32)
 
 
-def cloth_room(points: F32, field: Field) -> F32:
-    """Extra height (n,) dm over the shoulders, where clothes lie between skin and hair."""
+def room(points: F32, field: Field) -> F32:
+    """Extra height (n,) dm over ears and over the shoulders, where clothes lie under the hair."""
+    local = points - field.shift
+    ear = np.exp(-(((local[:, 1] - 7.05) / 0.42) ** 2) - ((local[:, 2] - 0.2) / 0.42) ** 2)
+    ear = 0.16 * ear * (np.abs(local[:, 0]) > 0.55)
     low = np.clip((6.25 + field.shift[1] - points[:, 1]) / 0.7, 0, 1)
-    return np.asarray(0.12 * low * low * (3 - 2 * low), dtype=np.float32)
+    return np.asarray(ear + 0.12 * low * low * (3 - 2 * low), dtype=np.float32)
 
 
 def _ball(
@@ -284,7 +287,9 @@ def _settle(points: F32, lift: F32, field: Field, fringe: Bool, style: Style) ->
     """Last pass: whatever waves and locks pushed into skin or clothes comes out again."""
     n, k = points.shape[:2]
     flat = points[:, 1:].reshape(-1, 3)
-    wall = np.repeat(lift * 0.6 + 0.004, k - 1) + cloth_room(flat, field)
+    wall = np.repeat(lift * 0.6 + 0.004, k - 1)
+    if style.end is not None:
+        wall = wall + room(flat, field)
     flat = field.press(flat, wall.astype(np.float32))
     if style.end is not None:
         side = np.repeat(np.where(points[:, 0, 0] < 0, -1.0, 1.0).astype(np.float32), k - 1)
