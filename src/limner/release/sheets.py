@@ -274,11 +274,10 @@ def _words(shot: Shot) -> str:
 
 
 def _scale(values: Sequence[float]) -> tuple[float, float] | None:
-    """Round ends, a tenth apart at least, that hold all values."""
+    """Round ends with some room, so that neither the values nor the threshold touch them."""
     if not values:
         return None
-    low, high = math.floor(min(values) * 10) / 10, math.ceil(max(values) * 10) / 10
-    return (low, high) if high > low else (low - 0.1, high + 0.1)
+    return math.floor((min(values) - 0.05) * 10) / 10, math.ceil((max(values) + 0.05) * 10) / 10
 
 
 def _identity(measure: Measure | None, scale: tuple[float, float] | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from limner.errors import InputError
 from limner.models import tensorfile
 from limner.project import Project, files
-from limner.release import archiving, locks, receipt
+from limner.release import archiving, locks, receipt, story
 from limner.release.receipt import Finding, finding
 
 
@@ -64,9 +64,12 @@ def _project(project: Project) -> list[Finding]:
         for text in locks.changed(project, dataset):
             fix = "Put the file back, or build the dataset again."
             found.append(finding("link lock", lock, f"{text}.", fix))
+    chosen = story.judged_checkpoint(project, story.newest_reading(project))
     if run := store.run():
         for checkpoint in store.checkpoints(run.version):
-            found += _recorded(project, "link checkpoint", checkpoint.path, checkpoint.sha256)
+            # an unpacked archive holds the chosen one only; the others can be trained again
+            if checkpoint == chosen or project.path(checkpoint.path).is_file():
+                found += _recorded(project, "link checkpoint", checkpoint.path, checkpoint.sha256)
     if record := store.verdict():
         for render in store.renders(record.grid_version, state="done"):
             if render.path and render.sha256:
