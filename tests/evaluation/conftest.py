@@ -21,7 +21,7 @@ from limner.models import BaseInfo
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Shot
 from limner.render import Cell, Settings, png_bytes
-from limner.vision.faces import Face
+from limner.vision import Face
 
 SIDE = 32
 RGB8 = NDArray[np.uint8]
@@ -57,7 +57,7 @@ class Reader:
         return np.asarray(vector / np.linalg.norm(vector), dtype=np.float32)
 
 
-def find_faces(image: RGB8, *, smallest_face: float = 1) -> list[Face]:
+def find_faces(image: RGB8, *, kind: str, smallest_face: float) -> list[Face]:
     if image[1, 0, 0] == 0:
         return []
     return [Face((0, 0, 20, 20), ((5, 5), (15, 5)), (10, 10), 1.0, "test", yaw=0.0)]

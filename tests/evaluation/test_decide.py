@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,9 @@ def test_equal_arms_are_seldom_called_different() -> None:
 @pytest.mark.long
 def test_equal_arms_are_called_different_in_at_most_5_percent() -> None:
     assert _false_better(2000) <= 0.05
+
+
+def test_the_manual_names_every_threshold() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for name, rule in RULES.items():
+        assert f"| `{name}` | {rule.value:g} | {rule.tag} |" in manual

@@ -182,7 +182,7 @@ NO_SCORE = float("nan")
 
 def look(picture: RGB8, names: Sequence[str], kind: Kind, smallest_face: float) -> Look:
     """The largest face of a picture with its vectors. Raises MissingExtraError."""
-    found = vision.find_faces(picture, smallest_face=smallest_face)
+    found = vision.find_faces(picture, kind=kind, smallest_face=smallest_face)
     if not found:
         return Look(False)
     face = found[0]
