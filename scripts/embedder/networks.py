@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import nn
 
 Layer = tuple[int, int, int]
@@ -92,32 +92,68 @@ def _array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().numpy().astype(np.float32)
 
 
-def degrade(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What a generative model, a file format or a camera does to a picture; uint8 in, uint8 out."""
-    side = image.shape[0]
-    picture = Image.fromarray(image)
-    if rng.random() < 0.35:
-        picture = picture.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.3))))
-    if rng.random() < 0.25:
-        small = round(side * float(rng.uniform(0.45, 0.9)))
-        picture = picture.resize((small, small), Image.Resampling.BILINEAR)
-        picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-    if rng.random() < 0.25:
-        out = io.BytesIO()
-        picture.save(out, "JPEG", quality=int(rng.integers(30, 90)))
-        picture = Image.open(out).convert("RGB")
-    pixels = np.asarray(picture, dtype=np.float32)
-    gain = rng.uniform(0.8, 1.2) * rng.uniform(0.93, 1.07, 3)
-    pixels = (pixels - 128) * rng.uniform(0.8, 1.15) + 128
-    pixels = pixels * gain + rng.uniform(-12, 12)
-    if rng.random() < 0.3:
-        pixels += rng.normal(0, rng.uniform(1, 9), pixels.shape)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+def windows(
+    pictures: np.ndarray, x: np.ndarray, y: np.ndarray, size: np.ndarray, roll: np.ndarray, out: int
+) -> torch.Tensor:
+    """Squares of `size` pixels around (x, y), turned by `roll`: (n, 3, out, out), 0 to 255.
+
+    The same mapping as `limner.vision.align.warp`, for a whole batch at once.
+    """
+    height, width = pictures.shape[1:3]
+    cos, sin = np.cos(roll), np.sin(roll)
+    theta = np.stack(
+        [
+            np.stack([size * cos / width, -size * sin / width, 2 * x / width - 1], 1),
+            np.stack([size * sin / height, size * cos / height, 2 * y / height - 1], 1),
+        ],
+        1,
+    )
+    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2).float()
+    shape = [len(pictures), 3, out, out]
+    grid = nn.functional.affine_grid(torch.from_numpy(theta).float(), shape, align_corners=False)
+    return nn.functional.grid_sample(
+        batch, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
 
 
-def to_tensor(images: np.ndarray) -> torch.Tensor:
-    """uint8 (n, side, side, 3) -> float (n, 3, side, side) in -1..1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0)
+def degrade(x: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    """What a generative model, a file format or a camera does; (n, 3, s, s) 0-255 -> -1..1."""
+    n, side = len(x), x.shape[-1]
+    order = rng.permutation(n)
+    cuts = [order[int(a * n) : int(b * n)] for a, b in ((0, 0.15), (0.15, 0.3), (0.3, 0.5))]
+    for rows, sigma in ((cuts[0], rng.uniform(0.4, 0.8)), (cuts[1], rng.uniform(0.8, 1.4))):
+        x[rows] = _blur(x[rows], float(sigma))
+    small = round(side * float(rng.uniform(0.45, 0.85)))
+    shrunk = nn.functional.interpolate(x[cuts[2]], size=small, mode="bilinear", antialias=True)
+    x[cuts[2]] = nn.functional.interpolate(shrunk, size=side, mode="bicubic")
+    for i in rng.choice(n, max(1, n // 8), replace=False):
+        x[i] = _jpeg(x[i], int(rng.integers(30, 90)))
+    gain = rng.uniform(0.8, 1.2, (n, 1)) * rng.uniform(0.93, 1.07, (n, 3))
+    gain *= rng.uniform(0.8, 1.15, (n, 1))
+    shift = rng.uniform(-14, 14, (n, 1, 1, 1))
+    x = (x - 128) * torch.from_numpy(gain).float()[:, :, None, None] + 128
+    x = x + torch.from_numpy(shift).float()
+    noise = np.where(rng.random(n) < 0.3, rng.uniform(1, 9, n), 0.0)[:, None, None, None]
+    seed = torch.Generator().manual_seed(int(rng.integers(1 << 31)))
+    x = x + torch.from_numpy(noise).float() * torch.randn(x.shape, generator=seed)
+    return x.clamp(0, 255).div(127.5).sub(1.0)
+
+
+def _blur(x: torch.Tensor, sigma: float) -> torch.Tensor:
+    taps = torch.exp(-0.5 * (torch.arange(-3, 4) / sigma) ** 2)
+    taps = taps / taps.sum()
+    row = taps.view(1, 1, 1, 7).expand(3, 1, 1, 7)
+    padded = nn.functional.pad(x, (3, 3, 3, 3), mode="replicate")
+    across = nn.functional.conv2d(padded, row, groups=3)
+    return nn.functional.conv2d(across, row.transpose(2, 3), groups=3)
+
+
+def _jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
+    pixels = x.clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, "JPEG", quality=quality)
+    back = np.array(Image.open(out).convert("RGB"))
+    return torch.from_numpy(back).permute(2, 0, 1).float()
 
 
 class CosFace(nn.Module):

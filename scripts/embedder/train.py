@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from limner.vision.align import warp
 from scripts.embedder.corpus import CROP, Pool
 from scripts.embedder.networks import (
     EMBEDDER_SIDE,
@@ -25,7 +24,7 @@ from scripts.embedder.networks import (
     degrade,
     embedder,
     finder,
-    to_tensor,
+    windows,
 )
 
 BATCH = 96
@@ -83,55 +82,51 @@ def _save(file: Path, parts: dict[str, nn.Module], optimizer: Any, spent: float,
 # ---- finder
 
 
-def window(pool: Pool, i: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random square of picture i (96 px, degraded) and its target (17,), NaN = not asked.
+def finder_batch(
+    pool: Pool, index: np.ndarray, rng: np.random.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random squares of pictures (96 px, degraded) and their targets (n, 17).
 
-    With a face: the square is chosen so that the face fills 12 to 75 % of it and lies inside.
+    Most hold the face at 12 to 75 % of their side; a fifth, and those of back views, hold none.
     """
-    height, width = pool.pictures.shape[1:3]
-    box, points, yaw = pool.box[i], pool.points[i], math.radians(pool.yaw[i])
-    face = bool(pool.visible[i])
-    tall = max(box[3] - box[1], box[2] - box[0])
-    if face:
-        side = min(tall / rng.uniform(0.12, 0.75), 1.3 * height)
-        slack = 0.5 * max(side - tall, 0.0) * 0.95
-        x = (box[0] + box[2]) / 2 + rng.uniform(-slack, slack)
-        y = (box[1] + box[3]) / 2 + rng.uniform(-slack, slack)
-    else:
-        side = rng.uniform(0.25, 1.2) * height
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
-    roll = rng.normal(0, math.radians(5))
-    view = degrade(warp(pool.pictures[i], x, y, side, roll, FINDER_SIDE), rng)
-    target = np.full(17, np.nan)
-    target[0] = float(face)
-    if face:
-        cos, sin = math.cos(roll), math.sin(roll)
-        turn = np.array([[cos, sin], [-sin, cos]])
-        spots = (points - (x, y)) @ turn.T / side + 0.5
-        middle = turn @ (np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2]) - (x, y))
-        size = (box[2:] - box[:2]) / side
-        if rng.random() < 0.5:
-            view, spots = view[:, ::-1], spots[FLIPPED] * (-1, 1) + (1, 0)
-            middle, yaw = middle * (-1, 1), -yaw
-        target[1:5] = (*(middle / side + 0.5), *size)
-        target[5:15] = spots.ravel()
-        target[15:17] = math.sin(yaw), math.cos(yaw)
-    return np.ascontiguousarray(view), target
+    n, height = len(index), pool.pictures.shape[1]
+    box, points, yaw = pool.box[index], pool.points[index], np.radians(pool.yaw[index])
+    middle = (box[:, :2] + box[:, 2:]) / 2
+    tall = (box[:, 2:] - box[:, :2]).max(1)
+    size = np.minimum(tall / rng.uniform(0.12, 0.75, n), 1.3 * height)
+    slack = 0.475 * np.maximum(size - tall, 0)
+    centre = middle + rng.uniform(-1, 1, (n, 2)) * slack[:, None]
+    face = pool.visible[index] & (rng.random(n) > 0.2)
+    for k in np.nonzero(~face)[0]:
+        centre[k], size[k] = _away(box[k], height, rng, free=not pool.visible[index[k]])
+    face |= pool.visible[index] & (np.abs(centre - middle).max(1) < size / 2)  # none found away
+    roll = rng.normal(0, math.radians(5), n)
+    views = windows(pool.pictures[index], centre[:, 0], centre[:, 1], size, roll, FINDER_SIDE)
+    cos, sin = np.cos(roll), np.sin(roll)
+    turn = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1)
+    spots = np.einsum("nij,nkj->nki", turn, points - centre[:, None]) / size[:, None, None] + 0.5
+    seen = np.einsum("nij,nj->ni", turn, middle - centre) / size[:, None] + 0.5
+    flip = rng.random(n) < 0.5
+    views[flip] = views[flip].flip(3)
+    spots[flip] = spots[flip][:, FLIPPED] * (-1, 1) + (1, 0)
+    seen[flip] = seen[flip] * (-1, 1) + (1, 0)
+    yaw = np.where(flip, -yaw, yaw)
+    parts = [face[:, None], seen, (box[:, 2:] - box[:, :2]) / size[:, None], spots.reshape(n, 10)]
+    target = np.concatenate([*parts, np.sin(yaw)[:, None], np.cos(yaw)[:, None]], 1)
+    return degrade(views, rng), torch.from_numpy(target).float()
 
 
-def hide(pool: Pool, i: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A square of picture i that does not hold its face: background, clothes, hair."""
-    height = pool.pictures.shape[1]
-    box = pool.box[i]
+def _away(
+    box: np.ndarray, height: int, rng: np.random.Generator, *, free: bool
+) -> tuple[np.ndarray, float]:
+    """A square that does not touch the face box; anywhere when the face is not seen (`free`)."""
     for _ in range(20):
-        side = rng.uniform(0.2, 0.6) * height
-        x, y = rng.uniform(0, height, 2)
-        half = side / 2
-        apart = x + half < box[0] or x - half > box[2] or y + half < box[1] or y - half > box[3]
-        if apart:
-            view = degrade(warp(pool.pictures[i], x, y, side, 0.0, FINDER_SIDE), rng)
-            return view, np.array([0.0] + [np.nan] * 16)
-    return window(pool, i, rng)
+        size = float(rng.uniform(0.2, 1.2 if free else 0.6)) * height
+        centre = rng.uniform(0, height, 2)
+        low, high = centre - size / 2, centre + size / 2
+        if free or (high < box[:2]).any() or (low > box[2:]).any():
+            return centre, size
+    return (box[:2] + box[2:]) / 2, 2.0 * float((box[2:] - box[:2]).max())
 
 
 def finder_loss(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -155,12 +150,9 @@ def train_finder(pool: Pool, work: Path, minutes: float) -> nn.Module:
     network.train()
 
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
-        pairs = []
-        for i in rng.integers(0, len(pool.pictures), BATCH):
-            pairs.append((hide if rng.random() < 0.2 else window)(pool, int(i), rng))
-        views, targets = zip(*pairs, strict=True)
-        wanted = torch.from_numpy(np.stack(targets)).float()
-        return finder_loss(network(to_tensor(np.stack(views))), wanted)
+        index = rng.integers(0, len(pool.pictures), BATCH)
+        views, target = finder_batch(pool, index, rng)
+        return finder_loss(network(views), target)
 
     run("finder", {"network": network}, loss_of, work, minutes, 2e-3)
     return network.eval()
@@ -169,15 +161,15 @@ def train_finder(pool: Pool, work: Path, minutes: float) -> nn.Module:
 # ---- embedder
 
 
-def view_of(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """What the embedder may get to see of a stored crop: misaligned, mirrored, degraded."""
-    scale = EMBEDDER_SIDE / CROP * CROP * rng.uniform(0.92, 1.08)
-    x, y = CROP / 2 + rng.normal(0, 0.025 * EMBEDDER_SIDE, 2)
-    roll = rng.normal(0, math.radians(4))
-    seen = warp(crop, x, y, scale, roll, EMBEDDER_SIDE)
-    if rng.random() < 0.5:
-        seen = seen[:, ::-1]
-    return degrade(np.ascontiguousarray(seen), rng)
+def views_of(crops: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
+    """What the embedder may get to see of stored crops: misaligned, mirrored, degraded."""
+    n = len(crops)
+    size = EMBEDDER_SIDE * rng.uniform(0.92, 1.08, n)
+    x, y = CROP / 2 + rng.normal(0, 0.025 * EMBEDDER_SIDE, (2, n))
+    views = windows(crops, x, y, size, rng.normal(0, math.radians(4), n), EMBEDDER_SIDE)
+    flip = rng.random(n) < 0.5
+    views[flip] = views[flip].flip(3)
+    return degrade(views, rng)
 
 
 def train_embedder(pool: Pool, work: Path, minutes: float) -> nn.Module:
@@ -193,9 +185,10 @@ def train_embedder(pool: Pool, work: Path, minutes: float) -> nn.Module:
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
         chosen = rng.choice(len(names), BATCH // 2, replace=len(names) < BATCH // 2)
         index = np.concatenate([rng.choice(members[k], 2) for k in chosen])
-        views = np.stack([view_of(pool.crops[i], rng) for i in index])
         margin = min(1.0, 3 * share)  # the margin grows in over the first third
-        out: torch.Tensor = loss(network(to_tensor(views)), torch.from_numpy(who[index]), margin)
+        out: torch.Tensor = loss(
+            network(views_of(pool.crops[index], rng)), torch.from_numpy(who[index]), margin
+        )
         return out
 
     run("embedder", {"network": network, "loss": loss}, loss_of, work, minutes, 2e-3)
