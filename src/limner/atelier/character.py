@@ -62,6 +62,7 @@ class Character:
         shaped = mesh.rest().copy()
         for name, weight in morphs(identity).items():
             mesh.add_target(shaped, name, weight)
+        mesh.refine(shaped)
         self._shaped = shaped
         self._shift = mesh.head_shift(shaped)
         field = Field(shaped)

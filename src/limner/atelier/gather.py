@@ -113,7 +113,7 @@ def _solid(
     elif part.name == "tongue":
         _inside(out, rows, np.array([0.28, 0.075, 0.07], np.float32), 0.2, person)
     else:
-        canonical = np.einsum("nkc,nk->nc", mesh.rest()[corners], weights).astype(np.float32)
+        canonical = np.einsum("nkc,nk->nc", mesh.cut_coordinates()[corners], weights).astype(np.float32)
         out.cloth.append((part, rows, canonical))
 
 

@@ -111,7 +111,7 @@ def _keep(solid: Solid) -> raster.Keep | None:
         return None
 
     def keep(row: I64, weights: F32) -> Bool:
-        corners = mesh.rest()[solid.triangles[row]]
+        corners = mesh.cut_coordinates()[solid.triangles[row]]
         return covers(np.einsum("nkc,nk->nc", corners, weights).astype(np.float32))
 
     return keep
@@ -124,7 +124,7 @@ def shape_key(outfit: Outfit) -> tuple[tuple[object, ...], ...]:
 
 def _samples(triangles: I32) -> F32:
     """Seven points (T,7,3) of every triangle: corners, middles of the sides, centroid."""
-    p = mesh.rest()[triangles]
+    p = mesh.cut_coordinates()[triangles]
     middles = (p + p[:, [1, 2, 0]]) / 2
     return np.concatenate([p, middles, p.mean(1, keepdims=True)], 1).astype(np.float32)
 
@@ -163,7 +163,7 @@ def wardrobe(outfit: Outfit) -> Wardrobe:
             surface = mesh.surface(piece.surface)
             rows, mixed = _classify(surface.triangles, piece.covers)
             offset = np.zeros(len(mesh.rest()), np.float32)
-            offset[surface.vertices] = piece.offset(mesh.rest()[surface.vertices])
+            offset[surface.vertices] = piece.offset(mesh.cut_coordinates()[surface.vertices])
             pieces.append((piece, rows, mixed, offset))
         _wardrobes[key] = Wardrobe(*shown, tuple(pieces), cut, _tuck(cut))
     return _wardrobes[key]

@@ -45,6 +45,8 @@ HEAD_ONLY = (
 )
 """Groups that move with the head bone alone, whatever their stored weights say."""
 
+REFINE_ABOVE = 4.2
+"""Rest height (dm) above which the tights are refined."""
 INFLUENCES = 4
 """Bones kept a vertex; the stored weights have at most five and the fifth is negligible."""
 
@@ -72,8 +74,13 @@ def _bundle() -> dict[str, npt.NDArray[Any]]:
 
 @cache
 def rest() -> F32:
-    """Rest vertices (N,3) in dm: the canonical coordinates that clothes and skin are painted in."""
-    vertices = _bundle()["V"].astype(np.float32)
+    """Rest vertices (N,3) in dm: the canonical coordinates that clothes and skin are painted in.
+
+    The bundle's vertices come first, then those that `refine` adds round neck and shoulders.
+    """
+    stored = _bundle()["V"].astype(np.float32)
+    vertices = np.concatenate([stored, np.zeros((len(_split_edges()[0]), 3), np.float32)])
+    refine(vertices)
     vertices.setflags(write=False)
     return vertices
 
@@ -109,11 +116,89 @@ def _split(faces: npt.NDArray[Any]) -> I32:
 
 @cache
 def surface(name: str) -> Surface:
-    """A surface of `SURFACES` as triangles, sorted so that neighbours lie together in memory."""
+    """A surface of `SURFACES` as triangles; "tights" are refined where necklines are cut."""
+    if name == "tights":
+        triangles = _split_edges()[2]
+        return Surface(name, triangles, triangles, np.unique(triangles))
+    return _stored_surface(name)
+
+
+@cache
+def _stored_surface(name: str) -> Surface:
     bundle = _bundle()
     chosen = np.isin(_face_groups(), SURFACES[name])
     triangles = _split(bundle["F"][chosen])
     return Surface(name, triangles, _split(bundle["FT"][chosen]), np.unique(triangles))
+
+
+@cache
+def _split_edges() -> tuple[I32, Bool, I32]:
+    """Edges (E,2) of the tights to halve, whether the halving may bulge, and all new triangles.
+
+    The stored tights are so coarse at the neck that a smooth neckline zigzags on them. Edges on the
+    rim of the refined region stay straight, so that no gap opens to the coarse rest.
+    """
+    stored = _bundle()["V"]
+    triangles = _stored_surface("tights").triangles
+    middle = stored[triangles].mean(1)
+    fine = (middle[:, 1] > REFINE_ABOVE) & (np.abs(middle[:, 0]) < 1.9)
+    inner = triangles[fine]
+    sides = np.sort(np.concatenate([inner[:, [0, 1]], inner[:, [1, 2]], inner[:, [2, 0]]]), 1)
+    edges, which, count = np.unique(sides, axis=0, return_inverse=True, return_counts=True)
+    ab, bc, ca = (len(stored) + which.reshape(3, -1)).astype(np.int32)
+    a, b, c = inner.T
+    new = [(a, ab, ca), (ab, b, bc), (ca, bc, c), (ab, bc, ca)]
+    quarters = [np.stack(corners, 1) for corners in new]
+    every = np.concatenate([triangles[~fine], *quarters]).astype(np.int32)
+    return edges.astype(np.int32), count > 1, every
+
+
+@cache
+def cut_coordinates() -> F32:
+    """Rest coordinates (N,3) for cutting cloth: `rest`, but with the hollows of the throat ironed out.
+
+    A neckline is a level curve over these; on the bare rest mesh it would follow every collarbone.
+    """
+    smooth = rest().copy()
+    triangles = surface("tights").triangles
+    sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    sides, seen = np.unique(np.sort(sides, 1), axis=0, return_counts=True)
+    count = np.bincount(sides.ravel(), minlength=len(smooth)).astype(np.float32)
+    share = np.clip((smooth[:, 1] - 4.9) / 0.4, 0, 1) * np.clip((1.15 - np.abs(smooth[:, 0])) / 0.3, 0, 1)
+    share[sides[seen == 1]] = 0
+    for _ in range(14):
+        total = np.zeros_like(smooth)
+        np.add.at(total, sides[:, 0], smooth[sides[:, 1]])
+        np.add.at(total, sides[:, 1], smooth[sides[:, 0]])
+        mean = total / np.maximum(count, 1)[:, None]
+        smooth += np.where(count > 0, share * np.float32(0.5), 0)[:, None] * (mean - smooth)
+    smooth.setflags(write=False)
+    return smooth
+
+
+def refine(vertices: F32) -> None:
+    """Place the added vertices of a figure in place: edge middles, drawn onto the curved surface.
+
+    Phong tessellation (Boubekeur and Alexa 2008) with their shape factor 3/4. Call it after targets.
+    """
+    edges, bulge, _ = _split_edges()
+    normals = np.zeros_like(vertices)
+    _smooth_normals(vertices, _stored_surface("tights").triangles, normals)
+    a, b = vertices[edges[:, 0]], vertices[edges[:, 1]]
+    middle = (a + b) / 2
+    lift = np.zeros_like(middle)
+    for end, corner in ((edges[:, 0], a), (edges[:, 1], b)):
+        lift -= dot(middle - corner, normals[end])[:, None] * normals[end] / 2
+    vertices[len(vertices) - len(edges) :] = middle + 0.75 * lift * bulge[:, None]
+
+
+def _smooth_normals(vertices: F32, triangles: I32, out: F32) -> None:
+    """Area-weighted normals by plain accumulation, for meshes used once a person."""
+    a, b, c = (vertices[triangles[:, k]] for k in range(3))
+    faces = np.cross(b - a, c - a)
+    for k in range(3):
+        np.add.at(out, triangles[:, k], faces)
+    out[:] = unit(out)
 
 
 @cache
@@ -148,7 +233,7 @@ def bones() -> tuple[str, ...]:
 @cache
 def skin_weights() -> tuple[I32, F32]:
     """Bones (N,4) and weights (N,4) of every vertex; weights sum to 1, head-only groups are rigid."""
-    bundle, n = _bundle(), len(rest())
+    bundle, n = _bundle(), len(_bundle()["V"])
     dense = np.zeros((n, len(bones())), np.float32)
     for column, bone in enumerate(bones()):
         dense[bundle[f"W_{bone}_i"], column] = bundle[f"W_{bone}_w"]
@@ -159,7 +244,9 @@ def skin_weights() -> tuple[I32, F32]:
     empty = dense.sum(1) < 1e-4
     dense[empty, bones().index("Hips")] = 1
     for name in ("tights", "skirt"):
-        _even_sides(dense, surface(name).vertices)
+        _even_sides(dense, _stored_surface(name).vertices)
+    dense /= dense.sum(1, keepdims=True)
+    dense = np.concatenate([dense, dense[_split_edges()[0]].mean(1)])
     index = np.argsort(-dense, axis=1, kind="stable")[:, :INFLUENCES]
     weight = np.take_along_axis(dense, index, 1)
     return index.astype(np.int32), (weight / weight.sum(1, keepdims=True)).astype(np.float32)
