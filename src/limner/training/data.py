@@ -116,6 +116,32 @@ def _read_folder(
     return found
 
 
+def refuse_changed(dataset: Dataset, train: Sequence[Picture], held_out: Sequence[Picture]) -> None:
+    """Raise InputError when pictures or captions are not those of the dataset's lock.
+
+    The lock's hash goes into every checkpoint, so what is trained on must be what it lists.
+    """
+    listed = {f["path"]: f["sha256"] for f in dataset.lock.get("files", [])}
+    changed = []
+    for picture in (*train, *held_out):
+        own = f"{picture.path.parent.name}/{picture.path.name}"
+        text = picture.path.with_suffix(".txt")
+        for path, digest in ((own, picture.sha256), (f"{picture.name}.txt", _text_hash(text))):
+            if listed and listed.get(path) != digest:
+                changed.append(path)
+    if changed:
+        raise InputError(
+            f"{len(changed)} files are not as dataset {dataset.version} was built "
+            f"({', '.join(changed[:3])})",
+            where=dataset.path,
+            fix="Run `limner dataset build`: captions changed by hand go into the next version.",
+        )
+
+
+def _text_hash(path: Path) -> str:
+    return sha256_file(path) if path.is_file() else ""
+
+
 def data_sha256(train: Sequence[Picture], held_out: Sequence[Picture]) -> str:
     """One hash over all pictures and captions: another hash, another run."""
     rows = [[p.name, p.sha256, p.caption] for p in (*train, *held_out)]

@@ -37,6 +37,7 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
     dataset = data.newest_dataset(project)
     settings = project.character.training
     train, held_out = data.read_dataset(project, dataset)
+    data.refuse_changed(dataset, train, held_out)
     info = resolve_base(settings.base)
     config, shapes = _config(settings, info, dataset, train, held_out)
     arithmetic.refuse_pruning(len(config.checkpoints), settings.keep)
