@@ -14,7 +14,7 @@ from limner.vision.pictures import RGB8
 LUMA = np.array([0.2126, 0.7152, 0.0722])
 """Rec. 709 weights on sRGB values."""
 CLIP_LOW, CLIP_HIGH = 2, 253
-"""A pixel is clipped when a channel is at or beyond these (evaluation sheet, starting value)."""
+"""A pixel is clipped when a channel is at or beyond these (starting value)."""
 
 
 def grey(image: RGB8) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def laplacian_variance(image: RGB8) -> float:
 def spectral_slope(image: RGB8) -> float:
     """Slope of log power against log frequency, 0.06 to 0.45 cycles a pixel; blur lowers it.
 
-    About -2.4 for natural texture; -4 after a blur of one pixel (evaluation sheet, derived).
+    About -2.4 for natural texture; -4 after a blur of one pixel (derived on a 1/f field).
     """
     g = grey(image)
     height, width = g.shape

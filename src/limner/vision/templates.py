@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from limner.vision.embedders import Vector, unit
 
 YAW_BINS = (("front", 0.0, 20.0), ("three_quarter", 20.0, 45.0), ("side", 45.0, 181.0))
-"""Name, lowest and highest |yaw| in degrees (evaluation protocol: < 20, 20-45, > 45)."""
+"""Name, lowest and highest |yaw| in degrees (starting values)."""
 LEAST_FOR_BIN = 3
 """Fewest vectors that make a template of a bin (starting value)."""
 
@@ -120,7 +120,7 @@ def robust_scores(
     """Leave-one-out against the set's own majority; intruders do not shape the template.
 
     limit = median - deviations * MAD of all scores (MAD not rescaled; the rule "median - 3 MAD"
-    of the curation gates, starting value). Raises ValueError for fewer than three vectors.
+    , starting value). Raises ValueError for fewer than three vectors.
     """
     if len(vectors) < 3:
         raise ValueError("a set of fewer than three pictures says nothing about one of them")
