@@ -1,7 +1,7 @@
 """The miniature: the classes of Qwen-Image-Edit-2509 at small dimensions, built from code.
 
 In: a tokenizer's training text and a seed. Out: modules with random weights, or a whole folder in
-diffusers layout. `scripts/miniature` pre-trains them; the trained weights ship in `limner.models.data`.
+diffusers layout. `scripts/miniature` pre-trains them; `data/miniature` holds the trained ones.
 """
 
 from __future__ import annotations

@@ -1,0 +1,299 @@
+"""Stage 3: the transformer. In: shards, the trained autoencoder, the frozen text encoder.
+
+Flow matching on packed latents, text to image and edit mode (a reference: another scene of the same
+person). Muon on the matrices of the blocks, AdamW on the rest, an average of the weights for use.
+Stops by minutes and resumes; the learning rate stays constant until a `final` run lets it fall.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from limner.models.base import Base, open_base
+from scripts.miniature import corpus, text
+from scripts.miniature.muon import Muon
+
+BATCH, EDIT_BATCH, PROMPT_BATCH = 64, 32, 40
+SIZE = corpus.SIZE
+ADAM_LR, MUON_LR = 1.5e-3, 0.012
+EMPTY_SHARE = 0.08
+PAD = 16
+
+
+def real_rotation() -> None:
+    """Let the rotary embedding run on real numbers: the same result, and it can be compiled."""
+    import diffusers.models.transformers.transformer_qwenimage as module
+
+    def apply(x: torch.Tensor, freqs: Any, use_real: bool = True, **_: Any) -> torch.Tensor:
+        cos, sin = (f[None, :, None, :] for f in freqs)
+        a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2).to(x.dtype)
+
+    module.apply_rotary_emb_qwen = apply
+
+
+class Data:
+    """Latents and rows of every finished shard; encodes new shards once."""
+
+    def __init__(self, folder: Path, base: Base, held_out_people: int) -> None:
+        self.folder, self.base = folder, base
+        self.first_held_out = held_out_people
+        self.latents: list[np.ndarray] = []
+        self.pictures: list[np.ndarray] = []
+        self.rows: list[dict[str, Any]] = []
+        self.of_person: dict[int, list[int]] = {}
+        self.loaded: set[str] = set()
+
+    def refresh(self) -> int:
+        """Take in new shards; returns the number of drawings that can be trained on."""
+        for file in corpus.shards(self.folder):
+            if file.name in self.loaded:
+                continue
+            self.loaded.add(file.name)
+            pictures = np.load(file, mmap_mode="r")
+            cache = file.with_name("latents_" + file.name)
+            if not cache.exists():
+                np.save(cache.with_suffix(".tmp.npy"), self._encode(pictures))
+                cache.with_suffix(".tmp.npy").replace(cache)
+            latents = np.load(cache)
+            rows = json.loads(file.with_suffix(".json").read_text())["rows"]
+            for k, row in enumerate(rows):
+                if row["person"] >= self.first_held_out:
+                    continue
+                self.of_person.setdefault(row["person"], []).append(len(self.rows))
+                self.rows.append(row)
+                self.latents.append(latents[k])
+                self.pictures.append(pictures[k])
+        return len(self.rows)
+
+    def _encode(self, pictures: np.ndarray) -> np.ndarray:
+        found = self.base.encode_images([Image.fromarray(p) for p in pictures])
+        return torch.stack(found).numpy().astype(np.float16)
+
+    def batch(self, kind: str, rng: random.Random) -> tuple[list[int], list[int], list[str]]:
+        """Indices, indices of references (edit only) and texts of a batch."""
+        size = {"edit": EDIT_BATCH, "prompt": PROMPT_BATCH}.get(kind, BATCH)
+        chosen = rng.sample(range(len(self.rows)), size)
+        references = []
+        if kind == "edit":
+            for index in chosen:
+                row = self.rows[index]
+                others = [
+                    i
+                    for i in self.of_person[row["person"]]
+                    if self.rows[i]["scene"] != row["scene"] and shows_face(self.rows[i])
+                ]
+                references.append(rng.choice(others or self.of_person[row["person"]]))
+        said = [
+            "" if rng.random() < EMPTY_SHARE else text.say(self.rows[i], rng, kind) for i in chosen
+        ]
+        return chosen, references, said
+
+    def stack(self, indices: list[int]) -> torch.Tensor:
+        """Latents (B, 64, 64) as float32."""
+        return torch.from_numpy(np.stack([self.latents[i] for i in indices]).astype(np.float32))
+
+
+def shows_face(row: dict[str, Any]) -> bool:
+    """A reference a person would choose: face to be seen, not far away."""
+    return row["attributes"]["angle"] in ("front", "three_quarter") and row["attributes"][
+        "framing"
+    ] in ("close_up", "half_body")
+
+
+def padded(embeds: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Embeddings padded to a multiple of 16 tokens, so that few shapes are compiled."""
+    longest = -(-max(len(e) for e in embeds) // PAD) * PAD
+    out = torch.zeros(len(embeds), longest, embeds[0].shape[-1])
+    mask = torch.zeros(len(embeds), longest, dtype=torch.bool)
+    for k, e in enumerate(embeds):
+        out[k, : len(e)], mask[k, : len(e)] = e, True
+    return out, mask
+
+
+def encode_edit(base: Base, said: list[str], pictures: list[np.ndarray]) -> list[torch.Tensor]:
+    """The edit template for a batch at once, as `Base.encode_prompts` does one by one."""
+    from limner.models.base import EDIT_PREFIX, PICTURE, PREFIX_TOKENS, SUFFIX
+
+    shown = [base.fit(Image.fromarray(np.array(p)), base.info.condition_area) for p in pictures]
+    inputs = base.processor(
+        text=[EDIT_PREFIX + PICTURE.format(1) + s + SUFFIX for s in said],
+        images=shown,
+        padding=True,
+        return_tensors="pt",
+    )
+    with torch.no_grad():
+        hidden = base.text_encoder.model(**inputs).last_hidden_state
+    drop = PREFIX_TOKENS["edit"]
+    return [
+        h[m.bool()][drop:].clone() for h, m in zip(hidden, inputs["attention_mask"], strict=True)
+    ]
+
+
+def noise_levels(count: int) -> torch.Tensor:
+    """Three quarters logit-normal, one quarter uniform, shifted by 1.6 (low-resolution Qwen mu)."""
+    u = torch.sigmoid(torch.randn(count))
+    u = torch.where(torch.rand(count) < 0.25, torch.rand(count), u)
+    return 1.6 * u / (1 + 0.6 * u)
+
+
+class Trainer:
+    """Weights, optimizers and average; saved and resumed whole."""
+
+    def __init__(self, base: Base, state_file: Path, compiled: bool) -> None:
+        self.model = base.transformer.float().train().requires_grad_(True)
+        matrices = [
+            p
+            for n, p in self.model.named_parameters()
+            if p.dim() == 2 and "transformer_blocks" in n and "_mod" not in n
+        ]
+        ids = {id(p) for p in matrices}
+        rest = [p for p in self.model.parameters() if id(p) not in ids]
+        self.adam = torch.optim.AdamW(rest, ADAM_LR, betas=(0.9, 0.98), weight_decay=0)
+        self.muon = Muon(matrices, MUON_LR)
+        self.average = copy.deepcopy(self.model).eval()
+        self.state_file, self.step = state_file, 0
+        if state_file.exists():
+            state = torch.load(state_file, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.adam.load_state_dict(state["adam"])
+            self.muon.load_state_dict(state["muon"])
+            self.step = state["step"]
+        real_rotation()
+        self._positions(self.model)
+        self._positions(self.average)
+        if compiled:
+            for block in self.model.transformer_blocks:
+                block.forward = torch.compile(block.forward, dynamic=False)
+
+    @staticmethod
+    def _positions(model: Any) -> None:
+        original = model.pos_embed.forward
+
+        def real(*args: Any, **kwargs: Any) -> Any:
+            return tuple(
+                (f.real.contiguous(), f.imag.contiguous()) for f in original(*args, **kwargs)
+            )
+
+        model.pos_embed.forward = real
+
+    def save(self) -> None:
+        """The resumable state, written whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "adam": self.adam.state_dict(),
+            "muon": self.muon.state_dict(),
+            "step": self.step,
+        }
+        temp = self.state_file.with_suffix(".tmp")
+        torch.save(state, temp)
+        temp.replace(self.state_file)
+
+    def update(
+        self,
+        x: torch.Tensor,
+        references: torch.Tensor | None,
+        embeds: torch.Tensor,
+        mask: torch.Tensor,
+        rate: float,
+    ) -> float:
+        """One optimizer step on clean latents `x` (B, 64, 64); returns the loss."""
+        for optimizer, base_rate in ((self.adam, ADAM_LR), (self.muon, MUON_LR)):
+            for group in optimizer.param_groups:
+                group["lr"] = base_rate * rate
+        sigma = noise_levels(len(x))
+        noise = torch.randn_like(x)
+        noisy = (1 - sigma)[:, None, None] * x + sigma[:, None, None] * noise
+        grid = (1, SIZE // 16, SIZE // 16)
+        hidden = noisy if references is None else torch.cat([noisy, references], 1)
+        shapes = [[grid] * (1 if references is None else 2)] * len(x)
+        # the CPU flash kernel's backward is slower than plain matrix products at these sizes
+        with sdpa_kernel(SDPBackend.MATH):
+            with torch.autocast("cpu", torch.bfloat16):
+                v = self.model(
+                    hidden_states=hidden,
+                    timestep=sigma,
+                    encoder_hidden_states=embeds,
+                    encoder_hidden_states_mask=mask,
+                    img_shapes=shapes,
+                    return_dict=False,
+                )[0][:, : x.shape[1]]
+            loss = ((v.float() - (noise - x)) ** 2).mean()
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.adam.step()
+        self.muon.step()
+        self.model.zero_grad(set_to_none=True)
+        self.step += 1
+        with torch.no_grad():
+            decay = min(0.996, (self.step + 1) / (self.step + 20))
+            torch._foreach_lerp_(
+                list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+            )
+        return float(loss)
+
+
+def train(work: Path, shards: Path, minutes: float, people: int, final: bool) -> None:
+    """Train for `minutes`. `final`: the rate falls to zero and only the average is written."""
+    base = open_base(str(work / "base"))
+    data = Data(shards, base, people - people // 10)
+    trainer = Trainer(base, work / "transformer_state.pt", compiled=True)
+    rng = random.Random(f"train {trainer.step}")
+    torch.manual_seed(trainer.step)
+    count = data.refresh()
+    print(f"{count} drawings, from step {trainer.step}", flush=True)
+    losses: dict[str, list[float]] = {}
+    start = last_save = last_look = time.monotonic()
+    while (elapsed := time.monotonic() - start) < minutes * 60:
+        left = 1 - elapsed / (minutes * 60)
+        rate = min(1.0, (trainer.step + 1) / 60) * (max(0.02, left) if final else 1.0)
+        kind = ("caption", "caption", "edit", "caption", "prompt", "edit")[trainer.step % 6]
+        chosen, references, said = data.batch(kind, rng)
+        if kind == "edit":
+            embeds = encode_edit(base, said, [data.pictures[i] for i in references])
+            shown = data.stack(references)
+        else:
+            embeds, shown = base.encode_prompts(said), None
+        loss = trainer.update(data.stack(chosen), shown, *padded(embeds), rate)
+        losses.setdefault(kind, []).append(loss)
+        if trainer.step % 25 == 0:
+            mean = {k: round(float(np.mean(v[-40:])), 4) for k, v in losses.items()}
+            print(f"step {trainer.step} {elapsed:.0f}s of {len(data.rows)} {mean}", flush=True)
+        if not math.isfinite(loss):
+            raise SystemExit("the loss is not finite; the last saved state stands")
+        now = time.monotonic()
+        if now - last_look > 300:
+            last_look = now
+            data.refresh()
+        if now - last_save > 240 and not final:
+            last_save = now
+            trainer.save()
+    if not final:
+        trainer.save()
+    write(work, trainer, final)
+
+
+def write(work: Path, trainer: Trainer, final: bool) -> None:
+    """The average as a transformer folder, with how far it came beside it."""
+    from limner.models import miniature
+
+    clean = miniature.build_transformer()
+    clean.load_state_dict(trainer.average.state_dict())
+    folder = work / "base" / "transformer"
+    clean.to(torch.bfloat16).save_pretrained(folder)
+    note = {"steps": trainer.step, "final": final}
+    (work / "transformer_measured.json").write_text(json.dumps(note))
+    print("wrote", folder, note, flush=True)
