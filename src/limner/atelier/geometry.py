@@ -220,6 +220,7 @@ def dressed(points: F32, normals: F32, outfit: Outfit, extra: F32) -> tuple[Soli
     ]  # fmt: skip
     for number, (piece, rows, mixed, offset) in enumerate(closet.pieces):
         stood_off = points + normals * (offset + extra)[:, None]
+        mesh.close_rim(stood_off)
         solids.append(
             Solid(
                 f"cloth{number}", piece.label, stood_off,

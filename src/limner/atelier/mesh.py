@@ -166,14 +166,28 @@ def cut_coordinates() -> F32:
     count = np.bincount(sides.ravel(), minlength=len(smooth)).astype(np.float32)
     share = np.clip((smooth[:, 1] - 4.9) / 0.4, 0, 1) * np.clip((1.15 - np.abs(smooth[:, 0])) / 0.3, 0, 1)
     share[sides[seen == 1]] = 0
+    normals = np.zeros_like(smooth)
+    _smooth_normals(smooth, triangles, normals)
     for _ in range(14):
         total = np.zeros_like(smooth)
         np.add.at(total, sides[:, 0], smooth[sides[:, 1]])
         np.add.at(total, sides[:, 1], smooth[sides[:, 0]])
         mean = total / np.maximum(count, 1)[:, None]
-        smooth += np.where(count > 0, share * np.float32(0.5), 0)[:, None] * (mean - smooth)
+        # Only in and out: sliding along the surface would make straps and lapels wavy.
+        move = np.where(count > 0, share * np.float32(0.5) * dot(mean - smooth, normals), 0)
+        smooth += move[:, None] * normals
     smooth.setflags(write=False)
     return smooth
+
+
+def close_rim(points: F32) -> None:
+    """Put the added vertices on the rim of the refined region exactly between their ends, in place.
+
+    Posing and standing off move them a little otherwise, and specks of the layer below show.
+    """
+    edges, bulge, _ = _split_edges()
+    rim = np.nonzero(~bulge)[0]
+    points[len(points) - len(edges) + rim] = points[edges[rim]].mean(1)
 
 
 def refine(vertices: F32) -> None:
