@@ -26,8 +26,8 @@ COMMANDS = {
 STAGES = tuple(COMMANDS)
 
 
-def make(root: Path) -> Project:
-    """A small project: 8 shots of 128 px, a training of 4 steps, a grid of a few cells."""
+def make(root: Path, base: Path | None = None) -> Project:
+    """A small project: 8 close-ups, and with a `base` a training and a grid of a few steps."""
     project = Project.create(
         root,
         name="grace",
@@ -36,7 +36,16 @@ def make(root: Path) -> Project:
         likeness="synthetic",
         description="A woman of 28 with auburn hair and green eyes.",
     )
-    project.change_character(shots__count=8, source__size=128)
+    framing, angle = {"close_up": 100}, {"front": 50, "three_quarter": 50}
+    project.change_character(
+        shots__count=8, source__size=128, shots__quotas={"framing": framing, "angle": angle}
+    )
+    if base is not None:
+        project.change_character(
+            source__size=192,
+            training={"base": str(base), "steps": 6, "batch": 2, "checkpoints": 2},
+            evaluation={"prompts": 2, "seeds": 1, "claim_seeds": 1, "strengths": [1.0], "steps": 2},
+        )
     return project
 
 

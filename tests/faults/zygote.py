@@ -69,8 +69,11 @@ def child(order: dict[str, Any], answer: int) -> None:
 def main() -> None:
     """Serve orders until stdin ends."""
     sys.path.insert(0, str(Path(__file__).parent))
-    for name in sys.argv[1:]:
-        importlib.import_module(name)
+    for name in sys.argv[1:]:  # a module, or module:function to call
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)

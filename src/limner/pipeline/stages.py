@@ -228,7 +228,7 @@ def _evaluation(facts: Facts) -> Stage:
     if grid is None or grid.run_version != run.version:
         why = f"The checkpoints of run {run.version} are not compared yet."
         return Stage("evaluation", old, counts, "evaluate", why)
-    if counts["rendered"] < counts["renders"] or all(r.phase == "choose" for r in renders):
+    if counts["rendered"] < counts["renders"] or not any(r.phase == "claim" for r in renders):
         why = f"Grid {grid.version} is not finished."
         return Stage("evaluation", "partial", counts, "evaluate", why)
     if verdict is None or verdict.grid_version != grid.version:
