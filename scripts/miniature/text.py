@@ -60,7 +60,7 @@ def subject(row: dict[str, Any], rng: random.Random, share_of_constants: float) 
 
 
 def say(row: dict[str, Any], rng: random.Random, kind: str) -> str:
-    """kind `caption` | `prompt` | `edit` (a reference shows the person, words mostly do not)."""
+    """kind `caption` | `prompt` | `edit` (a reference shows the person) | `plain` (name kept)."""
     attributes = dict(row["attributes"])
     variant = rng.randrange(1 << 30)
     if kind == "prompt":
@@ -76,4 +76,6 @@ def say(row: dict[str, Any], rng: random.Random, kind: str) -> str:
         head, *parts = text.split(", ")
         kept = [p for p in parts if rng.random() < 0.85]
         text = ", ".join([head, *kept])
+    if kind == "plain":
+        return text
     return text.replace(NAME, subject(row, rng, 0.25 if kind == "edit" else 0.85))
