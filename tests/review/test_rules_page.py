@@ -12,7 +12,9 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "review.md"
 def test_every_rule_stands_in_the_manual_with_its_value_source_and_tag() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for rule in RULES:
-        row = next((line for line in text.splitlines() if line.startswith(f"| `{rule.name}` |")), "")
+        row = next(
+            (line for line in text.splitlines() if line.startswith(f"| `{rule.name}` |")), ""
+        )
         photo = "same" if rule.photo is None else f"{rule.photo:g}"
         for said in (f" {rule.value:g}", photo, rule.says, rule.source, f"({rule.tag})"):
             assert said in row, (rule.name, said)

@@ -12,10 +12,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.errors import InputError
+from limner.errors import InputError, WorkFailedError
 from limner.project import Project
 from limner.project.files import sha256_file, write_text
 from limner.project.records import Take
@@ -88,14 +89,25 @@ def _answers(jobs: list[_Job | None], workers: int) -> Iterator[Answer | None]:
         futures = [None if job is None else pool.submit(_measure, job) for job in jobs]
         try:
             yield from (None if f is None else f.result() for f in futures)
+        except BrokenProcessPool:
+            raise WorkFailedError(
+                "A measuring process was stopped from outside, most likely for want of memory",
+                fix="Run it again: what was measured is kept.",
+            ) from None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _can_fork() -> bool:
-    """Forking is safe only before threads run; a web page's review stays in its own process."""
+    """Forking is safe only before libraries run threads; a web page's review does not fork.
+
+    The thread that draws a progress bar is a daemon and holds nothing the children need.
+    """
     threaded = {"torch", "onnxruntime", "cv2"} & set(sys.modules)
-    return hasattr(os, "fork") and threading.active_count() == 1 and not threaded
+    main = threading.main_thread()
+    others = [t for t in threading.enumerate() if t is not main]
+    alone = threading.current_thread() is main and all(t.daemon for t in others)
+    return hasattr(os, "fork") and alone and not threaded
 
 
 def _measure(job: _Job) -> Answer:

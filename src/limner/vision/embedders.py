@@ -7,6 +7,7 @@ share no weights, no training data, no detector points and no crop; their vector
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -127,7 +128,9 @@ def open_embedder(name: str, kind: Kind = "drawing") -> Embedder:
     if reason:
         raise MissingExtraError(f"The embedder {name} cannot run: {reason}", fix=reason)
     if name == "dlib":
-        return DlibEmbedder(_centre(kind), f"dlib-resnet-v1 centred:{kind}")
+        centre = _centre(kind)
+        mark = hashlib.sha256(centre.tobytes()).hexdigest()[:8]
+        return DlibEmbedder(centre, f"dlib-resnet-v1 centred:{kind}:{mark}")
     return DrawnEmbedder(f"limner-drawn {_drawn_card()['version']}")
 
 

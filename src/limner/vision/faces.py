@@ -19,6 +19,10 @@ SMALLEST_FACE = 24.0
 """Starting value in pixels; the limit belongs to the source and is handed in."""
 
 
+HOG_SIDE = {"drawing": 512, "photo": 1280}
+"""Longest side dlib's HOG works on; for drawings the finder looks after small faces."""
+
+
 def available(kind: Kind = "photo") -> str | None:
     """None when faces of this kind of picture can be found here, else the reason in words."""
     reasons = [dlib_faces.available()]
@@ -44,7 +48,12 @@ def find_faces(
     if own and dlib_faces.available() is not None:
         hits = []
     else:
-        hits = dlib_faces.boxes(image, smallest_face=smallest_face, thorough=thorough and not own)
+        hits = dlib_faces.boxes(
+            image,
+            smallest_face=smallest_face,
+            thorough=thorough and not own,
+            side=HOG_SIDE["drawing" if own else "photo"],
+        )
     if not own:
         faces = [dlib_faces.face_at(image, hit) for hit in hits]
     else:
