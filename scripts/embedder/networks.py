@@ -1,6 +1,6 @@
 """The two networks for drawings and what is done to their training pictures.
 
-Finder: 96 px square -> is there a face, its box, five points, its yaw. Embedder: 64 px aligned
+Finder: 64 px square -> is there a face, its box, five points, its yaw. Embedder: 64 px aligned
 face -> 64 numbers at length 1, trained with CosFace (Wang et al. 2018, arXiv 1801.09414).
 """
 
@@ -15,17 +15,17 @@ from PIL import Image
 from torch import nn
 
 Layer = tuple[int, int, int]
-FINDER: tuple[Layer, ...] = ((16, 3, 2), (32, 3, 2), (48, 3, 2), (64, 3, 2), (64, 3, 1))
+FINDER: tuple[Layer, ...] = ((12, 3, 2), (24, 3, 2), (48, 3, 2), (64, 3, 1))
 EMBEDDER: tuple[Layer, ...] = (
-    (24, 5, 2),
-    (48, 3, 2),
-    (48, 3, 1),
+    (20, 5, 2),
+    (40, 3, 2),
+    (40, 3, 1),
+    (72, 3, 2),
+    (72, 3, 1),
     (96, 3, 2),
-    (96, 3, 1),
-    (128, 3, 2),
 )
 """(channels, kernel, stride) of each convolution; batch norm is folded into it when exported."""
-FINDER_SIDE, EMBEDDER_SIDE = 96, 64
+FINDER_SIDE, EMBEDDER_SIDE = 64, 64
 FINDER_OUTPUTS = 17
 """Face logit, box centre x y and size w h, five points x y, sine and cosine of yaw; in sides."""
 DIMENSION = 64

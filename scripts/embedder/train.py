@@ -1,4 +1,4 @@
-"""Fitting the finder and the embedder, by minutes of CPU time, resumable every minute.
+"""Fitting the finder and the embedder, by minutes of CPU time, resumable every 20 seconds of it.
 
 In: a `Pool` of training persons. Out: state dicts in the work folder; the learning rate follows
 the share of the budget that is used, so a killed run goes on as if nothing had happened.
@@ -28,7 +28,7 @@ from scripts.embedder.networks import (
 )
 
 BATCH = 96
-SAVE_SECONDS = 60.0
+SAVE_SECONDS = 20.0
 FLIPPED = [1, 0, 2, 4, 3]
 """Order of the five points in a mirrored picture."""
 
@@ -85,7 +85,7 @@ def _save(file: Path, parts: dict[str, nn.Module], optimizer: Any, spent: float,
 def finder_batch(
     pool: Pool, index: np.ndarray, rng: np.random.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Random squares of pictures (96 px, degraded) and their targets (n, 17).
+    """Random squares of pictures (64 px, degraded) and their targets (n, 17).
 
     Most hold the face at 12 to 75 % of their side; a fifth, and those of back views, hold none.
     """

@@ -2,7 +2,7 @@
 
     python -m scripts.miniature all --work build/miniature --hours 4
 
-corpus (drawings) -> vae -> base (tokenizer, text encoder, folder) -> transformer -> measure -> pack.
+corpus (drawings) -> vae -> base (tokenizer, text encoder) -> transformer -> measure -> pack.
 `--work` can be copied to another machine at any time.
 """
 

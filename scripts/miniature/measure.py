@@ -85,7 +85,8 @@ def measure(work: Path, shards: Path, people: int) -> dict[str, Any]:
     rng.shuffle(unseen)
     facing = [u for u in unseen if u[0]["attributes"]["framing"] in ("close_up", "half_body")]
     result: dict[str, Any] = {"samples": SAMPLES}
-    result["vae_psnr_db"] = round(vae.psnr(base.vae, np.stack([p for _, p in unseen[:SAMPLES]])), 2)
+    tested = np.stack([p for _, p in unseen[:SAMPLES]])
+    result["vae_psnr_db"] = round(vae.psnr(base.vae, tested), 2)
     chosen = facing[:SAMPLES]
     said = [fully_said(row, rng) for row, _ in chosen]
     made = sampled(base, said)

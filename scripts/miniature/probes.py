@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def outfit_color(row: dict[str, Any]) -> str:
     said, plain = row["attributes"]["outfit_phrase"], outfit.phrase
     if main.color == "denim" or said == plain:
         return main.color
-    before, after = plain.split(main.color, 1)
+    before, _ = plain.split(main.color, 1)
     rest = said[len(before) :] if said.startswith(before) else said
     found = [c for c in lexicon.colors() if rest.startswith(c)]
     return max(found, key=len) if found else main.color
@@ -65,7 +66,7 @@ class Probe(nn.Module):
         super().__init__()
         widths = (3, 32, 64, 128, 160)
         layers: list[nn.Module] = []
-        for a, b in zip(widths, widths[1:], strict=False):
+        for a, b in pairwise(widths):
             layers += [nn.Conv2d(a, b, 3, 2, 1), nn.GroupNorm(8, b), nn.SiLU()]
         self.trunk = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(0.1))
         self.heads = nn.ModuleDict({k: nn.Linear(160 * 9, len(v)) for k, v in classes().items()})

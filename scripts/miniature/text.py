@@ -1,7 +1,8 @@
-"""What the miniature is told about a drawing: Limner's own captions and prompts, with the constants.
+"""What the miniature is told about a drawing: Limner's captions and prompts, with constants.
 
 In: a row of the corpus. Out: one line of text. The base must know hair, skin and face by words; a
-character's LoRA captions leave them out. Invented names teach it that an unknown name means nothing.
+character's LoRA captions leave them out. Invented names teach it that an unknown name says
+nothing.
 """
 
 from __future__ import annotations
