@@ -1,0 +1,213 @@
+"""Captions: compiled exactly, edited by hand, checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limner import lexicon
+from limner.captions import check, compile, compile_caption, edit, read_back
+from limner.captions.audit import check_set, check_text, edit_distance
+from limner.errors import InputError, NotReadyError
+from limner.events import collect
+from limner.lexicon.constants import find_constants
+from limner.project import Project
+from limner.project.files import sha256_bytes
+from limner.shots import plan
+
+CAFE = {
+    **{"angle": "front", "framing": "half_body", "expression": "happy", "gaze": "camera"},
+    **{"outfit": "beige_sweater_jeans", "setting": "modern_cafe", "lighting": "golden_hour"},
+    **{"pose": "relaxed", "camera": "canon_85", "expression_variant": "0"},
+}
+
+attributes = st.fixed_dictionaries(
+    {
+        **{axis: st.sampled_from(sorted(lexicon.axis(axis))) for axis in lexicon.AXES},
+        "gaze": st.sampled_from(["camera", "away", "down"]),
+        "expression_variant": st.sampled_from(["0", "1", "2"]),
+    }
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project of 12 kept takes (the pictures' bytes do not matter here)."""
+    made = Project.create(
+        tmp_path / "grace",
+        name="Grace",
+        trigger="grace_char",
+        class_word="woman",
+        likeness="synthetic",
+    )
+    made.change_character(shots__count=12)
+    collect(plan(made))
+    for shot in made.store.shots():
+        take = made.store.journal_take(shot.id, "atelier", shot.seed, {})
+        path = made.folder("takes") / f"{shot.id}_a1.png"
+        path.write_bytes(shot.id.encode())
+        made.store.update_take(
+            take.id,
+            state="done",
+            path=made.relative(path),
+            sha256=sha256_bytes(shot.id.encode()),
+        )
+        made.store.decide(take.id, "keep", [], "rule")
+    return made
+
+
+def test_the_guides_own_example_comes_out_byte_for_byte() -> None:
+    made = compile_caption(CAFE, "grace_char", profile="seed")
+    assert made.text == (
+        "grace_char, waist-up shot, wearing beige sweater and jeans, modern café background, "
+        "looking at camera with genuine smile, joyful mood, natural lighting"
+    )
+    assert {d["rule"] for d in made.dropped} == {"light", "material", "background", "camera"}
+    assert {"text": "soft cashmere high-waisted"}.items() <= made.dropped[1].items()
+
+
+@given(attributes, st.integers(0, 2**40), st.sampled_from(["default", "seed"]))
+@settings(max_examples=100, deadline=None)
+def test_a_caption_has_its_slots_and_no_constant(
+    values: dict[str, str], variant: int, profile: str
+) -> None:
+    text = compile_caption(values, "grace_char", profile=profile, variant=variant).text
+    assert text == compile_caption(values, "grace_char", profile=profile, variant=variant).text
+    parts = text.split(", ")
+    assert parts[0] == "grace_char" and text.count("grace_char") == 1
+    outfit, place = lexicon.outfits()[values["outfit"]], lexicon.settings()[values["setting"]]
+    assert outfit.phrase in parts[2] and place.phrase in parts[3]
+    mood = lexicon.moods()[values["expression"]]
+    wording = mood.caption[int(values["expression_variant"])]
+    assert (wording in text) == lexicon.angles()[values["angle"]].face
+    assert check_text(text, "x", "grace_char", "woman", {}) == []
+    if profile == "default":
+        assert not any(light.phrase in text for light in lexicon.lightings().values())
+        assert any(p in parts for p in lexicon.angles()[values["angle"]].phrase)
+
+
+def test_no_tail_or_frame_stands_in_every_caption() -> None:
+    texts = {
+        str(v): compile_caption(
+            {**CAFE, "expression_variant": str(v % 3)}, "g_char", variant=v
+        ).text
+        for v in range(60)
+    }
+    found = [f for f in check_set(texts, "g_char", "woman", {}) if f["rule"] == "frequency"]
+    shares = {f["text"].split('"')[1] for f in found}
+    same_everywhere = {"beige", "sweater", "jeans", "modern", "café", "smile"}
+    assert shares.isdisjoint({"looking at camera", "front view", "joyful mood", "wearing"})
+    assert same_everywhere <= shares
+
+
+def test_unknown_values_are_named() -> None:
+    with pytest.raises(InputError, match="no outfit 'toga'"):
+        compile_caption({**CAFE, "outfit": "toga"}, "grace_char")
+    with pytest.raises(InputError, match="no caption profile"):
+        compile_caption(CAFE, "grace_char", profile="poem")
+
+
+def test_every_kept_take_gets_its_own_caption(project: Project) -> None:
+    found = collect(compile(project))
+    assert found == {"total": 12, "compiled": 12, "unchanged": 0, "by_hand": 0, "read_back": 0}
+    captions = project.store.captions()
+    assert len({c.text for c in captions.values()}) == 12
+    for take in project.store.kept():
+        assert (project.root / f"takes/{take.shot_id}_a1.txt").read_text() == captions[take.id].text
+        assert captions[take.id].author == "rule" and captions[take.id].dropped
+    assert check(project) == []
+    assert collect(compile(project))["unchanged"] == 12
+    assert all(len(project.store.caption_history(t)) == 1 for t in captions)
+
+
+def test_what_a_person_wrote_wins_and_stays(project: Project) -> None:
+    collect(compile(project))
+    first, second = project.store.kept()[:2]
+    file = project.root / "takes" / f"{first.shot_id}_a1.txt"
+    file.write_text("grace_char, my own words about her in the garden, laughing\n")
+    assert {f["rule"] for f in check(project)} == {"file"}
+    found = collect(compile(project))
+    assert found["read_back"] == found["by_hand"] == 1
+    edit(project, second.id, "grace_char, another caption written by hand, half-body shot")
+    project.change_character(captions__profile="seed")
+    found = collect(compile(project))
+    assert found["by_hand"] == 2 and found["compiled"] == 10
+    captions = project.store.captions()
+    assert captions[first.id].text == "grace_char, my own words about her in the garden, laughing"
+    assert [c.author for c in project.store.caption_history(first.id)] == ["rule", "person"]
+    assert captions[second.id].author == "person"
+
+
+def test_a_file_older_than_its_caption_is_no_edit(project: Project) -> None:
+    """A kill between record and file leaves the old text in the file: not a person's words."""
+    collect(compile(project))
+    take = project.store.kept()[0]
+    project.store.put_caption(take.id, "grace_char, a newer caption, of the rules", "rule")
+    file = project.root / "takes" / f"{take.shot_id}_a1.txt"
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert read_back(project) == []
+    collect(compile(project))
+    assert file.read_text() == project.store.captions()[take.id].text
+
+
+def test_captions_tell_what_was_made_instead(project: Project) -> None:
+    take = next(t for t in project.store.kept())
+    shot = project.store.shot(take.shot_id)
+    assert shot is not None
+    asked, made = shot.attributes["outfit"], "black_tuxedo"
+    project.store.update_take(
+        take.id, labels={"substituted": {"outfit": {"asked": asked, "made": made}}}
+    )
+    collect(compile(project))
+    assert lexicon.outfits()[made].phrase in project.store.captions()[take.id].text
+
+
+def test_check_finds_each_fault(project: Project) -> None:
+    with pytest.raises(NotReadyError):
+        check(_empty(project))
+    collect(compile(project))
+    takes = project.store.kept()
+    bad = [
+        "grace_chr, waist-up shot, wearing red dress, park background, smiling",
+        "waist-up shot, grace_char, wearing red dress, park background, smile",
+        "grace_char, close-up portrait of grace_char, wearing a blue suit, office",
+        "grace_char, close-up portrait, long brown hair and blue eyes, green hoodie, library",
+        "grace_char, cowboy shot, white shirt, beach, 85mm, bokeh, masterpiece",
+        "grace_char, smile",
+    ]
+    for take, text in zip(takes, bad, strict=False):
+        edit(project, take.id, text)
+    edit(project, takes[7].id, project.store.captions()[takes[8].id].text)
+    rules = [f["rule"] for f in check(project)]
+    expected = {"trigger_missing", "trigger_not_first", "trigger_repeated", "camera", "length"}
+    assert expected | {"constant", "duplicate", "contradiction"} <= set(rules)
+    assert rules.count("constant") == 2
+    assert any("misspelt" in f["text"] for f in check(project))
+
+
+def _empty(project: Project) -> Project:
+    root = project.root.parent / "empty"
+    return Project.create(root, name="a", trigger="a_b", class_word="man", likeness="synthetic")
+
+
+def test_constants_belong_to_their_noun() -> None:
+    found = find_constants("A woman with long brown hair and blue eyes, brown trousers, wet hair")
+    assert [(c.trait, c.words) for c in found] == [
+        ("sex", "woman"),
+        ("hair_style", "long brown hair"),
+        ("eyes", "blue eyes"),
+    ]
+    assert not find_constants("a woman in an old library, tall trees, eyes closed", "woman")
+    words = "young man, fair skin, freckles, sharp jawline, 25 years old, slim build, a tattoo"
+    assert {c.trait for c in find_constants(words)} == {"age", "skin", "face", "build", "marks"}
+
+
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_edit_distance_is_a_distance(a: str, b: str) -> None:
+    d = edit_distance(a, b)
+    assert d == edit_distance(b, a) and (d == 0) == (a == b)
+    assert abs(len(a) - len(b)) <= d <= max(len(a), len(b))
