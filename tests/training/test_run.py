@@ -57,7 +57,8 @@ def test_a_run_killed_anywhere_ends_with_the_same_weights(make_project: Any) -> 
     done = collect(train(calm))
     assert [p["step"] for p in done["checkpoints"]] == [10, 20, 30]
 
-    torn = make_project("torn", **settings)
+    settings["thresholds"]["sample_steps"] = 2
+    torn = make_project("torn", samples=1, **settings)  # samples must not move the weights
     plan(torn, measure=False)
     cache = torn.root / ".limner" / "cache"
     kill_when(torn, lambda: len(list(cache.rglob("*.safetensors"))) > 4)  # while encoding
@@ -73,6 +74,7 @@ def test_a_run_killed_anywhere_ends_with_the_same_weights(make_project: Any) -> 
 
     assert measured(torn) == measured(calm), "every step is measured once, with the same numbers"
     assert not list(torn.root.rglob("*.part"))
+    assert len(list(torn.root.glob("logs/run_1/samples/*.png"))) == 3
     assert "done already" in str(next(iter(train(torn))))
 
 

@@ -134,7 +134,7 @@ def refuse_changed(dataset: Dataset, train: Sequence[Picture], held_out: Sequenc
             f"{len(changed)} files are not as dataset {dataset.version} was built "
             f"({', '.join(changed[:3])})",
             where=dataset.path,
-            fix="Run `limner dataset build`: captions changed by hand go into the next version.",
+            fix="Run `limner captions compile` and `limner dataset build` for a next version.",
         )
 
 

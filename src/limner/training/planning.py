@@ -289,7 +289,7 @@ def pace_folder(project: Project) -> Path:
 def _seconds(pace: timing.Pace, config: RunConfig, pictures: int) -> float:
     """Steps, fixed-noise losses and encoding; without the seconds that loading a base takes."""
     checks = (len(config.checkpoints) + 1) * pace.held_out
-    return round(config.steps * pace.step + checks + pictures * pace.encode, 1)
+    return round(config.steps * pace.step + checks + pictures * (pace.encode or 0), 1)
 
 
 def _warnings(

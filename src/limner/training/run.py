@@ -8,6 +8,7 @@ bytes as without the kill.
 from __future__ import annotations
 
 import shutil
+import statistics
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from limner.events import Event, Events, Notice, Result, Ticker
 from limner.models import lora, resolve_base
 from limner.project import Project
 from limner.project.records import Checkpoint, Dataset, Run
-from limner.training import arithmetic, data, metrics, prepare, stamp, state
+from limner.training import arithmetic, data, metrics, prepare, stamp, state, timing
 from limner.training.config import RunConfig
-from limner.training.planning import current_plan, plan
+from limner.training.planning import current_plan, pace_folder, plan
+from limner.training.samples import Sampler
 from limner.training.trainer import Example, Trainer
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Work:
     models: Path
     logs: Path
     header: dict[str, str]
+    sampler: Sampler | None = None
 
 
 def train(project: Project, *, resume: bool = True, stop_after: int | None = None) -> Events:
@@ -207,7 +210,11 @@ def _ready(work: Work) -> Generator[Event, None, Trainer]:
         seed=config.seed,
         into=into,
     )
-    work.base.release_encoders()
+    if config.samples:
+        prompts = [*work.held_out, *work.train]
+        work.sampler = Sampler(work.base, config, prompts, work.train[0])
+    else:
+        work.base.release_encoders()
     groups = data.buckets(work.train, config.resolution)
     trainer = Trainer(work.base, config, into[0], groups, into[1])
     _check_disk(work, sum(p.numel() for p in trainer.weights.values()))
@@ -241,6 +248,8 @@ def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Ev
     ticker = Ticker("training", config.steps, already=done)
     saved_at = shown_at = time.monotonic()
     recent: list[float] = []
+    paces: list[float] = []
+    held_seconds = 0.0
     whole = True  # False while an update is under way: then the state must not be written
 
     def save() -> None:
@@ -251,10 +260,14 @@ def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Ev
 
     try:
         if done == 0:
+            began = time.monotonic()
             _held_out(trainer, log, 0)
+            held_seconds = time.monotonic() - began
         while done < last:
             whole = False
+            began = time.monotonic()
             result = trainer.step(done + 1)
+            paces.append(time.monotonic() - began)
             if not result.finite:
                 raise _not_finite(result.step, work)
             done += 1
@@ -276,6 +289,7 @@ def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Ev
                 shown_at = time.monotonic()
                 yield event
         save()
+        _remember_pace(work, paces, held_seconds)
     except (KeyboardInterrupt, GeneratorExit):
         if whole:
             save()
@@ -283,6 +297,17 @@ def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Ev
     finally:
         log.close()
     return done == config.steps
+
+
+def _remember_pace(work: Work, paces: list[float], held_out: float) -> None:
+    """Keep a pace for the next plan where no timing was made (a base too large to load for it)."""
+    config, asked = work.config, work.project.character.training.precision
+    name = timing.key(config, asked)
+    chosen = config.device != "cpu" or asked != "auto"  # else a timing has to choose first
+    if chosen and len(paces) > 1 and timing.read(pace_folder(work.project), name) is None:
+        step = statistics.median(paces[1:])  # the first one compiles and allocates
+        pace = timing.Pace(step, held_out, None, config.precision, config.attention, "run")
+        timing.write(pace_folder(work.project), name, pace)
 
 
 def _not_finite(step: int, work: Work) -> LimnerError:
@@ -311,6 +336,8 @@ def _checkpoint(work: Work, trainer: Trainer, log: metrics.Metrics, mark: arithm
     dtype = "F32" if work.config.device == "cpu" else "BF16"
     sha256 = lora.save(path, weights, stamp.at_step(work.header, mark.step), dtype=dtype)
     measured = _held_out(trainer, log, mark.step)
+    if work.sampler is not None:
+        work.sampler.draw(work.logs / "samples", mark.step)
     rows = [r["loss"] for r in metrics.read(log.path) if "loss" in r and r["step"] <= mark.step]
     step_losses = rows[-(work.config.steps // len(work.config.checkpoints)) :]
     work.project.store.put_checkpoint(

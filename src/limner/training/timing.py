@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds measured. `origin`: timing | run. `encode`: of one picture and one caption."""
+    """Seconds measured. `origin`: timing | run. `encode`: one picture and caption, None unknown."""
 
     step: float
     held_out: float
-    encode: float
+    encode: float | None
     precision: Precision
     attention: Attention
     origin: str
