@@ -44,7 +44,10 @@ def make(root: Path, base: Path | None = None) -> Project:
         project.change_character(
             source__size=192,
             training={"base": str(base), "steps": 6, "batch": 2, "checkpoints": 2},
-            evaluation={"prompts": 2, "seeds": 1, "claim_seeds": 1, "strengths": [1.0], "steps": 2},
+            evaluation={
+                **{"prompts": 2, "seeds": 1, "claim_seeds": 1, "strengths": [1.0], "steps": 2},
+                "thresholds": {"fewest_impostors": 2},
+            },
         )
     return project
 
@@ -69,5 +72,6 @@ def files(root: Path) -> Iterator[Path]:
     """Every file of a project that is not the database and not a lock."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root)
-        if path.is_file() and inside.parts[0] != ".limner" and path.name[:9] != "limner.db":
+        ours = inside.parts[0] != ".limner" and not path.name.startswith("limner.db")
+        if path.is_file() and ours and "tfevents" not in path.name:
             yield path
