@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -126,3 +127,10 @@ def test_a_users_own_value_replaces_ours_and_a_wrong_name_is_an_error() -> None:
     assert rules({"max_grad_norm": 0.5})["max_grad_norm"] == 0.5
     with pytest.raises(InputError, match="no training value"):
         rules({"max_grad": 0.5})
+
+
+def test_the_manual_lists_every_value() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "training.md").read_text("utf-8")
+    for name, rule in RULES.items():
+        row = f"| `{name}` | {rule.value:g} | {rule.tag} | {rule.meaning} | {rule.source} |"
+        assert row in manual, f"docs/training.md lacks: {row}"

@@ -17,7 +17,7 @@ from limner.errors import InputError, UsageError, WorkFailedError
 from limner.events import collect
 from limner.models import lora
 from limner.project import Project
-from limner.training import metrics, plan, train
+from limner.training import describe, metrics, plan, train
 from limner.training import run as run_module
 from limner.training.data import read_dataset, references
 from limner.training.planning import current_plan
@@ -195,6 +195,8 @@ def test_a_plan_is_one_arithmetic_and_measures_this_machine(make_project: Any) -
     assert sum(b["images"] for b in found["buckets"]) == 6 and len(found["buckets"]) == 2
     assert found["seconds"] > 0 and found["seconds_reason"] is None
     assert found["pace_origin"] == "timing" and found["guide"]["images_times_repeats"] == 240
+    said = "\n".join(describe(found))
+    assert "12 steps = 48 passes, 8 a picture" in said and "epoch 3.3 of 10" in said
     began = time.monotonic()
     again = plan(project)
     assert again["version"] == 2 and again["seconds"] == found["seconds"]

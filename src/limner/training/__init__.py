@@ -11,5 +11,6 @@
 
 from limner.training.planning import plan
 from limner.training.run import train
+from limner.training.words import describe
 
-__all__ = ["plan", "train"]
+__all__ = ["describe", "plan", "train"]

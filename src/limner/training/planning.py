@@ -20,7 +20,7 @@ from limner.project.records import Dataset, Plan
 from limner.project.settings import TrainingSettings
 from limner.training import arithmetic, data, timing
 from limner.training.config import RunConfig
-from limner.training.rules import rules
+from limner.training.rules import RULES, rules
 
 CHARACTERS_A_TOKEN = 3
 """Letters a text token, for the memory estimate only."""
@@ -84,7 +84,12 @@ def current_plan(project: Project) -> Plan | None:
     settings = project.character.training
     train, held_out = data.read_dataset(project, dataset)
     info = resolve_base(settings.base)
-    config = RunConfig.from_json(found.data["config"])
+    try:
+        config = RunConfig.from_json(found.data["config"])
+    except (KeyError, TypeError):
+        return None  # written by another version of Limner
+    if set(config.values) != set(RULES):
+        return None
     same_data = config.data_sha256 == data.data_sha256(train, held_out)
     same = same_data and found.data.get("inputs_sha256") == _inputs(settings, info, config)
     return found if same else None

@@ -71,6 +71,7 @@ def train(project: Project, *, resume: bool = True, stop_after: int | None = Non
         run = project.store.run()
         same = run is not None and run.config.get("sha256") == config.sha256()
         if run is not None and same and resume and run.state == "done":
+            project.store.update_run(run.version, plan_version=found.version)
             yield Notice(f"Run {run.version} is done already; `--fresh` starts another.")
             yield Result(_summary(project, run, 0.0))
             return
@@ -79,7 +80,9 @@ def train(project: Project, *, resume: bool = True, stop_after: int | None = Non
             yield Notice(f"Going on with run {run.version}.")
         else:
             run = _journal(project, found.version, found.dataset_version, config)
-        project.store.update_run(run.version, state="running", error=None)
+        project.store.update_run(
+            run.version, state="running", error=None, plan_version=found.version
+        )
         yield from _guarded(project, run, config, stop_after, began)
 
 

@@ -126,6 +126,9 @@ class Trainer:
 
         from limner.models.base import collate
 
+        if self.config.precision == "bf16":
+            # the model reads sigma in bf16: mix with the level that it will be told
+            sigmas = sigmas.bfloat16().float()
         first = chosen[0]
         latents = torch.stack([e.latents for e in chosen]).to(self.device)
         embeds = [
