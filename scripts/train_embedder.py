@@ -41,11 +41,14 @@ def main() -> None:
     torch.set_num_threads(1)
     if not args.no_draw:
         corpus.make(args.corpus, args.people)
-    train, test = load(args.corpus, args.people)
-    print(f"{len(train.pictures)} drawings to learn, {len(test.pictures)} left out", flush=True)
+    train = load(args.corpus, args.people, measured=False)
+    print(f"{len(train.pictures)} drawings of other characters to learn from", flush=True)
     finder = train_finder(train, work, args.minutes * FINDER_SHARE)
-    embedder = train_embedder(train, work, args.minutes * (1 - FINDER_SHARE))
-    ship(finder, embedder, args.data, train.person.max() + 1, args.minutes)
+    persons = len(set(train.person.tolist()))
+    del train
+    embedder = train_embedder(args.corpus, args.people, work, args.minutes * (1 - FINDER_SHARE))
+    test = load(args.corpus, args.people, measured=True)
+    ship(finder, embedder, args.data, persons, args.minutes)
     from scripts.embedder import report
 
     print(json.dumps(report.write(test, args.data, work), indent=1))
@@ -56,7 +59,7 @@ def ship(
 ) -> None:
     """Write both networks as ONNX and the card that names them."""
     data.mkdir(parents=True, exist_ok=True)
-    card = {"renderer": RENDERER_VERSION, "persons": int(persons), "minutes": minutes}
+    card = {"renderer": RENDERER_VERSION, "persons": persons, "minutes": minutes}
     for name, network, source, side, outputs in (
         ("finder", finder, "picture", networks.FINDER_SIDE, networks.FINDER_OUTPUTS),
         ("drawn", embedder, "face", networks.EMBEDDER_SIDE, networks.DIMENSION),

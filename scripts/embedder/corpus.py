@@ -1,7 +1,7 @@
 """What the two networks are trained on: pictures with labels, and aligned crops of their faces.
 
-In: the shards of `scripts.miniature.corpus`. Out: `Pool`, split by person: the last tenth is left
-out of training and only measured.
+In: the shards of `scripts.miniature.corpus`. Out: `Pool`, split by person: every tenth is left out
+of training and only measured.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from limner.vision.align import frame, warp
-from scripts.embedder.networks import EMBEDDER_SIDE
+from limner.vision.align import frame
+from scripts.embedder.networks import EMBEDDER_SIDE, windows
 from scripts.miniature.corpus import shards
 
-HELD_OUT = 0.1
+LEFT_OUT = 10
+"""Every tenth person trains nothing and is only measured."""
 MARGIN = 1.25
 """Stored crops are this much larger than what the network sees: room to shift and scale."""
 CROP = round(EMBEDDER_SIDE * MARGIN)
@@ -47,41 +48,51 @@ class Pool:
         return np.asarray(self.box[:, 3] - self.box[:, 1])
 
 
-def load(folder: Path, people: int | None = None) -> tuple[Pool, Pool]:
-    """Pools of training and of left-out persons of the first `people` of a corpus."""
-    pictures, rows = [], []
-    for file in shards(folder):
-        found = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
-        wanted = [i for i, r in enumerate(found) if people is None or r["person"] < people]
-        if wanted:
-            pictures.append(np.load(file, allow_pickle=False)[wanted])
-            rows += [found[i] for i in wanted]
-    if not rows:
+def left_out(person: int) -> bool:
+    """Whether a person is kept for measuring."""
+    return person % LEFT_OUT == LEFT_OUT - 1
+
+
+def load(folder: Path, people: int, *, measured: bool) -> Pool:
+    """All drawings of the persons that train (or of those left out) below number `people`."""
+    pools = [shard(file, people, measured=measured) for file in shards(folder)]
+    pools = [pool for pool in pools if len(pool.pictures)]
+    if not pools:
         raise SystemExit(f"no finished shards in {folder}")
-    stack = np.concatenate(pictures)
-    persons = sorted({r["person"] for r in rows})
-    first_left_out = persons[-max(1, round(HELD_OUT * len(persons)))]
-    train = [i for i, r in enumerate(rows) if r["person"] < first_left_out]
-    test = [i for i, r in enumerate(rows) if r["person"] >= first_left_out]
-    return _pool(stack, rows, train), _pool(stack, rows, test)
+    starts = np.cumsum([0, *(len(pool.pictures) for pool in pools)])
+    rows = np.concatenate([p.rows + start for p, start in zip(pools, starts, strict=False)])
+    names = ("pictures", "person", "points", "box", "yaw", "visible", "crops")
+    joined = {name: np.concatenate([getattr(p, name) for p in pools]) for name in names}
+    return Pool(**joined, rows=rows)
 
 
-def _pool(stack: np.ndarray, rows: list[dict], chosen: list[int]) -> Pool:  # type: ignore[type-arg]
-    pictures = stack[chosen]
-    labels = [rows[i]["labels"] for i in chosen]
+def shard(file: Path, people: int, *, measured: bool) -> Pool:
+    """One shard's drawings of the persons asked for, with their aligned crops."""
+    found = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+    wanted = [
+        i
+        for i, row in enumerate(found)
+        if row["person"] < people and left_out(row["person"]) == measured
+    ]
+    pictures = np.load(file, allow_pickle=False)[wanted]
+    labels = [found[i]["labels"] for i in wanted]
     points = np.array([[p[:2] for p in v["points"]] for v in labels], dtype=np.float64)
     box = np.array([v["face_box"] for v in labels], dtype=np.float64)
     yaw = np.array([v["yaw"] for v in labels])
     visible = np.array([v["face_visible"] for v in labels])
-    person = np.array([rows[i]["person"] for i in chosen])
-    good = visible & (np.abs(yaw) < MOST_YAW) & (box[:, 3] - box[:, 1] >= LEAST_FACE)
-    index = np.nonzero(good)[0]
-    crops = np.stack([crop(pictures[i], points[i], CROP, MARGIN) for i in index])
-    return Pool(pictures, person, points, box, yaw, visible, crops, index)
+    person = np.array([found[i]["person"] for i in wanted])
+    if not wanted:
+        return Pool(pictures, person, points, box, yaw, visible, pictures, person)
+    tall = box[:, 3] - box[:, 1] >= LEAST_FACE
+    index = np.nonzero(visible & (np.abs(yaw) < MOST_YAW) & tall)[0]
+    return Pool(
+        pictures, person, points, box, yaw, visible, crops(pictures[index], points[index]), index
+    )
 
 
-def crop(picture: np.ndarray, points: np.ndarray, side: int, margin: float) -> np.ndarray:
-    """The aligned face of a picture by its five points, `margin` times the network's view."""
-    eyes = (tuple(points[0]), tuple(points[1]))
-    x, y, size, roll = frame(eyes, tuple(points[2]))  # type: ignore[arg-type]
-    return warp(picture, x, y, size * margin, roll, side)
+def crops(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Aligned faces by their points (n, 5, 2), `MARGIN` times the network's view."""
+    frames = [frame((tuple(p[0]), tuple(p[1])), tuple(p[2])) for p in points]
+    x, y, side, roll = np.array(frames).reshape(-1, 4).T
+    cut = windows(pictures, x, y, side * MARGIN, roll, CROP)
+    return cut.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()

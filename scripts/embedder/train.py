@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scripts.embedder.corpus import CROP, Pool
+from scripts.embedder.corpus import CROP, Pool, shard
 from scripts.embedder.networks import (
     EMBEDDER_SIDE,
     FINDER_SIDE,
@@ -26,6 +26,7 @@ from scripts.embedder.networks import (
     finder,
     windows,
 )
+from scripts.miniature.corpus import shards
 
 BATCH = 96
 SAVE_SECONDS = 20.0
@@ -172,24 +173,54 @@ def views_of(crops: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     return degrade(views, rng)
 
 
-def train_embedder(pool: Pool, work: Path, minutes: float) -> nn.Module:
-    """Fit the embedder; every batch holds two crops of each of its persons."""
+class Faces:
+    """Aligned crops by person, growing while the corpus is still being drawn."""
+
+    def __init__(self, folder: Path, people: int) -> None:
+        self.folder, self.people = folder, people
+        self.seen: set[Path] = set()
+        self.crops: dict[int, list[np.ndarray]] = {}
+        self.persons = np.zeros(0, dtype=np.int64)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Add shards that were finished since."""
+        for file in shards(self.folder):
+            if file not in self.seen:
+                self.seen.add(file)
+                pool = shard(file, self.people, measured=False)
+                for k, row in enumerate(pool.rows):
+                    self.crops.setdefault(int(pool.person[row]), []).append(pool.crops[k])
+        self.persons = np.array([p for p, have in sorted(self.crops.items()) if len(have) > 1])
+
+    def batch(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Two crops of each of size / 2 persons, and whose they are."""
+        chosen = rng.choice(self.persons, size // 2, replace=len(self.persons) < size // 2)
+        picked = []
+        for person in chosen:
+            have = self.crops[int(person)]
+            picked += [have[k] for k in rng.choice(len(have), 2, replace=False)]
+        return np.stack(picked), np.repeat(chosen, 2)
+
+
+def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> nn.Module:
+    """Fit the embedder on the persons below number `people`; shards may still be growing."""
     torch.manual_seed(4)
     network = embedder()
-    person = pool.person[pool.rows]
-    names, who = np.unique(person, return_inverse=True)
-    members = [np.nonzero(who == k)[0] for k in range(len(names))]
-    loss = CosFace(len(names))
+    loss = CosFace(people)
     network.train()
+    faces, steps = Faces(folder, people), 0
 
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
-        chosen = rng.choice(len(names), BATCH // 2, replace=len(names) < BATCH // 2)
-        index = np.concatenate([rng.choice(members[k], 2) for k in chosen])
-        margin = min(1.0, 3 * share)  # the margin grows in over the first third
-        out: torch.Tensor = loss(
-            network(views_of(pool.crops[index], rng)), torch.from_numpy(who[index]), margin
-        )
+        nonlocal steps
+        steps += 1
+        if steps % 200 == 0:
+            faces.refresh()
+        found, who = faces.batch(BATCH, rng)
+        vectors = network(views_of(found, rng))
+        margin = min(1.0, 3 * share)  # it grows in over the first third
+        out: torch.Tensor = loss(vectors, torch.from_numpy(who), margin)
         return out
 
-    run("embedder", {"network": network, "loss": loss}, loss_of, work, minutes, 2e-3)
+    run("embedder", {"network": network, "loss": loss}, loss_of, work, minutes, 3e-3)
     return network.eval()
