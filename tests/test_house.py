@@ -27,16 +27,14 @@ def _lines(path: Path) -> int:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [
-        str(p.relative_to(TOP))
-        for p in CODE
-        if not p.read_text().lstrip().startswith(('"""', 'r"""'))
-    ]
+    opening = ('"""', 'r"""')
+    texts = {str(p.relative_to(TOP)): p.read_text() for p in CODE}
+    silent = [name for name, text in texts.items() if text and not text.startswith(opening)]
     assert not silent
 
 
 def test_nothing_that_ships_knows_the_machine_it_was_written_on() -> None:
-    pattern = re.compile(r"/work/|/home/\w+/|/tmp/\w|\.\./shared|/root/")
+    pattern = re.compile(r"/work/|/home/(?!me/|someone/)\w+/|/tmp/\w|\.\./shared|/root/")
     files = [*CODE, *(TOP / "docs").glob("*.md"), TOP / "README.md", TOP / "Makefile"]
     found = [
         f"{p.relative_to(TOP)}: {line.strip()}"
