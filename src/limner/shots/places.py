@@ -6,7 +6,8 @@ and outfit depend on the place only, so two flows over the same place counts sol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 
 from limner import lexicon
@@ -15,6 +16,9 @@ from limner.shots.quotas import REST, Assignment, assign
 from limner.shots.rules import Rules
 
 Triple = tuple[str, str, str]
+
+MOST_SOLVES = 1500
+"""Work budget of the repair: place counts looked at before quotas are called impossible."""
 
 
 def mixed(values: Sequence[str], random: Random) -> list[str]:
@@ -99,8 +103,10 @@ def _solve(
     rules: Rules,
     counts: Mapping[str, Mapping[str, int]],
     order: Mapping[str, Sequence[str]],
+    *,
+    even: bool = False,
 ) -> tuple[int, Assignment, Assignment]:
-    """Both flows, and how many shots they leave without their light or outfit."""
+    """How many shots are left without their light or outfit, and both flows."""
     found = []
     missing = 0
     for axis, allowed in (("lighting", rules.lightings), ("outfit", rules.outfits)):
@@ -108,7 +114,7 @@ def _solve(
         exact = {k: n for k, n in quota.items() if k != REST}
         if quota and REST not in quota:  # everything is named: nothing else may appear
             exact = {**dict.fromkeys(rules.values[axis], 0), **exact}
-        flow = assign(supply, allowed, exact, order[axis])
+        flow = assign(supply, allowed, exact, order[axis], even=even)
         missing += max(sum(flow.short.values()), flow.unplaced)
         found.append(flow)
     return missing, found[0], found[1]
@@ -123,28 +129,54 @@ def _repair(
     *,
     same_mix: bool,
 ) -> tuple[dict[str, int], Assignment, Assignment] | None:
-    """Move shots between places, one at a time, as long as that gets closer to the quotas."""
+    """Move shots between places as long as that gets closer to the quotas; None when it does not.
+
+    Ends after `MOST_SOLVES` looks, so that the answer never depends on the machine.
+    """
     supply = dict(supply)
     missing, lights, clothes = _solve(supply, rules, counts, order)
+    looks = 0
     while missing:
-        wanted = {**lights.short, **clothes.short}
         better = None
+        for trial in _moves(supply, movable, rules, {**lights.short, **clothes.short}, missing):
+            if same_mix and _mixes(trial) != _mixes(supply):
+                continue
+            looks += 1
+            result = _solve(trial, rules, counts, order)
+            if result[0] < missing:
+                better = trial
+                missing, lights, clothes = result
+                break
+            if looks >= MOST_SOLVES:
+                return None
+        if better is None:
+            return None
+        supply = better
+    _, lights, clothes = _solve(supply, rules, counts, order, even=True)
+    return supply, lights, clothes
+
+
+def _mixes(supply: Mapping[str, int]) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for setting, n in supply.items():
+        found[_mix(setting)] += n
+    return found
+
+
+def _moves(
+    supply: Mapping[str, int],
+    movable: Sequence[str],
+    rules: Rules,
+    wanted: Mapping[str, int],
+    missing: int,
+) -> Iterator[dict[str, int]]:
+    """Supplies one move away, from the fullest place to each that helps: many shots, then one."""
+    for most in (missing, 1) if missing > 1 else (1,):
         for to in _helpful(movable, rules, wanted):
             for source in sorted((s for s in movable if s != to), key=lambda s: -supply[s]):
-                if not supply[source] or (same_mix and _mix(source) != _mix(to)):
-                    continue
-                trial = {**supply, source: supply[source] - 1, to: supply[to] + 1}
-                result = _solve(trial, rules, counts, order)
-                if better is None or result[0] < better[1][0]:
-                    better = (trial, result)
-                if result[0] < missing:
-                    break
-            if better is not None and better[1][0] < missing:
-                break
-        if better is None or better[1][0] >= missing:
-            return None
-        supply, (missing, lights, clothes) = better[0], better[1]
-    return supply, lights, clothes
+                amount = min(most, supply[source])
+                if amount:
+                    yield {**supply, source: supply[source] - amount, to: supply[to] + amount}
 
 
 def _helpful(movable: Sequence[str], rules: Rules, wanted: Mapping[str, int]) -> list[str]:

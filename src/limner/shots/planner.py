@@ -73,6 +73,8 @@ def make_plan(
     targets = make_targets(count, preset, quotas or {}, rules)
     random = Random(seed)
     columns, notes = _columns(count, targets, rules, random, firm_mix="mix" in (quotas or {}))
+    if notes:  # the preset's mix gave way
+        targets.pop("mix")
     seen = [lexicon.angles()[a].face for a in columns["angle"]]
     budget = min(MOVES_A_SHOT * count, MOST_MOVES) if moves is None else moves
     columns = untangle(columns, _allowed(rules), random, budget, movable=seen)

@@ -65,7 +65,7 @@ def fill_up(
     if others:
         whole = sum(others.values())
         return {**own, **{k: left * v / whole for k, v in others.items()}}
-    if len(set(allowed) - set(own)) == 0:
+    if preset or not set(allowed) - set(own):
         raise InputError(
             f"the shares of {axis} sum to {100 - left:g} % and no other value is left",
             where=f"shots.quotas.{axis}",
@@ -88,12 +88,15 @@ def assign(
     allowed: Mapping[str, Sequence[str]],
     exact: Mapping[str, int] | None = None,
     order: Sequence[str] = (),
+    *,
+    even: bool = True,
 ) -> Assignment:
     """Spread each source's units over its allowed targets: exact counts first, then evenly.
 
     supply: source -> units. exact: targets with a fixed count; all others are filled level by level
     (1 each, 2 each, ...), so that the fewest repeats and the most distinct values come out. Maximum
-    flow by shortest augmenting paths (Edmonds-Karp); order: preference among targets.
+    flow by shortest augmenting paths (Edmonds-Karp); order: preference among targets. even=False
+    only asks whether it can be done: the soft targets take what comes.
     """
     exact = dict(exact or {})
     targets = list(dict.fromkeys([*order, *(t for s in supply for t in allowed[s])]))
@@ -105,8 +108,9 @@ def assign(
         pass
     short = {t: n - state.used(t) for t, n in exact.items() if state.used(t) < n}
     soft = [t for t in targets if t not in exact]
-    level = 0
-    while state.left() and soft and level <= sum(supply.values()):
+    total = sum(supply.values())
+    level = 0 if even else total
+    while state.left() and soft and level <= total:
         level += 1
         cap.update(dict.fromkeys(soft, level))
         while state.augment(cap):
@@ -130,13 +134,10 @@ class _Flow:
         return sum(self.supply.values()) - sum(self._used.values())
 
     def augment(self, cap: Mapping[str, int]) -> bool:
-        """Push one more unit if any way leads to a target below its cap."""
-        came: dict[
-            str, tuple[str, str]
-        ] = {}  # target -> (source it is reached from, source's own target)
-        queue: deque[str] = deque()
-        via = {s: "" for s, n in self.supply.items() if sum(self.flow[s].values()) < n}
-        queue.extend(via)
+        """Push all that one more way to a target below its cap can take; False if there is none."""
+        came: dict[str, tuple[str, str]] = {}  # target -> (source, the source's own target before)
+        via = {s: "" for s, n in self.supply.items() if self._missing(s) > 0}
+        queue: deque[str] = deque(via)
         while queue:
             source = queue.popleft()
             for target in self.ways[source]:
@@ -144,7 +145,7 @@ class _Flow:
                     continue
                 came[target] = (source, via[source])
                 if self.used(target) < cap.get(target, 0):
-                    self._push(target, came)
+                    self._push(target, came, cap[target] - self.used(target))
                     return True
                 for other, flows in self.flow.items():
                     if other not in via and flows.get(target, 0) > 0:
@@ -152,11 +153,19 @@ class _Flow:
                         queue.append(other)
         return False
 
-    def _push(self, target: str, came: Mapping[str, tuple[str, str]]) -> None:
-        self._used[target] = self.used(target) + 1
-        while target:
-            source, before = came[target]
-            self.flow[source][target] = self.flow[source].get(target, 0) + 1
+    def _missing(self, source: str) -> int:
+        return self.supply[source] - sum(self.flow[source].values())
+
+    def _push(self, target: str, came: Mapping[str, tuple[str, str]], amount: int) -> None:
+        path = []
+        at = target
+        while at:
+            source, before = came[at]
+            path.append((source, at, before))
+            amount = min(amount, self.flow[source][before] if before else self._missing(source))
+            at = before
+        self._used[target] = self.used(target) + amount
+        for source, to, before in path:
+            self.flow[source][to] = self.flow[source].get(to, 0) + amount
             if before:
-                self.flow[source][before] -= 1
-            target = before
+                self.flow[source][before] -= amount

@@ -190,7 +190,7 @@ def check(project: Project) -> list[Finding]:
 
 
 def _check_quotas(project: Project, shots: Sequence[Shot]) -> list[Finding]:
-    """What character.yaml asks for now against what was planned."""
+    """What character.yaml asks for now against what was planned (a preset's mix may give way)."""
     character = project.character
     asked = character.shots
     targets = make_targets(
@@ -202,7 +202,7 @@ def _check_quotas(project: Project, shots: Sequence[Shot]) -> list[Finding]:
         _finding("quota", "warning", "shots", f"{axis} {v}: {have[axis].get(v, 0)}, not {n}", fix)
         for axis, wanted in targets.items()
         for v, n in wanted.items()
-        if v != REST and have[axis].get(v, 0) != n
+        if v != REST and have[axis].get(v, 0) != n and (axis != "mix" or "mix" in asked.quotas)
     ]
 
 
