@@ -125,7 +125,7 @@ def agreement(
 
 
 def edit_identity(work: Path, base: Base, unseen: list[Any], rng: random.Random) -> dict[str, Any]:
-    """A reference alone must carry the person: rank of the right one among 100, by two embedders."""
+    """A reference alone must carry the person: its rank among 100, by two embedders."""
     by_person: dict[int, list[Any]] = {}
     for row, picture in unseen:
         if shows_face(row):

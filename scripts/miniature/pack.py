@@ -31,6 +31,10 @@ def pack(work: Path) -> None:
     for part, cls in classes.items():
         model = cls.from_pretrained(source / part).to(torch.bfloat16)
         model.save_pretrained(temp / part)
+    for config in temp.rglob("*.json"):  # folders of the machine that trained it stay out
+        data = json.loads(config.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and data.pop("_name_or_path", None) is not None:
+            config.write_text(json.dumps(data, indent=2, ensure_ascii=False), encoding="utf-8")
     measured = work / "measured.json"
     if measured.exists():
         (temp / "measured.json").write_text(measured.read_text())
