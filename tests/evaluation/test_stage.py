@@ -66,6 +66,10 @@ def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Pai
     assert len({frozenset((r.prompt_id, r.seed) for r in claims if r.arm == a) for a in
                 ("base", "control", "step_000300")}) == 1  # fmt: skip
     assert all("nova_char" in r.prompt for r in claims if r.arm == "control")
+    leak = [r for r in claims if r.arm == "untriggered"]
+    assert len(leak) == 8 and all("a woman" in r.prompt for r in leak)
+    assert data["untriggered_n"] == 8 and data["untriggered_hits"] >= 6  # this painter ignores it
+    assert "Without its trigger word the LoRA still draws this person" in data["statement"]
     # halving: poor arms are seen less often than finalists
     seen = {a["checkpoint"]: a["n"] for a in data["arms"]}
     assert seen["step_000100"] < seen["step_000300"]

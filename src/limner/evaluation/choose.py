@@ -15,12 +15,13 @@ import numpy as np
 
 from limner.evaluation import statistics as stats
 
-Kind = Literal["checkpoint", "base", "control"]
+Kind = Literal["checkpoint", "base", "control", "untriggered"]
 
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """One thing that is compared: a checkpoint at a strength, the base model, or the control."""
+    """One thing that is compared: a checkpoint at a strength, the base model, the control, or the
+    winner without its trigger word."""
 
     step: int
     strength: float
@@ -36,7 +37,9 @@ class Arm:
         """As a person says it."""
         if self.kind == "checkpoint":
             return f"step {self.step:,} at strength {self.strength:g}"
-        return "the base model" if self.kind == "base" else "the negative control"
+        return {"base": "the base model", "control": "the negative control"}.get(
+            self.kind, f"step {self.step:,} without its trigger"
+        )
 
 
 BASE = Arm(-1, 0.0, "base")

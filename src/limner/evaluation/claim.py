@@ -54,6 +54,8 @@ class Evidence:
     ceiling: Count | None
     prompt_interval: stats.Interval | None = None
     """The winner's interval when whole prompts, not pictures, are the unit."""
+    untriggered: Count | None = None
+    """The winner without its trigger word: what it does to other people."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +224,11 @@ def _reservations(
         text.append(
             f"That the share is at least {100 * limits['goal']:.0f} % {is_it} "
             f"by {winner.n} pictures."
+        )
+    leak = evidence.untriggered
+    if leak is not None and leak.n and leak.interval.low > limits["leak"]:
+        text.append(
+            f"Without its trigger word the LoRA still draws this person in {leak.words} pictures."
         )
     ceiling = evidence.ceiling
     if ceiling is not None and ceiling.rate is not None and ceiling.rate < limits["ceiling"]:

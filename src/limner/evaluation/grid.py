@@ -47,6 +47,7 @@ class GridPlan:
     prompts: dict[str, EvalPrompt]
     choose_cells: list[tuple[str, int]]
     claim_cells: list[tuple[str, int]]
+    untriggered_cells: list[tuple[str, int]]
     calibrate_cells: list[tuple[str, int]]
     trigger: str
     class_word: str
@@ -58,7 +59,8 @@ class GridPlan:
         for arm in arms:
             for prompt_id, seed in cells:
                 prompt = self.words(arm, phase, prompt_id)
-                lora, sha256 = self.loras.get(arm, (None, ""))
+                file = Arm(arm.step, arm.strength) if arm.kind == "untriggered" else arm
+                lora, sha256 = self.loras.get(file, (None, ""))
                 cell = Cell(prompt, seed, lora, sha256, arm.strength)
                 yield (
                     {
@@ -78,8 +80,10 @@ class GridPlan:
         """The prompt as this arm gets it: another character's LoRA is called by its own word,
         and strangers for the threshold are asked for without any trigger."""
         text = self.prompts[prompt_id].text
-        if phase == "calibrate":
-            return text.replace(self.trigger, f"a {self.class_word}")
+        if phase == "calibrate" or arm.kind == "untriggered":
+            somebody = f"a {self.class_word}"
+            text = text.replace(f"{self.trigger} {self.class_word}", somebody)
+            return text.replace(self.trigger, somebody)
         if arm.kind == "control" and self.control_trigger:
             return text.replace(self.trigger, self.control_trigger)
         return text
@@ -190,6 +194,7 @@ def make_plan(
     plan_cells = {
         "choose": cells(choose, CHOOSE_SEED, wanted.seeds),
         "claim": cells(claim, CLAIM_SEED, wanted.claim_seeds),
+        "untriggered": cells(claim, CLAIM_SEED, int(wanted.untriggered)),
         "calibrate": cells(choose, CALIBRATE_SEED, rounds),
     }
     data = {
@@ -212,6 +217,7 @@ def make_plan(
         prompts={p.id: p for p in prompts},
         choose_cells=plan_cells["choose"],
         claim_cells=plan_cells["claim"],
+        untriggered_cells=plan_cells["untriggered"],
         calibrate_cells=plan_cells["calibrate"],
         trigger=character.trigger,
         class_word=character.class_word,

@@ -15,7 +15,6 @@ from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration
 
 NEVER_MEASURED = (
-    ("trigger leakage", "the LoRA was not drawn without its trigger word"),
     ("copies of training pictures", "no copy detector was run on the renders"),
     ("prompt adherence", "no yes/no question was asked about the renders"),
     ("variety at one prompt", "fewer than 8 seeds a prompt were drawn"),
@@ -58,6 +57,13 @@ def rates(evidence: Evidence, second: dict[str, Any] | None, chosen: Arm) -> lis
             evidence.control,
             "no LoRA of another character was given",
         ),
+        rate(
+            "untriggered",
+            "Without the trigger",
+            "LoRA on, no trigger word",
+            evidence.untriggered,
+            "evaluation.untriggered is off",
+        ),
         rate("base", "Base model", "same prompts and seeds, no LoRA", evidence.base),
     ]
 
@@ -93,6 +99,9 @@ def not_measured(
     if evidence.control is None:
         reason = "no LoRA of another character was given (evaluation.control)"
         missing.insert(0, {"what": "negative control", "reason": reason})
+    if evidence.untriggered is None or not evidence.untriggered.n:
+        reason = "the LoRA was not drawn without its trigger word (evaluation.untriggered)"
+        missing.append({"what": "trigger leakage", "reason": reason})
     if second is None:
         missing.append({"what": "second embedder", "reason": "none fits this kind of picture"})
     if found.gate is None:

@@ -67,6 +67,12 @@ RULES: dict[str, Rule] = {
         "evaluation protocol: below it the dataset itself is inconsistent",
         "share of the character's own pictures that must pass",
     ),
+    "leak": Rule(
+        0.1,
+        "starting value",
+        "one picture in ten of somebody else turns into the character",
+        "share of matches without the trigger that is said aloud",
+    ),
     "no_face": Rule(
         0.2,
         "starting value",

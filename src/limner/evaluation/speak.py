@@ -7,6 +7,7 @@ verdict in the project and its data, JSON-able, all keys always there, None = no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from limner.errors import NotReadyError
@@ -102,12 +103,14 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
     limits = grid.settings["limits"]
     arms = [Arm(step, strength) for step, strength, _ in grid.settings["arms"]]
     tried_control = grid.settings["control"] is not None
-    everyone = [*arms, BASE, *([CONTROL] if tried_control else [])]
-    first = judging.judge(judging.read_scores(project, grid.version, "choose"), found, everyone)
-    fresh = judging.judge(judging.read_scores(project, grid.version, "claim"), found, everyone)
-    _write_matches(project, grid, found)
+    first = judging.judge(
+        judging.read_scores(project, grid.version, "choose"), found, [*arms, BASE]
+    )
     mine = [j for j in first if j.arm.kind == "checkpoint"]
     choice = choosing.choose(mine, limits) if mine else Choice(arms[0], arms[0], [], [], 0)
+    claiming = [choice.chosen, BASE, CONTROL, replace(choice.chosen, kind="untriggered")]
+    fresh = judging.judge(judging.read_scores(project, grid.version, "claim"), found, claiming)
+    _write_matches(project, grid, found)
     pending = _pending(project, grid)
     if pending:
         raise NotReadyError(
@@ -165,6 +168,7 @@ def _evidence(
         impostors=gate.strangers if gate else 0,
         ceiling=Count(gate.ceiling_hits, gate.ceiling_n) if gate else None,
         prompt_interval=_prompt_interval(mine),
+        untriggered=_count(fresh, replace(chosen, kind="untriggered")),
     )
 
 
@@ -241,6 +245,7 @@ def _data(
         **_side("", evidence.claimed),
         **_side("base", evidence.base),
         **_side("control", evidence.control),
+        **_side("untriggered", evidence.untriggered),
         "prompt_interval": (
             evidence.prompt_interval.as_list() if evidence.prompt_interval else None
         ),
@@ -265,7 +270,12 @@ def _data(
         "arms": [_named(row) for row in arms],
         "claim_arms": [
             _named(arm_row(arm, fresh, "claim", status))
-            for arm, status in ((chosen, "chosen"), (BASE, "base"), (CONTROL, "control"))
+            for arm, status in (
+                (chosen, "chosen"),
+                (BASE, "base"),
+                (CONTROL, "control"),
+                (replace(chosen, kind="untriggered"), "untriggered"),
+            )
             if any(j.arm == arm for j in fresh)
         ],
         "rates": rates(evidence, second, chosen),

@@ -8,6 +8,7 @@ where it was: a picture that is on disk is never drawn again.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -108,9 +109,10 @@ def _evaluate(
     work = _Work(project, plan, version, ground, references, open_renderer or _diffusers(info))
     try:
         choice = yield from _choose(work)
-        yield from work.make(
-            "claim", [choice.chosen, *all_arms(plan)], plan.claim_cells, "claiming"
-        )
+        arms = [choice.chosen, *all_arms(plan)]
+        yield from work.make("claim", arms, plan.claim_cells, "claiming")
+        silent = replace(choice.chosen, kind="untriggered")
+        yield from work.make("claim", [silent], plan.untriggered_cells, "without the trigger")
     finally:
         work.close()
     drawn = project.store.renders(version)
@@ -239,6 +241,8 @@ class _Work:
         """Journal the cells, draw what is missing, score what is not scored."""
         store = self._project.store
         rows = list(self.plan.rows(phase, arms, cells))
+        if not rows:
+            return
         store.add_renders(self.version, (row for row, _ in rows))
         wanted = {row["key"]: cell for row, cell in rows}
         renders = [r for r in store.renders(self.version) if r.key in wanted]

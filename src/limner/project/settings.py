@@ -136,6 +136,9 @@ class EvaluationSettings(_Settings):
     control: str = Field(
         default="", description="LoRA file of another character: the negative control"
     )
+    untriggered: bool = Field(
+        default=True, description="Draw the winner without its trigger too: does it leak?"
+    )
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Rule name -> your value; see docs/evaluation.md"
     )
