@@ -114,7 +114,7 @@ def curve(path: Path) -> Curve | None:
         for k in range(round(y_max / unit) + 1)
     ]
     x_unit = max(1, int(nice_step(steps, 4)))
-    x_ticks = [(s / steps, f"{s:,}") for s in range(0, int(steps - x_unit * 0.6), x_unit)]
+    x_ticks = [(s / steps, f"{s:,}") for s in range(0, int(steps - x_unit * 0.6) + 1, x_unit)]
     return Curve(
         raw=path_of(train[::stride]),
         smooth=path_of(smoothed[::stride]),

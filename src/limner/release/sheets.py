@@ -65,8 +65,7 @@ def matrix(
     if grid is None:
         return None
     renders = [r for r in store.renders(grid.version) if r.phase == "choose"]
-    renders = renders or store.renders(grid.version)
-    if not renders:
+    if not any(r.state == "done" for r in renders):
         return None
     strength = _shown_strength(renders, read)
     rows = [r for r in renders if r.step is None or r.strength == strength]
@@ -78,7 +77,7 @@ def matrix(
     by_cell = {(r.arm, r.prompt_id): r for r in sorted(rows, key=lambda r: -r.seed)}
     arms = dict.fromkeys(r.arm for r in sorted(rows, key=_row_order))
     return {
-        "strength": strength,
+        "strength": strength if any(r.step is not None for r in rows) else None,
         "seeds": len({r.seed for r in rows}),
         "seed": seed,
         "prompts": [_prompt_head(grid, p, n) for n, p in enumerate(prompts, 1)],

@@ -140,6 +140,10 @@ def about_pictures(about: dict[str, Any]) -> str:
 def next_step(project: Project) -> tuple[str, str]:
     """What has to be done before there can be a verdict: words and command."""
     counts = project.store.counts()
+    grid = project.store.grid()
+    claimed = [r for r in project.store.renders(grid.version) if r.phase == "claim"] if grid else []
+    if not claimed or any(r.state != "done" for r in claimed):
+        counts["renders"] = 0  # an evaluation that was stopped goes on with the same command
     for table, what, command in NEXT_COMMANDS:
         if not counts[table]:
             return f"Next: {what}.", command

@@ -6,9 +6,9 @@ import random
 import zipfile
 from pathlib import Path
 
-import conftest as make
 import pytest
-from hypothesis import given
+import release_project as make
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.errors import InputError, UsageError
@@ -96,6 +96,7 @@ def test_an_archive_of_a_changed_dataset_says_so(tmp_path: Path) -> None:
     assert any(isinstance(e, Notice) and "img_002.txt is missing" in e.text for e in seen)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.text(max_size=30))
 def test_safe_names_stay_inside(name: str) -> None:
     if is_safe(name):

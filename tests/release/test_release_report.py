@@ -6,9 +6,9 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import conftest as make
 import pytest
-from hypothesis import given
+import release_project as make
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.project import Project
@@ -136,6 +136,7 @@ def test_a_long_run_and_many_shots_stay_under_three_megabytes(tmp_path: Path) ->
     assert cell * 4 / 3 * (400 + 102 * sheets.MATRIX_PROMPTS) < 3e6
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.floats(1e-6, 1e3), min_size=2, max_size=80),
     st.integers(1, 400),

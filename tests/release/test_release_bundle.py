@@ -8,8 +8,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import conftest as make
 import pytest
+import release_project as make
 from PIL import Image
 from ruamel.yaml import YAML
 from safetensors import safe_open

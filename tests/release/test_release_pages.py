@@ -17,6 +17,7 @@ from limner.project import Project
 from limner.release import report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 180_000  # ms: a busy machine is no fault of the page
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="chromium is not installed: the report was not looked at in a browser"
 )
@@ -45,7 +46,9 @@ def browser() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = play.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+        )
         yield opened
         opened.close()
 
@@ -61,6 +64,7 @@ def open_page(browser: Any, file: Path, width: int, theme: str = "light") -> tup
     )
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))
+    page.set_default_timeout(PATIENCE)
     page.goto(file.as_uri())
     return page, asked
 
@@ -137,5 +141,6 @@ def test_it_prints_on_a4_in_light_colours(browser: Any, page_file: Path) -> None
 def test_it_reads_without_script(browser: Any, page_file: Path) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(page_file.as_uri())
     assert page.locator("h1").inner_text().startswith("Step 200 at strength 1")
