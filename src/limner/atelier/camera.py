@@ -20,7 +20,9 @@ FIELD_OF_VIEW = 22.0
 HEADROOM = {"close_up": 0.085, "half_body": 0.08, "cowboy": 0.07, "full_body": 0.035}
 """Free space above the head as a share of the picture's height."""
 FACE_TOP, FACE_BOTTOM = 7.74, 6.06
-"""Rest heights (dm) of the middle of the forehead and of the chin: the face box's top and bottom."""
+"""Rest heights (dm) of the middle of the forehead and of the chin: the face box's top and
+bottom.
+"""
 
 
 @dataclass(frozen=True)

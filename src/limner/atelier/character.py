@@ -1,6 +1,7 @@
 """A character: built once from an identity, then drawn in any number of scenes.
 
-In: `Identity`, `Scene`, size. Out: `Drawing`: picture, part mask and exact labels. Same input, same bytes.
+In: `Identity`, `Scene`, size. Out: `Drawing`: picture, part mask and exact labels. Same input,
+same bytes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from limner.atelier import camera as cameras
-from limner.atelier import clothes, expression, gather, geometry, hair, labels, lights, mesh, scenery
+from limner.atelier import (
+    clothes,
+    expression,
+    gather,
+    geometry,
+    hair,
+    labels,
+    lights,
+    mesh,
+    scenery,
+    shade,
+    skin,
+)
 from limner.atelier import pose as poses
-from limner.atelier import shade, skin
 from limner.atelier.field import Field
 from limner.atelier.identity import Identity, generator, morphs
 from limner.atelier.mesh import F32, I64, U8, unit
@@ -83,8 +95,8 @@ class Character:
     ) -> list[Drawing]:
         """Draw one scene in several looks, in order; geometry is shared where garment shapes agree.
 
-        The scene's own outfit, setting and lighting are replaced; its seed still moves the body, each
-        look's seed the place and the folds.
+        The scene's own outfit, setting and lighting are replaced; its seed still moves the body,
+        each look's seed the place and the folds.
         """
         if not SIZES[0] <= size <= SIZES[1]:
             raise UsageError(f"a drawing of {size} px is outside {SIZES[0]} to {SIZES[1]} px")
@@ -97,13 +109,19 @@ class Character:
             outfit = looks[members[0]][0]
             solids = geometry.dressed(stage.posed.vertices, stage.normals, outfit, self._cloth_room)
             parts = geometry.Parts(solids, stage.tufts)
-            buffer, screens = parts.draw(stage.camera.project, stage.camera.size, stage.camera.scale)
-            surfaces = gather.gather(buffer, parts, screens, stage.normals, stage.camera, stage.person)
+            buffer, screens = parts.draw(
+                stage.camera.project, stage.camera.size, stage.camera.scale
+            )
+            surfaces = gather.gather(
+                buffer, parts, screens, stage.normals, stage.camera, stage.person
+            )
             shadows: dict[str, shade.Shadow] = {}
             bare = surfaces.normal.copy()
             for number in members:
                 surfaces.normal = bare.copy()
-                drawn[number] = self._look(scene, looks[number], stage, parts, buffer, surfaces, shadows)
+                drawn[number] = self._look(
+                    scene, looks[number], stage, parts, buffer, surfaces, shadows
+                )
         return [drawn[number] for number in range(len(looks))]
 
     def _skin(self, size: int) -> skin.Skin:
@@ -125,7 +143,12 @@ class Character:
             mesh.add_normals(posed.vertices, name, normals)
         camera = cameras.place(posed, self._shaped, self._crown, scene, size * supersample)
         return _Stage(
-            posed, normals, camera, self._tufts(posed, size, scene), self._person(posed, scene, size), size
+            posed,
+            normals,
+            camera,
+            self._tufts(posed, size, scene),
+            self._person(posed, scene, size),
+            size,
         )
 
     def _tufts(self, posed: poses.Posed, size: int, scene: Scene) -> tuple[geometry.Tuft, ...]:
@@ -140,7 +163,11 @@ class Character:
         widen = np.float32(min(2.6, (len(own.points) / n) ** 0.62))
         tufts = [
             geometry.Tuft(
-                "hair", "hair", hair.carry(picked, posed, self._shift), own.thickness[:n] * widen, own.shade[:n]
+                "hair",
+                "hair",
+                hair.carry(picked, posed, self._shift),
+                own.thickness[:n] * widen,
+                own.shade[:n],
             ),
         ]
         for name, bound in (("brows", self._brows), ("beard", self._beard)):
@@ -163,8 +190,12 @@ class Character:
         turn = posed.head[:3, :3]
         away = float(generator(scene.seed, "gaze").choice([-1.0, 1.0]))
         yaw, pitch = expression.eye_angles(scene.gaze, scene.yaw, scene.pitch, away)
-        way = poses.rotation("y", yaw) @ poses.rotation("x", pitch) @ np.array([0, 0, 1], np.float32)
-        centres = [posed.vertices[mesh.group_vertices(f"helper-{s}-eye")].mean(0) for s in ("r", "l")]
+        way = (
+            poses.rotation("y", yaw) @ poses.rotation("x", pitch) @ np.array([0, 0, 1], np.float32)
+        )
+        centres = [
+            posed.vertices[mesh.group_vertices(f"helper-{s}-eye")].mean(0) for s in ("r", "l")
+        ]
         ways = np.stack([turn @ way, turn @ way])
         identity = self.identity
         return gather.Person(
@@ -192,8 +223,12 @@ class Character:
         pieces = {f"cloth{k}": p for k, p in enumerate(clothes.cut(outfit).layers())}
         shade.dress(surfaces, pieces, seed)
         colour = shade.light(surfaces, rig, shadows[lighting], camera)
-        horizon = {"close_up": 0.52, "half_body": 0.45, "cowboy": 0.42, "full_body": 0.40}[scene.framing]
-        background = scenery.paint(setting, lighting, size, size, seed, horizon, BLUR[scene.framing])
+        horizon = {"close_up": 0.52, "half_body": 0.45, "cowboy": 0.42, "full_body": 0.40}[
+            scene.framing
+        ]
+        background = scenery.paint(
+            setting, lighting, size, size, seed, horizon, BLUR[scene.framing]
+        )
         image, mask = shade.develop(surfaces, colour, background, size, seed)
         shown = replace(scene, outfit=outfit, setting=setting, lighting=lighting, seed=seed)
         truth = labels.measure(self.identity, shown, stage.posed, camera, buffer, mask, size)

@@ -19,10 +19,13 @@ def _both(**units: float) -> Weights:
 # Three variants a mood. Units are the ARKit-style names of the bundle.
 _MOODS: dict[str, tuple[Weights, ...]] = {
     "happy": (
-        {**_both(mouthSmile=0.95, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5), "browInnerUp": 0.3, "jawOpen": 0.16},
-        {**_both(mouthSmile=1.1, cheekSquint=0.9, eyeSquint=0.4, mouthDimple=0.4, mouthUpperUp=0.35),
+        {**_both(mouthSmile=0.95, cheekSquint=0.7, eyeSquint=0.3, mouthUpperUp=0.5),
+         "browInnerUp": 0.3, "jawOpen": 0.16},
+        {**_both(mouthSmile=1.1, cheekSquint=0.9, eyeSquint=0.4, mouthDimple=0.4,
+                 mouthUpperUp=0.35),
          "browInnerUp": 0.3, "jawOpen": 0.06},
-        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.3, mouthUpperUp=0.6), "browInnerUp": 0.3, "jawOpen": 0.26},
+        {**_both(mouthSmile=1.0, cheekSquint=0.8, eyeSquint=0.3, mouthUpperUp=0.6),
+         "browInnerUp": 0.3, "jawOpen": 0.26},
     ),
     "peaceful": (
         {**_both(eyeBlink=0.30, mouthSmile=0.42), "browInnerUp": 0.15},
@@ -32,7 +35,8 @@ _MOODS: dict[str, tuple[Weights, ...]] = {
     "confident": (
         {**_both(browDown=0.7, mouthSmile=0.30, mouthPress=0.55, eyeSquint=0.3), "jawForward": 0.3},
         {**_both(browDown=0.9, mouthPress=0.7, mouthSmile=0.22, eyeSquint=0.2), "jawForward": 0.4},
-        {**_both(browDown=0.65, mouthSmile=0.40, mouthPress=0.5, eyeSquint=0.35), "jawForward": 0.3},
+        {**_both(browDown=0.65, mouthSmile=0.40, mouthPress=0.5, eyeSquint=0.35),
+         "jawForward": 0.3},
     ),
     "contemplative": (
         {**_both(mouthFrown=0.35), "browInnerUp": 0.85, "mouthPucker": 0.25},
@@ -41,18 +45,21 @@ _MOODS: dict[str, tuple[Weights, ...]] = {
     ),
     "playful": (
         {
-            "mouthSmileLeft": 1.2, "mouthSmileRight": 0.25, "browOuterUpLeft": 1.2, "browDownRight": 0.8,
+            "mouthSmileLeft": 1.2, "mouthSmileRight": 0.25, "browOuterUpLeft": 1.2,
+            "browDownRight": 0.8,
             "eyeSquintRight": 0.8, "cheekSquintLeft": 0.7, "mouthLeft": 0.5, "browInnerUp": 0.2,
             "eyeBlinkRight": 0.25,
         },
         {
-            "mouthSmileRight": 1.2, "mouthSmileLeft": 0.3, "browOuterUpRight": 1.2, "browDownLeft": 0.8,
+            "mouthSmileRight": 1.2, "mouthSmileLeft": 0.3, "browOuterUpRight": 1.2,
+            "browDownLeft": 0.8,
             "eyeSquintLeft": 0.8, "cheekSquintRight": 0.7, "mouthRight": 0.5, "browInnerUp": 0.2,
             "eyeBlinkLeft": 0.25,
         },
         {
             "mouthSmileLeft": 1.2, "mouthSmileRight": 0.4, "browOuterUpLeft": 1.3, "jawOpen": 0.12,
-            "mouthUpperUpLeft": 0.6, "cheekSquintLeft": 0.8, "eyeSquintRight": 0.8, "mouthLeft": 0.45,
+            "mouthUpperUpLeft": 0.6, "cheekSquintLeft": 0.8, "eyeSquintRight": 0.8,
+            "mouthLeft": 0.45,
             "browDownRight": 0.5,
         },
     ),
@@ -69,11 +76,15 @@ def mood_ids() -> tuple[str, ...]:
 
 
 def face_units(mood: str, variant: int, gaze: str) -> Weights:
-    """Face-unit weights of a mood; `variant` counts modulo three. Raises LimnerError for an unknown mood."""
+    """Face-unit weights of a mood; `variant` counts modulo three. Raises LimnerError for an
+    unknown mood.
+    """
     try:
         variants = _MOODS[mood]
     except KeyError:
-        raise LimnerError(f"no expression {mood!r}", fix=f"use one of: {', '.join(_MOODS)}") from None
+        raise LimnerError(
+            f"no expression {mood!r}", fix=f"use one of: {', '.join(_MOODS)}"
+        ) from None
     weights = dict(variants[variant % len(variants)])
     if gaze == "down":
         for side in ("Left", "Right"):

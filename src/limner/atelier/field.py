@@ -16,7 +16,9 @@ CELL = 0.12
 """Edges of the mapped box (raised with the person's head) and of its cells in dm."""
 FACE = np.array([0.0, 7.02, 1.12], np.float32)
 FACE_RADII = np.array([0.78, 0.98, 1.15], np.float32)
-"""An ellipsoid over the face that combed hair keeps out of (dm, before it is scaled to the person)."""
+"""An ellipsoid over the face that combed hair keeps out of (dm, before it is scaled to the
+person).
+"""
 
 
 class Field:
@@ -46,7 +48,9 @@ class Field:
 
     @staticmethod
     def _solid() -> I32:
-        """Body vertices without the inside of the mouth and without ears, whose folds face all ways."""
+        """Body vertices without the inside of the mouth and without ears, whose folds face all
+        ways.
+        """
         rest, used = mesh.rest(), mesh.surface("body").vertices
         p = rest[used]
         x = np.abs(p[:, 0])
@@ -79,16 +83,21 @@ class Field:
 
     def height(self, points: F32) -> F32:
         """How far (n,) dm points (n,3) lie over the nearest skin; negative within it."""
-        cell = np.clip(((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
+        cell = np.clip(
+            ((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1
+        )
         near = self.nearest[cell[:, 0], cell[:, 1], cell[:, 2]]
         return mesh.dot(points - self.points[near], self.normals[near])
 
     def press(self, points: F32, lift: F32, hold: F32 | float = 0.0) -> F32:
         """Points (n,3) moved along the skin's normal to at least `lift` (n,) dm over it.
 
-        `hold` (n,) or a number, 0 to 1: share by which points further away are drawn back to `lift`.
+        `hold` (n,) or a number, 0 to 1: share by which points further away are drawn back to
+        `lift`.
         """
-        cell = np.clip(((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1)
+        cell = np.clip(
+            ((points - self.origin) / CELL).astype(np.int32), 0, np.array(self.shape) - 1
+        )
         near = self.nearest[cell[:, 0], cell[:, 1], cell[:, 2]]
         normal = self.normals[near]
         gap = lift - mesh.dot(points - self.points[near], normal)
@@ -96,7 +105,9 @@ class Field:
         return np.asarray(points + normal * move[:, None], dtype=np.float32)
 
     def clear_face(self, points: F32, side: F32, where: Bool) -> F32:
-        """Points (n,3) moved out of the face's ellipsoid to their `side` (n,) of +1 or -1, where told."""
+        """Points (n,3) moved out of the face's ellipsoid to their `side` (n,) of +1 or -1, where
+        told.
+        """
         q = (points - self.face) / self.face_radii
         hit = where & (mesh.dot(q, q) < 1) & (points[:, 1] < self.face[1] + 0.62)
         rest = 1 - q[:, 1] ** 2 - q[:, 2] ** 2

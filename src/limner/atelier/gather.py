@@ -1,7 +1,8 @@
 """From primitive numbers to surface properties: the deferred part of the renderer.
 
 In: a rasterised buffer, the parts, the person's skin and hair. Out: `Surfaces`, one row a filled
-(super)pixel: where it is, which way it faces, what it is made of. Nothing here depends on the light.
+(super)pixel: where it is, which way it faces, what it is made of. Nothing here depends on the
+light.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ AO_RADIUS, AO_DEPTH = 0.26, 0.14
 
 @dataclass
 class Surfaces:
-    """pixel (K,) numbers of a size x size grid, and for each: depth, position, normal (toward the eye),
-    view, albedo, specular, gloss (Blinn exponent), occlusion 0..1, label id; skin and strand tell
-    materials apart; tangent is only filled for strands. cloth: solid -> its rows and rest coordinates.
+    """pixel (K,) numbers of a size x size grid, and for each: depth, position, normal (toward the
+    eye), view, albedo, specular, gloss (Blinn exponent), occlusion 0..1, label id; skin and strand
+    tell materials apart; tangent is only filled for strands. cloth: solid -> its rows and rest
+    coordinates.
     """
 
     size: int
@@ -73,11 +75,10 @@ def gather(
         np.zeros(k, np.float32), np.full(k, 20, np.float32), np.ones(k, np.float32),
         np.zeros(k, np.uint8), np.zeros(k, bool), np.zeros(k, bool),
     )  # fmt: skip
+    every: tuple[Solid | Tuft, ...] = (*parts.solids, *parts.tufts)
     order = np.argsort(number, kind="stable")
     ranked = number[order]
-    for part, screen, (low, high) in zip(
-        (*parts.solids, *parts.tufts), screens, parts.ranges(), strict=True
-    ):
+    for part, screen, (low, high) in zip(every, screens, parts.ranges(), strict=True):
         a, b = np.searchsorted(ranked, [low, high])
         rows = order[a:b]
         if not len(rows):
@@ -113,12 +114,16 @@ def _solid(
     elif part.name == "tongue":
         _inside(out, rows, np.array([0.28, 0.075, 0.07], np.float32), 0.2, person)
     else:
-        canonical = np.einsum("nkc,nk->nc", mesh.cut_coordinates()[corners], weights).astype(np.float32)
+        canonical = np.einsum("nkc,nk->nc", mesh.cut_coordinates()[corners], weights).astype(
+            np.float32
+        )
         out.cloth.append((part, rows, canonical))
 
 
 def _skin(out: Surfaces, rows: I64, local: I64, weights: F32, person: Person) -> None:
-    """Albedo, gloss and pores from the atlas; nearest texel, the atlas is finer than the picture."""
+    """Albedo, gloss and pores from the atlas; nearest texel, the atlas is finer than the
+    picture.
+    """
     triangles = mesh.surface("body").uv_triangles[local]
     at = np.einsum("nkc,nk->nc", skin.atlas_coordinates()[triangles], weights)
     height, width = person.skin.gloss.shape
@@ -151,15 +156,18 @@ def _eyes(out: Surfaces, rows: I64, corners: mesh.I32, person: Person) -> None:
     around = np.arctan2(dot(way, up), (way * np.cross(up, gaze)).sum(1))
     fibre = 0.78 + 0.3 * np.abs(np.sin(around * 23) + np.sin(around * 37 + 1)) / 2
     white = np.array([0.70, 0.66, 0.63], np.float32)
-    iris = person.iris * (fibre * np.where(angle > 0.47, 0.4, 1.0) * np.where(angle < 0.3, 0.85, 1))[:, None]
+    iris = (
+        person.iris
+        * (fibre * np.where(angle > 0.47, 0.4, 1.0) * np.where(angle < 0.3, 0.85, 1))[:, None]
+    )
     share = np.clip((0.555 - angle) / 0.05, 0, 1)[:, None]
     albedo = white * (1 - share) + iris * share
     albedo[angle < 0.22] = 0.006
     lid = (gap @ person.head[:3, 1]) / 0.14
     corner = np.abs(gap @ person.head[:3, 0]) / 0.16
-    albedo *= (np.clip(1.0 - 0.45 * np.clip(lid - 0.1, 0, 1) - 0.25 * np.clip(corner - 0.5, 0, 1), 0.4, 1))[
-        :, None
-    ]
+    albedo *= (
+        np.clip(1.0 - 0.45 * np.clip(lid - 0.1, 0, 1) - 0.25 * np.clip(corner - 0.5, 0, 1), 0.4, 1)
+    )[:, None]
     out.albedo[rows] = albedo
     out.normal[rows] = unit(out.normal[rows] * 0.4 + way * 0.6)
     out.specular[rows], out.gloss[rows] = 1.5, 200
@@ -193,7 +201,7 @@ def _strand(out: Surfaces, rows: I64, local: I64, part: Tuft, person: Person) ->
     away = local_point - person.crown_centre
     # Below the head hair hangs like a curtain: it faces outward, not to the floor.
     away[:, 1] = np.maximum(away[:, 1], -0.35 * np.abs(away[:, [0, 2]]).max(1))
-    away = unit(away) @ person.head[:3, :3].T
+    away = np.asarray(unit(away) @ person.head[:3, :3].T, dtype=np.float32)
     tangent = out.tangent[rows]
     # The lock's own roundness: part of the head's normal that is square to the strand.
     square = away - tangent * dot(away, tangent)[:, None]
@@ -210,7 +218,7 @@ def _occlude(out: Surfaces, buffer: I64, camera: Camera) -> None:
     total = np.zeros(len(out.pixel), np.float32)
     for k in range(taps):
         angle, reach = k * 2.4, radius * (0.2 + 0.8 * (k + 1) / taps)
-        dy, dx = int(round(reach * np.sin(angle))), int(round(reach * np.cos(angle)))
+        dy, dx = round(reach * float(np.sin(angle))), round(reach * float(np.cos(angle)))
         gap = out.depth - depth[(y + dy).clip(0, n - 1) * n + (x + dx).clip(0, n - 1)]
         total += np.clip(gap / AO_DEPTH, 0, 1) * (gap < 0.6)
     out.occlusion = (1 - 0.72 * total / taps).astype(np.float32)

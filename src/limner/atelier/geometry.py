@@ -1,7 +1,7 @@
 """What stands before the camera: body, eyes, teeth, clothes and strands, ready to rasterise.
 
-In: a posed figure and the cut of its outfit. Out: `Parts`, which draw themselves into a z-buffer from
-the camera's or the light's point of view and know which part a primitive belongs to.
+In: a posed figure and the cut of its outfit. Out: `Parts`, which draw themselves into a z-buffer
+from the camera's or the light's point of view and know which part a primitive belongs to.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ Project = Callable[[F32], F32]
 
 @dataclass(frozen=True)
 class Solid:
-    """Triangles of one surface. `rows`: those drawn; `mixed`: per triangle, ask `covers` per pixel."""
+    """Triangles of one surface. `rows`: those drawn; `mixed`: per triangle, ask `covers` per
+    pixel.
+    """
 
     name: str
     label: str
@@ -134,7 +136,7 @@ def _classify(triangles: I32, covers: Callable[[F32], Bool]) -> tuple[I64, Bool]
     samples = _samples(triangles)
     inside = covers(samples.reshape(-1, 3)).reshape(samples.shape[:2])
     some, every = inside.any(1), inside.all(1)
-    return np.nonzero(some)[0].astype(np.int64), some & ~every
+    return np.nonzero(some)[0].astype(np.int64), np.asarray(some & ~every)
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,9 @@ def face_triangles() -> Bool:
 
 
 def room_under_cloth(shaped: F32, field: Field) -> F32:
-    """Extra offset (N,) dm for cloth vertices that lie too near this person's skin, or within it."""
+    """Extra offset (N,) dm for cloth vertices that lie too near this person's skin, or within
+    it.
+    """
     extra = np.zeros(len(shaped), np.float32)
     for name in ("tights", "skirt"):
         rows = mesh.surface(name).vertices

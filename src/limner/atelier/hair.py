@@ -20,12 +20,15 @@ from limner.atelier.pose import Posed
 from limner.atelier.styles import STYLES, Style, comb, pulled
 
 LOOSE_TOP, LOOSE_BOTTOM = 6.7, 5.3
-"""Rest heights (dm), raised with the person's head, between which hair stops following the head and starts to follow the chest."""
+"""Rest heights (dm), raised with the person's head, between which hair stops following the head
+and starts to follow the chest.
+"""
 
 
 @dataclass(frozen=True)
 class Strands:
-    """points (S,K,3) dm, thickness (S,) dm, shade (S,) factor on the colour, depth (S,) 0 = outermost.
+    """points (S,K,3) dm, thickness (S,) dm, shade (S,) factor on the colour, depth (S,) 0 =
+    outermost.
 
     Strands are in random order, so the first n are a fair thinner head of hair.
     """
@@ -38,7 +41,9 @@ class Strands:
 
 @dataclass(frozen=True)
 class Bound:
-    """Short strands that ride on the skin: corners (S,3), weights (S,3), offsets (S,K,3), shade (S,)."""
+    """Short strands that ride on the skin: corners (S,3), weights (S,3), offsets (S,K,3), shade
+    (S,).
+    """
 
     corners: I32
     weights: F32
@@ -49,7 +54,9 @@ class Bound:
 
 @dataclass(frozen=True)
 class Roots:
-    """Points (n,3) on the shaped surface with normals, rest coordinates and where they are bound."""
+    """Points (n,3) on the shaped surface with normals, rest coordinates and where they are
+    bound.
+    """
 
     points: F32
     normals: F32
@@ -98,9 +105,11 @@ def grow(identity: Identity, shaped: F32, field: Field) -> Strands:
     order = rng.permutation(len(points))
     points, depth = points[order], depth[order]
     clumps = max(8, len(points) // 16)
-    tint = 0.84 + 0.32 * rng.random(len(points)) * 0.6 + 0.2 * rng.random(clumps)[
-        rng.integers(0, clumps, len(points))
-    ]
+    tint = (
+        0.84
+        + 0.32 * rng.random(len(points)) * 0.6
+        + 0.2 * rng.random(clumps)[rng.integers(0, clumps, len(points))]
+    )
     thickness = np.full(len(points), style.thickness, np.float32) * rng.uniform(
         0.7, 1.15, len(points)
     )
@@ -130,14 +139,17 @@ def carry(points: F32, posed: Posed, shift: F32) -> F32:
     own = posed.head_yaw * 0.78
     with_head = flat @ head[:3, :3].T + head[:3, 3]
     # Take the head's own turn out again by the loose share, about the neck's axis.
-    axis = np.array([0.0, 0.0, 0.12], np.float32) @ chest[:3, :3].T + chest[:3, 3] * np.array([1, 0, 1])
+    axis = np.array([0.0, 0.0, 0.12], np.float32) @ chest[:3, :3].T + chest[:3, 3] * np.array(
+        [1, 0, 1]
+    )
     angle = np.deg2rad(-own * loose[:, 0])
     c, s = np.cos(angle), np.sin(angle)
     x, z = with_head[:, 0] - axis[0], with_head[:, 2] - axis[2]
     turned = np.stack([axis[0] + c * x + s * z, with_head[:, 1], axis[2] - s * x + c * z], 1)
     with_chest = flat @ chest[:3, :3].T + chest[:3, 3]
     share = loose * loose
-    return (turned * (1 - share) + with_chest * share).reshape(points.shape).astype(np.float32)
+    mixed = turned * (1 - share) + with_chest * share
+    return np.asarray(mixed.reshape(points.shape), dtype=np.float32)
 
 
 def brows(identity: Identity, shaped: F32) -> Bound:
@@ -185,7 +197,9 @@ def beard(identity: Identity, shaped: F32) -> Bound | None:
     upper = (roots.canonical[:, 1] > 6.70) & (np.abs(roots.canonical[:, 0]) < 0.34)
     way[upper, 0] += np.sign(roots.canonical[upper, 0]) * 0.9
     way = unit(way)
-    length = (long * rng.uniform(0.6, 1.2, n) * (1 - lips) * np.where(upper, 0.45, 1))[:, None, None]
+    length = (long * rng.uniform(0.6, 1.2, n) * (1 - lips) * np.where(upper, 0.45, 1))[
+        :, None, None
+    ]
     t = np.linspace(0, 1, 3)[None, :, None]
     offsets = way[:, None] * length * t - np.array([0, 0.25, 0]) * length * t**2
     shade = (0.7 + 0.6 * rng.random(n)).astype(np.float32)
@@ -199,7 +213,8 @@ def beard(identity: Identity, shaped: F32) -> Bound | None:
 def ride(bound: Bound, posed: Posed) -> F32:
     """Points (S,K,3) of bound strands on a posed figure."""
     roots = np.einsum("nkc,nk->nc", posed.vertices[bound.corners], bound.weights)
-    return (roots[:, None] + bound.offsets @ posed.head[:3, :3].T).astype(np.float32)
+    turned = bound.offsets @ posed.head[:3, :3].T
+    return np.asarray(roots[:, None] + turned, dtype=np.float32)
 
 
 @cache
@@ -212,7 +227,9 @@ def _lash_quads() -> I32:
         away = np.linalg.norm(rest[quads] - centre, axis=-1)
         quads = np.take_along_axis(quads, np.argsort(away, 1, kind="stable"), 1)
         p = rest[quads]
-        crossed = np.linalg.norm(p[:, 0] - p[:, 2], axis=1) > np.linalg.norm(p[:, 0] - p[:, 3], axis=1)
+        crossed = np.linalg.norm(p[:, 0] - p[:, 2], axis=1) > np.linalg.norm(
+            p[:, 0] - p[:, 3], axis=1
+        )
         quads[crossed] = quads[crossed][:, [0, 1, 3, 2]]
         rows.append(quads)
     return np.concatenate(rows).astype(np.int32)
@@ -224,7 +241,9 @@ def lashes(posed: Posed) -> F32:
     hairs = []
     for share in (0.0, 0.33, 0.66):
         k = np.float32(share)
-        hairs.append(np.stack([p[:, 0] * (1 - k) + p[:, 1] * k, p[:, 2] * (1 - k) + p[:, 3] * k], 1))
+        hairs.append(
+            np.stack([p[:, 0] * (1 - k) + p[:, 1] * k, p[:, 2] * (1 - k) + p[:, 3] * k], 1)
+        )
     return np.concatenate(hairs).astype(np.float32)
 
 
@@ -232,5 +251,3 @@ def crown(strands: Strands, shaped: F32) -> float:
     """How far (dm) the hair rises over the scalp."""
     head = float(shaped[mesh.surface("body").vertices, 1].max())
     return max(0.0, float(np.percentile(strands.points[..., 1].max(1), 99)) - head)
-
-

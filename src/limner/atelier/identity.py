@@ -56,7 +56,9 @@ class Identity:
         if not AGES[0] <= self.age <= AGES[1]:
             raise InputError(f"age {self.age} is outside {AGES[0]} to {AGES[1]}", where="age")
         if not (0 <= self.share <= 1 and 0 <= self.amplitude <= 1.5):
-            raise InputError("share must lie in 0..1 and amplitude in 0..1.5", where="share, amplitude")
+            raise InputError(
+                "share must lie in 0..1 and amplitude in 0..1.5", where="share, amplitude"
+            )
 
     @property
     def age_trait(self) -> str:
@@ -73,7 +75,9 @@ class Identity:
         known = {f.name for f in fields(Identity)}
         extra = set(values) - known
         if extra:
-            raise InputError(f"unknown identity fields: {', '.join(sorted(extra))}", where="identity")
+            raise InputError(
+                f"unknown identity fields: {', '.join(sorted(extra))}", where="identity"
+            )
         return Identity(**values)
 
 
@@ -99,7 +103,8 @@ _SHARES: dict[str, dict[str, dict[str, float]]] = {
     },
     "hair_color": {
         "light": {"black": 1, "dark_brown": 2, "brown": 2, "auburn": 1.2, "blonde": 2, "grey": 0.4},
-        "deep": {"black": 3, "dark_brown": 2, "brown": 0.8, "auburn": 0.3, "blonde": 0.2, "grey": 0.4},
+        "deep": {"black": 3, "dark_brown": 2, "brown": 0.8, "auburn": 0.3, "blonde": 0.2,
+                 "grey": 0.4},
     },
     "eyes": {
         "light": {"brown": 2, "dark": 1, "blue": 2, "green": 1.3, "grey": 1},
@@ -146,7 +151,18 @@ _NOUNS = {
     "skin": ("skin", "skinned", "complexion"),
     "face": ("face", "faced"),
 }
-_FREE = {"bob", "bobbed", "chin-length", "bun", "updo", "ponytail", "afro", "curly", "buzz cut", "cropped"}
+_FREE = {
+    "bob",
+    "bobbed",
+    "chin-length",
+    "bun",
+    "updo",
+    "ponytail",
+    "afro",
+    "curly",
+    "buzz cut",
+    "cropped",
+}
 _FREE |= {"side-parted", "side part", "beard", "bearded", "stubble", "freckles", "freckled"}
 _REACH = 45
 """Characters before a noun in which its adjective may stand; commas and other nouns end it."""
@@ -183,7 +199,8 @@ def _read_trait(text: str, trait: str) -> str | None:
 def _read_age(text: str) -> int | None:
     number = re.search(r"\b(\d{2})[- ]?(?:years?|yo\b|y/o)", text)
     decade = re.search(
-        r"\b(?:in (?:her|his|their) )?(early|mid|late)?[- ]?(twenties|thirties|forties|fifties|sixties)",
+        r"\b(?:in (?:her|his|their) )?(early|mid|late)?[- ]?"
+        r"(twenties|thirties|forties|fifties|sixties)",
         text,
     )
     if number:
@@ -208,11 +225,14 @@ def identity_from_description(text: str, seed: int) -> Identity:
 
 
 def blend(a: Identity, b: Identity, t: float) -> Identity:
-    """A look-alike of `a`: same hair, skin, sex and age, face shape moved by `t` (0..1) toward `b`."""
+    """A look-alike of `a`: same hair, skin, sex and age, face shape moved by `t` (0..1) toward
+    `b`.
+    """
     return replace(a, toward=b.seed, toward_face=b.face, share=float(t))
 
 
-# Two-sided features (…-incr / …-decr) and features with named ends, with the largest weight of each.
+# Two-sided features (…-incr / …-decr) and features with named ends, with the largest weight of
+# each.
 _SCALED: tuple[tuple[str, float], ...] = (
     ("nose/nose-scale-vert", 0.6), ("nose/nose-scale-horiz", 0.7), ("nose/nose-scale-depth", 0.6),
     ("nose/nose-hump", 0.7), ("nose/nose-width1", 0.6), ("nose/nose-width2", 0.7),
@@ -247,8 +267,8 @@ _FACES: dict[str, dict[str, float]] = {
 """Face trait -> targets: what makes the trait visible whatever the seed does."""
 
 _PLEASANT = {
-    "eyes/*-eye-scale-incr": 0.28,
-    "eyes/*-eye-height2-incr": 0.35,
+    "eyes/*-eye-scale-incr": 0.42,
+    "eyes/*-eye-height2-incr": 0.6,
     "mouth/mouth-angles-up": 0.4,
 }
 """For everybody: eyes a little larger than life, so that iris and gaze read at 128 px, and a mouth

@@ -21,7 +21,9 @@ from limner.atelier.scene import Scene
 RENDERER_VERSION = "1"
 """Changes whenever the same identity and scene give another picture; part of every cache key."""
 POINTS = ("right_eye", "left_eye", "nose_tip", "right_mouth", "left_mouth")
-"""Order of the five points. Sides are the figure's: seen from the front, its right is image-left."""
+"""Order of the five points. Sides are the figure's: seen from the front, its right is
+image-left.
+"""
 POINT_TOLERANCE = 0.30
 """dm that a point may lie behind the drawn surface and still count as seen."""
 FACE_VISIBLE = 0.12
@@ -35,7 +37,8 @@ class Labels:
     """Ground truth of one drawing. Boxes are x0, y0, x1, y1 in pixels; they may leave the picture.
 
     face_box: forehead to chin, cheek to cheek. head_box: the head with ears, without hair.
-    points: five (x, y, visible) in the order of `POINTS`. yaw, pitch, roll: of the face to the camera.
+    points: five (x, y, visible) in the order of `POINTS`. yaw, pitch, roll: of the face to the
+    camera.
     """
 
     identity: dict[str, Any]

@@ -1,7 +1,8 @@
 """The base mesh: vertices, surfaces, targets, skin weights and joints of the CC0 bundle.
 
-In: data/bundle.npz (about 1.7 m tall figure in an A pose; unit decimetre, x to the figure's left, y up, z to the front).
-Out: cached, read-only arrays; everything is addressed by group or target name, never by vertex number.
+In: data/bundle.npz (about 1.7 m tall figure in an A pose; unit decimetre, x to the figure's left,
+y up, z to the front). Out: cached, read-only arrays; everything is addressed by group or target
+name, never by vertex number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ SURFACES: dict[str, tuple[str, ...]] = {
     "tights": ("helper-tights",),
     "skirt": ("helper-skirt",),
 }
-"""Surface name -> mesh groups. "tights" hugs the body, "skirt" hangs from the waist to the floor."""
+"""Surface name -> mesh groups. "tights" hugs the body, "skirt" hangs from the waist to the
+floor.
+"""
 
 HEAD_ONLY = (
     "helper-l-eye",
@@ -53,7 +56,9 @@ INFLUENCES = 4
 
 @dataclass(frozen=True)
 class Surface:
-    """Triangles (T,3) of vertex numbers, the same triangles in UV numbers, and the vertices used."""
+    """Triangles (T,3) of vertex numbers, the same triangles in UV numbers, and the vertices
+    used.
+    """
 
     name: str
     triangles: I32
@@ -155,7 +160,8 @@ def _split_edges() -> tuple[I32, Bool, I32]:
 
 @cache
 def cut_coordinates() -> F32:
-    """Rest coordinates (N,3) for cutting cloth: `rest`, but with the hollows of the throat ironed out.
+    """Rest coordinates (N,3) for cutting cloth: `rest`, but with the hollows of the throat ironed
+    out.
 
     A neckline is a level curve over these; on the bare rest mesh it would follow every collarbone.
     """
@@ -164,7 +170,9 @@ def cut_coordinates() -> F32:
     sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
     sides, seen = np.unique(np.sort(sides, 1), axis=0, return_counts=True)
     count = np.bincount(sides.ravel(), minlength=len(smooth)).astype(np.float32)
-    share = np.clip((smooth[:, 1] - 4.9) / 0.4, 0, 1) * np.clip((1.15 - np.abs(smooth[:, 0])) / 0.3, 0, 1)
+    share = np.clip((smooth[:, 1] - 4.9) / 0.4, 0, 1) * np.clip(
+        (1.15 - np.abs(smooth[:, 0])) / 0.3, 0, 1
+    )
     share[sides[seen == 1]] = 0
     normals = np.zeros_like(smooth)
     _smooth_normals(smooth, triangles, normals)
@@ -193,7 +201,8 @@ def close_rim(points: F32) -> None:
 def refine(vertices: F32) -> None:
     """Place the added vertices of a figure in place: edge middles, drawn onto the curved surface.
 
-    Phong tessellation (Boubekeur and Alexa 2008) with their shape factor 3/4. Call it after targets.
+    Phong tessellation (Boubekeur and Alexa 2008) with their shape factor 3/4. Call it after
+    targets.
     """
     edges, bulge, _ = _split_edges()
     normals = np.zeros_like(vertices)
@@ -217,7 +226,9 @@ def _smooth_normals(vertices: F32, triangles: I32, out: F32) -> None:
 
 @cache
 def target(name: str) -> tuple[I32, F32]:
-    """Vertex numbers and offsets (n,3) in dm of a morph target, for example "nose/nose-hump-incr"."""
+    """Vertex numbers and offsets (n,3) in dm of a morph target, for example
+    "nose/nose-hump-incr".
+    """
     key = "T_" + name.replace("/", "|")
     return _bundle()[key + "_i"].astype(np.int32), _bundle()[key + "_d"].astype(np.float32)
 
@@ -246,7 +257,9 @@ def bones() -> tuple[str, ...]:
 
 @cache
 def skin_weights() -> tuple[I32, F32]:
-    """Bones (N,4) and weights (N,4) of every vertex; weights sum to 1, head-only groups are rigid."""
+    """Bones (N,4) and weights (N,4) of every vertex; weights sum to 1, head-only groups are
+    rigid.
+    """
     bundle, n = _bundle(), len(_bundle()["V"])
     dense = np.zeros((n, len(bones())), np.float32)
     for column, bone in enumerate(bones()):
@@ -291,7 +304,9 @@ def skull_vertices() -> I32:
 
 
 def head_shift(vertices: F32) -> F32:
-    """How far (3,) dm the head of a shaped figure sits from the rest mesh's: people differ in height."""
+    """How far (3,) dm the head of a shaped figure sits from the rest mesh's: people differ in
+    height.
+    """
     skull = skull_vertices()
     return np.asarray(vertices[skull].mean(0) - rest()[skull].mean(0), dtype=np.float32)
 

@@ -18,7 +18,8 @@ from limner.atelier.scene import Scene
 
 @dataclass(frozen=True)
 class Arm:
-    """Where a wrist goes. Coordinates: x out from the body's middle on the arm's own side, y, z in dm.
+    """Where a wrist goes. Coordinates: x out from the body's middle on the arm's own side, y, z in
+    dm.
 
     wrist: place relative to the shoulder in shares of the arm's length, or of `anchor` when given.
     pole: where the elbow points. hand: where the fingers point (straight on from the forearm if
@@ -56,7 +57,9 @@ _ARMS: dict[str, tuple[Arm, Arm]] = {
         Arm((0.14, -0.93, -0.22), (0.3, 0.0, -1.0), 25, 30),
     ),
 }
-"""Pose id -> (first arm, second arm); which side is first comes from the scene's seed. Others hang."""
+"""Pose id -> (first arm, second arm); which side is first comes from the scene's seed. Others
+hang.
+"""
 
 LEGS_IN = 5.5
 """Degrees the legs close from the base mesh's wide stance."""
@@ -67,7 +70,9 @@ FINGERS = {"Index": 2, "Middle": 3, "Ring": 4, "Pinky": 5}
 
 @dataclass(frozen=True)
 class Posed:
-    """vertices (N,3) dm; head, chest: (4,4); head_yaw: degrees of the head relative to the torso."""
+    """vertices (N,3) dm; head, chest: (4,4); head_yaw: degrees of the head relative to the
+    torso.
+    """
 
     vertices: F32
     head: F32
@@ -102,7 +107,9 @@ def turn_to(a: F32, b: F32) -> F32:
     sine = float(np.linalg.norm(axis))
     if sine < 1e-6:
         return np.eye(3, dtype=np.float32)
-    return about((axis / sine).astype(np.float32), float(np.rad2deg(np.arctan2(sine, float(a @ b)))))
+    return about(
+        (axis / sine).astype(np.float32), float(np.rad2deg(np.arctan2(sine, float(a @ b))))
+    )
 
 
 def _at(turn: F32, pivot: F32) -> F32:
@@ -113,8 +120,9 @@ def _at(turn: F32, pivot: F32) -> F32:
     return matrix
 
 
-def _move(matrix: F32, point: F32) -> F32:
-    return np.asarray(matrix[:3, :3] @ point + matrix[:3, 3], dtype=np.float32)
+def _then(first: F32, second: F32) -> F32:
+    """Two transforms (4,4) as one; `second` acts in the frame that `first` has moved."""
+    return np.asarray(first @ second, dtype=np.float32)
 
 
 def elbow_for(shoulder: F32, wrist: F32, upper: float, fore: float, pole: F32) -> tuple[F32, F32]:
@@ -168,7 +176,9 @@ def _arm(shaped: F32, arm: Arm, left: bool, chest: F32, out: dict[str, F32]) -> 
     _fingers(shaped, side, short, chest @ hand, float(arm.curl), out)
 
 
-def _fingers(shaped: F32, side: str, short: str, hand: F32, curl: float, out: dict[str, F32]) -> None:
+def _fingers(
+    shaped: F32, side: str, short: str, hand: F32, curl: float, out: dict[str, F32]
+) -> None:
     """Curl the fingers about the line of the knuckles and close their spread; the thumb follows."""
 
     def at(finger: int, k: int) -> F32:
@@ -181,7 +191,7 @@ def _fingers(shaped: F32, side: str, short: str, hand: F32, curl: float, out: di
         matrix = hand @ _at(_partly(own, middle, 0.65), at(number, 1))
         for k in (1, 2, 3):
             bend = curl * (1.0 + 0.15 * (number - 2)) * (1.0 if k < 3 else 0.7)
-            matrix = matrix @ _at(about(knuckles, way * bend), at(number, k))
+            matrix = _then(matrix, _at(about(knuckles, way * bend), at(number, k)))
             out[f"{side}Hand{finger}{k}"] = matrix
     thumb = hand @ _at(_partly(at(1, 4) - at(1, 2), middle, 0.45), at(1, 1))
     for k in (1, 2, 3):
@@ -203,9 +213,9 @@ def _legs(shaped: F32, scene: Scene, first_left: bool, out: dict[str, F32]) -> N
             swing, knee, ankle = (-23.0, 8.0, 8.0) if left == first_left else (17.0, 22.0, -8.0)
         close = rotation("z", -sign * LEGS_IN)
         hip = _at(rotation("x", swing) @ close, mesh.joint(shaped, f"{short}-upper-leg"))
-        shin = hip @ _at(rotation("x", knee), mesh.joint(shaped, f"{short}-knee"))
+        shin = _then(hip, _at(rotation("x", knee), mesh.joint(shaped, f"{short}-knee")))
         level = rotation("z", sign * LEGS_IN) @ rotation("x", ankle)
-        foot = shin @ _at(level, mesh.joint(shaped, f"{short}-ankle"))
+        foot = _then(shin, _at(level, mesh.joint(shaped, f"{short}-ankle")))
         out[side + "UpLeg"], out[side + "Leg"] = hip, shin
         out[side + "Foot"] = out[side + "ToeBase"] = foot
 
@@ -221,8 +231,9 @@ def transforms(shaped: F32, scene: Scene) -> tuple[dict[str, F32], float]:
         local = rotation("y", turned * TURN[bone])
         if bone in ("Neck", "Head"):
             part = 0.4 if bone == "Neck" else 0.6
-            local = local @ rotation("x", scene.pitch * part) @ rotation("z", scene.roll * part)
-        matrix = matrix @ _at(local, mesh.joint(shaped, spot))
+            nod = rotation("x", scene.pitch * part) @ rotation("z", scene.roll * part)
+            local = np.asarray(local @ nod, dtype=np.float32)
+        matrix = _then(matrix, _at(local, mesh.joint(shaped, spot)))
         out[bone] = matrix
     first_left = bool(generator(scene.seed, "side").integers(2))
     arms = _ARMS.get(scene.pose, (_HANG, _HANG))

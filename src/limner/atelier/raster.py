@@ -56,7 +56,8 @@ def triangles(
 ) -> None:
     """Rasterise `faces[rows]` (all when None) into `buffer` of `size` (height, width).
 
-    Primitive number = `first` + row of the face. `keep` is asked only for rows where `mixed` is true.
+    Primitive number = `first` + row of the face. `keep` is asked only for rows where `mixed` is
+    true.
     """
     height, width = size
     number = np.arange(len(faces), dtype=np.int64) if rows is None else rows
@@ -81,7 +82,8 @@ def triangles(
         part = slice(start, stop)
         t = alive[part]
         _fill(
-            x[part], y[part], z[part], 1.0 / area[t], (x0[t], y0[t], x1[t] - x0[t]), box[part],
+            x[part], y[part], z[part], (1.0 / area[t]).astype(np.float32),
+            (x0[t], y0[t], x1[t] - x0[t]), box[part],
             number[t], first, buffer, width, keep, None if mixed is None else mixed[number[t]],
         )  # fmt: skip
         start = stop
@@ -100,14 +102,18 @@ def _fill(
     x: F32, y: F32, z: F32, inverse: F32, corner: tuple[I32, I32, I32], box: I64,
     number: I64, first: int, buffer: I64, width: int, keep: Keep | None, mixed: Bool | None,
 ) -> None:  # fmt: skip
-    """Test every pixel of every box; barycentrics are linear in the pixel, so two planes suffice."""
+    """Test every pixel of every box; barycentrics are linear in the pixel, so two planes
+    suffice.
+    """
     x0, y0, columns = corner
     b1x, b1y = (y[:, 2] - y[:, 0]) * inverse, (x[:, 0] - x[:, 2]) * inverse
     b2x, b2y = (y[:, 0] - y[:, 1]) * inverse, (x[:, 1] - x[:, 0]) * inverse
     fx, fy = x0 + np.float32(0.5) - x[:, 0], y0 + np.float32(0.5) - y[:, 0]
     b1c, b2c = b1x * fx + b1y * fy, b2x * fx + b2y * fy
     t = np.repeat(np.arange(len(box), dtype=np.int32), box)
-    local = np.arange(len(t), dtype=np.int32) - np.repeat((np.cumsum(box) - box).astype(np.int32), box)
+    local = np.arange(len(t), dtype=np.int32) - np.repeat(
+        (np.cumsum(box) - box).astype(np.int32), box
+    )
     wide = columns[t]
     row = local // wide
     column = local - row * wide
@@ -145,9 +151,11 @@ def barycentric(screen: F32, corners: I32, pixel: I64, width: int) -> F32:
 def strands(
     screen: F32, width_px: F32, first: int, buffer: I64, size: tuple[int, int], bias: float = 0.0
 ) -> None:
-    """Splat polylines (S,K,3) with widths (S,K-1) in pixels; primitive = first + strand*(K-1) + segment.
+    """Splat polylines (S,K,3) with widths (S,K-1) in pixels; primitive = first + strand*(K-1) +
+    segment.
 
-    `bias` (dm) pulls a strand toward the eye, so that brows and lashes lie over the skin they grow from.
+    `bias` (dm) pulls a strand toward the eye, so that brows and lashes lie over the skin they grow
+    from.
     """
     height, width = size
     a, b = screen[:, :-1].reshape(-1, 3), screen[:, 1:].reshape(-1, 3)

@@ -29,8 +29,8 @@ DEFAULTS = {
 class Scene:
     """Concrete numbers of one picture.
 
-    yaw: camera minus head in degrees, -180..180; positive: the camera stands on the figure's left, so
-    the nose points to the left of the picture. body_yaw: the same of the torso. pitch: head down
+    yaw: camera minus head in degrees, -180..180; positive: the camera stands on the figure's left,
+    so the nose points to the left of the picture. body_yaw: the same of the torso. pitch: head down
     positive. roll: head tilt, positive to the figure's right. face_share: face height (forehead to
     chin) over picture height; full_body may be a little smaller where the figure would not fit.
     gaze: camera | away | down.
@@ -54,10 +54,11 @@ class Scene:
 
 
 def scene_for(attributes: Mapping[str, str], seed: int) -> Scene:
-    """Concrete numbers within the lexicon's ranges; which side, how far and which variant by `seed`.
+    """Concrete numbers within the lexicon's ranges; which side, how far and which variant by
+    `seed`.
 
-    Missing axes take `DEFAULTS`; an optional "gaze" fixes the gaze, "camera" is ignored (words only).
-    Raises InputError for a value the lexicon does not have.
+    Missing axes take `DEFAULTS`; an optional "gaze" fixes the gaze, "camera" is ignored (words
+    only). Raises InputError for a value the lexicon does not have.
     """
     chosen = {**DEFAULTS, **attributes}
     for name in DEFAULTS:

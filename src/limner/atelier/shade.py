@@ -22,7 +22,17 @@ WRAP = np.array([0.34, 0.17, 0.11], np.float32)
 """How far light wraps round skin past the terminator, per channel (red scatters furthest)."""
 KEY, AMBIENT, FILL = 0.52, 0.80, 0.12
 """Shares of the rig's key, ambient and a weak fill opposite the key."""
-TAPS = ((0, 0), (0.5, 0.25), (-0.5, -0.25), (0.25, -0.5), (-0.25, 0.5), (1, -0.6), (-1, 0.6), (0.6, 1), (-0.6, -1))
+TAPS = (
+    (0, 0),
+    (0.5, 0.25),
+    (-0.5, -0.25),
+    (0.25, -0.5),
+    (-0.25, 0.5),
+    (1, -0.6),
+    (-1, 0.6),
+    (0.6, 1),
+    (-0.6, -1),
+)
 """Shadow taps in penumbra radii."""
 
 
@@ -42,7 +52,10 @@ class Shadow:
         """Points (...,3) to x, y in map cells and depth along the light."""
         gap = points - self.centre
         half = np.float32(self.size / 2)
-        x, y = half + gap @ self.across * np.float32(self.scale), half - gap @ self.up * np.float32(self.scale)
+        x, y = (
+            half + gap @ self.across * np.float32(self.scale),
+            half - gap @ self.up * np.float32(self.scale),
+        )
         return np.stack([x, y, np.float32(30) - gap @ self.toward], -1).astype(np.float32)
 
 
@@ -54,12 +67,18 @@ def key_direction(rig: Rig, camera: Camera) -> F32:
 def cast(parts: Parts, rig: Rig, camera: Camera, size: int) -> Shadow:
     """Draw the shadow map of the key light around what the camera sees."""
     toward = key_direction(rig, camera)
-    helper = np.array([0, 1, 0], np.float32) if abs(toward[1]) < 0.95 else np.array([0, 0, 1], np.float32)
+    helper = (
+        np.array([0, 1, 0], np.float32)
+        if abs(toward[1]) < 0.95
+        else np.array([0, 0, 1], np.float32)
+    )
     across = unit(np.cross(helper, toward))
     up = np.cross(toward, across).astype(np.float32)
     visible = camera.size / camera.scale
     half = max(visible * 0.62, 1.9)
-    empty = Shadow(np.zeros(0, np.float32), size, across, up, toward, camera.target, size / 2 / half)
+    empty = Shadow(
+        np.zeros(0, np.float32), size, across, up, toward, camera.target, size / 2 / half
+    )
     share = 0.35
     buffer, _ = parts.draw(empty.project, size, empty.scale, share)
     return Shadow(raster.depth(buffer), size, across, up, toward, camera.target, empty.scale)
@@ -130,22 +149,40 @@ def light(surfaces: Surfaces, rig: Rig, shadow: Shadow, camera: Camera) -> F32:
     fill = np.clip(normal @ opposite * 0.6 + 0.4, 0, 1) * surfaces.occlusion
     wrap = np.where(surfaces.skin[:, None], WRAP, np.float32(0.05))
     diffuse = np.clip((facing[:, None] + wrap) / (1 + wrap), 0, 1)
-    arrives = np.where(surfaces.skin[:, None], reach[:, None] ** np.array([0.75, 1, 1.1], np.float32), reach[:, None])
+    arrives = np.where(
+        surfaces.skin[:, None],
+        reach[:, None] ** np.array([0.75, 1, 1.1], np.float32),
+        reach[:, None],
+    )
     half = unit(toward + view)
     shine = np.clip(dot(normal, half), 0, 1) ** surfaces.gloss
     fresnel = 0.04 + 0.96 * (1 - np.clip(dot(view, half), 0, 1)) ** 5
-    shine = shine * (surfaces.gloss + 8) * fresnel * (0.16 * surfaces.specular) * reach * np.clip(facing * 4, 0, 1)
+    shine = (
+        shine
+        * (surfaces.gloss + 8)
+        * fresnel
+        * (0.16 * surfaces.specular)
+        * reach
+        * np.clip(facing * 4, 0, 1)
+    )
     colour = albedo * (ambient * AMBIENT + key * (diffuse * arrives * KEY + fill[:, None] * FILL))
     colour += shine[:, None] * (key * KEY)
     _hair(surfaces, colour, ambient, key, half, reach, facing, toward)
     edge = np.clip(1 - dot(normal, view), 0, 1)
     colour += ((edge**4) * surfaces.specular * 0.30 * surfaces.occlusion)[:, None] * sky
     _rim(surfaces, colour, rig, edge, camera)
-    return colour.astype(np.float32)
+    return np.asarray(colour, dtype=np.float32)
 
 
 def _hair(
-    surfaces: Surfaces, colour: F32, ambient: F32, key: F32, half: F32, reach: F32, facing: F32, toward: F32
+    surfaces: Surfaces,
+    colour: F32,
+    ambient: F32,
+    key: F32,
+    half: F32,
+    reach: F32,
+    facing: F32,
+    toward: F32,
 ) -> None:
     """Kajiya-Kay in place: light by the sine to the strand, a white and a coloured highlight."""
     rows = np.nonzero(surfaces.strand)[0]
@@ -171,7 +208,9 @@ def _rim(surfaces: Surfaces, colour: F32, rig: Rig, edge: F32, camera: Camera) -
     grazing = np.clip(normal @ behind, 0, 1) + 0.45 * np.clip(normal @ both, 0, 1)
     strength = edge**3 * grazing * np.float32(rig.rim) * (0.35 + 0.65 * surfaces.occlusion)
     sheen = np.where(surfaces.strand, np.float32(0.035), np.float32(0.10))[:, None]
-    colour += strength[:, None] * (surfaces.albedo * 0.7 + sheen) * np.array(rig.rim_rgb, np.float32)
+    colour += (
+        strength[:, None] * (surfaces.albedo * 0.7 + sheen) * np.array(rig.rim_rgb, np.float32)
+    )
 
 
 def develop(
@@ -195,5 +234,3 @@ def develop(
     labels[surfaces.pixel] = surfaces.label
     middle = factor // 2
     return picture, labels.reshape(n, n)[middle::factor, middle::factor].copy()
-
-

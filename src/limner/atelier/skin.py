@@ -1,7 +1,7 @@
 """Skin painted once a character, in UV space, from canonical coordinates.
 
-In: an identity and a texture size. Out: linear albedo, gloss and lip masks. Because the paint follows
-canonical anatomy, freckles and lips stay where they are under every face shape and pose.
+In: an identity and a texture size. Out: linear albedo, gloss and lip masks. Because the paint
+follows canonical anatomy, freckles and lips stay where they are under every face shape and pose.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ IRIS: dict[str, tuple[float, float, float]] = {
 
 @dataclass(frozen=True)
 class Skin:
-    """The atlas: albedo (1.5n,n,3) linear; gloss 0..1 (lips, nose) and relief (pores), both (1.5n,n)."""
+    """The atlas: albedo (1.5n,n,3) linear; gloss 0..1 (lips, nose) and relief (pores), both
+    (1.5n,n).
+    """
 
     albedo: F32
     gloss: F32
@@ -69,7 +71,8 @@ def noise(
     return total
 
 
-# The mesh's own layout gives the face a tenth of the picture. The atlas is 1.5 times as high as wide:
+# The mesh's own layout gives the face a tenth of the picture. The atlas is 1.5 times as high as
+# wide:
 # above, the head's window of the layout at full width; below, the whole layout at half height.
 _WINDOW = (0.625, 0.165, 1.0, 0.875)
 ATLAS = 1.5
@@ -141,7 +144,9 @@ def _rim(n: int) -> tuple[I64, I64]:
 
 @cache
 def _mask(name: str, n: int) -> F32:
-    """A UV mask of the bundle in the atlas, flattened, 0..1, slightly blurred so that edges are soft."""
+    """A UV mask of the bundle in the atlas, flattened, 0..1, slightly blurred so that edges are
+    soft.
+    """
     image = Image.open(BytesIO(mesh.read_data(f"mpfb_{name}.jpg"))).convert("L")
     image = image.filter(ImageFilter.GaussianBlur(image.width / 680))
     wide, high = image.size
@@ -149,11 +154,14 @@ def _mask(name: str, n: int) -> F32:
     window = (left * wide, top * high, right * wide, bottom * high)
     head = image.resize((n, n), Image.Resampling.BILINEAR, box=window)
     body = image.resize((n, int(n * ATLAS) - n), Image.Resampling.BILINEAR)
-    return np.concatenate([np.asarray(part, np.float32).ravel() for part in (head, body)]) / 255
+    both = np.concatenate([np.asarray(part, np.float32).ravel() for part in (head, body)])
+    return np.asarray(both / 255, dtype=np.float32)
 
 
 def scalp(canonical: F32) -> F32:
-    """How much of the scalp (0..1) a canonical point (n,3) is: the hairline as a height over depth."""
+    """How much of the scalp (0..1) a canonical point (n,3) is: the hairline as a height over
+    depth.
+    """
     x, y, z = np.abs(canonical[:, 0]), canonical[:, 1], canonical[:, 2]
     line = np.interp(
         z,
@@ -169,12 +177,18 @@ def beard(canonical: F32) -> F32:
     """How bearded (0..1) a canonical point (n,3) is: jaw, chin and moustache, cheeks left free."""
     x, y, z = np.abs(canonical[:, 0]), canonical[:, 1], canonical[:, 2]
     high = np.interp(x, [0, 0.26, 0.34, 0.55, 0.75], [6.90, 6.86, 6.70, 6.78, 7.0])
-    grown = np.clip((high - y) * 9, 0, 1) * np.clip((y - 5.98) * 6, 0, 1) * np.clip((z - 0.35) * 4, 0, 1)
+    grown = (
+        np.clip((high - y) * 9, 0, 1)
+        * np.clip((y - 5.98) * 6, 0, 1)
+        * np.clip((z - 0.35) * 4, 0, 1)
+    )
     return np.asarray(grown * (x < 0.86), dtype=np.float32)
 
 
 def paint(identity: Identity, n: int) -> Skin:
-    """Paint the skin of a person at 1.5n x n texels (n 512 for drawings up to 256 px, else 1024)."""
+    """Paint the skin of a person at 1.5n x n texels (n 512 for drawings up to 256 px, else
+    1024).
+    """
     points, texel = _canonical(n)
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     rng = generator(identity.seed, "skin")
@@ -196,7 +210,11 @@ def paint(identity: Identity, n: int) -> Skin:
         paint_ = paint_ * (1 - k) + k * colour
 
     warm = np.array([1.06, 0.80, 0.77], np.float32)
-    flush = spot(0.42, 6.98, 0.22, 0.22) + 0.6 * spot(0, 6.9, 0.16, 0.14) + 0.3 * spot(0, 6.2, 0.25, 0.15)
+    flush = (
+        spot(0.42, 6.98, 0.22, 0.22)
+        + 0.6 * spot(0, 6.9, 0.16, 0.14)
+        + 0.3 * spot(0, 6.2, 0.25, 0.15)
+    )
     mix(np.clip(flush, 0, 1), paint_ * warm, 0.6)
     mix(_mask("ears", n)[texel], paint_ * warm, 0.45)
     mix(spot(0.3, 7.12, 0.2, 0.07), paint_ * np.float32(0.82), 0.3 + 0.006 * (identity.age - 22))
@@ -217,7 +235,9 @@ def paint(identity: Identity, n: int) -> Skin:
 
 
 def _pack(paint_: F32, lips: F32, relief: F32, texel: I64, n: int, nose: F32) -> Skin:
-    """Scatter texels into images; a rim of unpainted ones copies its neighbours, so no seam shows."""
+    """Scatter texels into images; a rim of unpainted ones copies its neighbours, so no seam
+    shows.
+    """
     size = (int(n * ATLAS), n)
     albedo = np.zeros((size[0] * n, 3), np.float32)
     albedo[texel] = np.clip(paint_, 0.002, 0.95)
@@ -231,7 +251,11 @@ def _pack(paint_: F32, lips: F32, relief: F32, texel: I64, n: int, nose: F32) ->
 def _lip_colour(identity: Identity, tone: F32) -> F32:
     natural = tone * np.array([0.90, 0.50, 0.50], np.float32) + np.float32(0.012)
     made_up = np.array([0.46, 0.09, 0.11], np.float32) * (0.12 + 0.88 * tone[0] / 0.76)
-    share = float(generator(identity.seed, "lips").uniform(0.15, 0.75)) if identity.sex == "female" else 0.08
+    share = (
+        float(generator(identity.seed, "lips").uniform(0.15, 0.75))
+        if identity.sex == "female"
+        else 0.08
+    )
     return np.asarray(natural * (1 - share) + made_up * share, dtype=np.float32)
 
 
@@ -251,11 +275,18 @@ def _age_lines(identity: Identity, points: F32, mix: object, paint_: F32) -> Non
         return
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
     front = z > 0.9
-    fold = np.exp(-(((x - (0.24 + (6.95 - y) * 0.28)) / 0.022) ** 2)) * (y > 6.6) * (y < 6.95) * front
+    fold = (
+        np.exp(-(((x - (0.24 + (6.95 - y) * 0.28)) / 0.022) ** 2)) * (y > 6.6) * (y < 6.95) * front
+    )
     wave = 0.012 * np.sin(x * 9)
-    brow = sum(np.exp(-(((y - h - wave) / 0.014) ** 2)) for h in (7.66, 7.74, 7.82)) * (x < 0.42) * front
+    brow = (
+        sum(np.exp(-(((y - h - wave) / 0.014) ** 2)) for h in (7.66, 7.74, 7.82))
+        * (x < 0.42)
+        * front
+    )
     feet = sum(
-        np.exp(-(((y - 7.24 - (x - 0.52) * s) / 0.012) ** 2)) * (x > 0.50) * (x < 0.64) for s in (-0.5, 0, 0.5)
+        np.exp(-(((y - 7.24 - (x - 0.52) * s) / 0.012) ** 2)) * (x > 0.50) * (x < 0.64)
+        for s in (-0.5, 0, 0.5)
     )
     lines = np.asarray(np.clip(fold + 0.6 * brow + 0.7 * feet * front, 0, 1), dtype=np.float32)
     mix(lines, paint_ * np.array([0.72, 0.62, 0.60], np.float32), 0.75 * strength)
@@ -279,7 +310,7 @@ def _freckles(identity: Identity, points: F32) -> F32:
         best[near] = np.maximum(best[near], strength[k] * np.exp(-away))
     mask[face] = best + 0.10 * np.exp(-((px / 0.45) ** 2) - ((py - 7.0) / 0.18) ** 2)
     fade = {"fair": 1.0, "medium": 0.95, "tan": 0.85, "brown": 0.75, "dark": 0.65}[identity.skin]
-    return np.clip(mask, 0, 1) * np.float32(fade)
+    return np.asarray(np.clip(mask, 0, 1) * np.float32(fade), dtype=np.float32)
 
 
 def lip_mask(corners: mesh.I32, weights: F32) -> F32:

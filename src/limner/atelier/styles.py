@@ -1,7 +1,7 @@
 """The ten hair styles: how strands are combed from their roots.
 
-In: roots (n,3) with normals, a collision field, a random generator. Out: points (n,K,3) and how deep
-in the hair each strand lies (0 outermost, 1 innermost).
+In: roots (n,3) with normals, a collision field, a random generator. Out: points (n,K,3) and how
+deep in the hair each strand lies (0 outermost, 1 innermost).
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from limner.atelier.mesh import F32, Bool, unit
 POINTS = 20
 """Points of a pulled strand."""
 NAPE = 6.3
-"""Rest height (dm), raised with the person's head, below which loose hair hangs free instead of lying on the head."""
+"""Rest height (dm), raised with the person's head, below which loose hair hangs free instead of
+lying on the head.
+"""
 SHOULDER_REACH = 1.15
 """Half width (dm) that hanging hair gathers in: it falls before or behind the shoulders."""
 
 
 TORN = 0.42
-"""A gap (dm) between neighbouring points that shows a strand was pushed to two sides of the face."""
+"""A gap (dm) between neighbouring points that shows a strand was pushed to two sides of the
+face.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,22 @@ STYLES: dict[str, Style] = {
         4600, 5.8, end=4.5, wave=0.19, wavelength=1.25, lift=(0.03, 0.28), clump=0.32, fringe=0.15,
         ragged=0.2, thickness=0.03,
     ),
-    "bob": Style(3800, 3.2, end=6.2, lift=(0.03, 0.20), fringe=0.45, ragged=0.06, clump=0.3, thickness=0.024),
+    "bob": Style(3800, 3.2, end=6.2, lift=(0.03, 0.20), fringe=0.45, ragged=0.06, clump=0.3,
+        thickness=0.024),
     "bun": Style(3000, 0.0, pulled="bun", lift=(0.01, 0.06), thickness=0.022),
     "ponytail": Style(3000, 4.2, end=5.0, pulled="ponytail", lift=(0.01, 0.06), thickness=0.022),
     "short": Style(
-        5200, 0.46, gravity=0.14, lift=(0.01, 0.10), outward=0.22, parted=False, layers=0.4, clump=0.5,
+        5200, 0.46, gravity=0.14, lift=(0.01, 0.10), outward=0.22, parted=False, layers=0.4,
+        clump=0.5,
         thickness=0.022, hold=0.75,
     ),
     "crop": Style(
-        6500, 0.10, gravity=0.0, lift=(0.0, 0.03), outward=1.0, parted=False, clump=0.1, thickness=0.02,
+        6500, 0.10, gravity=0.0, lift=(0.0, 0.03), outward=1.0, parted=False, clump=0.1,
+        thickness=0.02,
     ),
     "side_part": Style(
-        5000, 0.85, gravity=0.12, lift=(0.01, 0.15), outward=0.16, layers=0.25, clump=0.45, thickness=0.022,
+        5000, 0.85, gravity=0.12, lift=(0.01, 0.15), outward=0.16, layers=0.25, clump=0.45,
+        thickness=0.022,
         hold=0.8,
     ),
     "curly": Style(
@@ -111,24 +119,37 @@ def _resample(points: F32, length: F32, count: int) -> F32:
     return np.asarray(points[rows, left] * (1 - t) + points[rows, left + 1] * t, dtype=np.float32)
 
 
-def _first_way(style: Style, roots: F32, normals: F32, field: Field, part: float, fringe: Bool) -> F32:
+def _first_way(
+    style: Style, roots: F32, normals: F32, field: Field, part: float, fringe: Bool
+) -> F32:
     """The direction a strand leaves the scalp in: away from the parting, down and back."""
     middle = np.array([0, field.low[1] * 0.35 + field.high[1] * 0.65 - 0.1, 0.3], np.float32)
     half = (field.high - field.low) / 2
     top = np.clip((roots[:, 1] - middle[1]) / (field.high[1] - middle[1]), 0, 1)[:, None]
     front = np.clip((roots[:, 2] - middle[2]) / half[2], 0, 1)[:, None]
-    side = np.where(roots[:, 0] >= part * np.clip((roots[:, 2] + 0.2) / 1.2, 0, 1), 1.0, -1.0)[:, None]
+    side = np.where(roots[:, 0] >= part * np.clip((roots[:, 2] + 0.2) / 1.2, 0, 1), 1.0, -1.0)[
+        :, None
+    ]
     x, y, z = np.eye(3, dtype=np.float32)
     if style.parted:
         if style.end is None:  # a side parting swept over the top
             over = -1.0 if part > 0 else 1.0
             cut = np.abs(roots[:, :1] - part) > 0.0
             sweep = np.where((roots[:, :1] - part) * over > -0.05, over, -over * 0.8)
-            way = x * sweep * (0.3 + 0.9 * top) - y * (0.8 * (1 - top)) - z * 0.35 * cut + z * 0.2 * front
+            way = (
+                x * sweep * (0.3 + 0.9 * top)
+                - y * (0.8 * (1 - top))
+                - z * 0.35 * cut
+                + z * 0.2 * front
+            )
         else:
             back = roots[:, 2:] < 0.1
             spread = np.where(back, np.clip(roots[:, :1] / 0.6, -1, 1), side)
-            way = x * spread * (0.3 + 0.5 * top) - z * (0.15 + 0.5 * front) - y * (1.1 * (1 - top) + 0.1)
+            way = (
+                x * spread * (0.3 + 0.5 * top)
+                - z * (0.15 + 0.5 * front)
+                - y * (1.1 * (1 - top) + 0.1)
+            )
     else:
         way = -z * 0.25 * (1 - front) - y * 0.8 * (1 - top) + z * 0.7 * front * top
         way = way + x * 0.3 * np.sign(roots[:, :1]) * top + x * part * 1.2 * top
@@ -138,7 +159,12 @@ def _first_way(style: Style, roots: F32, normals: F32, field: Field, part: float
 
 
 def comb(
-    style: Style, identity: Identity, roots: F32, normals: F32, field: Field, rng: np.random.Generator
+    style: Style,
+    identity: Identity,
+    roots: F32,
+    normals: F32,
+    field: Field,
+    rng: np.random.Generator,
 ) -> tuple[F32, F32]:
     """Grow free-falling or standing hair."""
     n, look = len(roots), generator(identity.seed, "cut")
@@ -154,20 +180,27 @@ def comb(
     lift = (style.lift[1] + (style.lift[0] - style.lift[1]) * depth).astype(np.float32)
     way = _first_way(style, roots, normals, field, part, fringe)
     way = unit(way + 0.07 * rng.normal(size=(n, 3)))
-    length = style.length * (1 - style.layers * rng.random(n))
-    length = np.where(fringe, rng.uniform(0.36, 0.50, n), length)
+    full = style.length * (1 - style.layers * rng.random(n))
+    length: F32 = np.where(fringe, rng.uniform(0.36, 0.50, n), full).astype(np.float32)
     if style.end is None and identity.hair_style in ("short", "side_part"):
         # Sides and neck are cut shorter than the top.
         high = np.clip((roots[:, 1] - 7.4 - field.shift[1]) / 0.7, 0, 1)
-        length = length * (0.3 + 0.7 * high)
+        length = (length * (0.3 + 0.7 * high)).astype(np.float32)
     if style.ball:
         way, length = _ball(style, roots, way, field, rng)
     steps = 28 if style.end is not None else 9
     points = _fall(style, roots, way, length, lift, field, steps, fringe)
     reach = length
     if style.end is not None:
-        reach = _cut(points, style.end + field.shift[1] + low + style.ragged * rng.normal(size=n), length, fringe)
-    points = _resample(points, reach.astype(np.float32), style.points if style.end is not None else 10)
+        reach = _cut(
+            points,
+            style.end + field.shift[1] + low + style.ragged * rng.normal(size=n),
+            length,
+            fringe,
+        )
+    points = _resample(
+        points, reach.astype(np.float32), style.points if style.end is not None else 10
+    )
     for group in (fringe, ~fringe):
         if group.sum() > 40:
             points[group] = _mix(rng, points[group], style.clump)
@@ -182,7 +215,14 @@ def comb(
 
 
 def _fall(
-    style: Style, roots: F32, way: F32, length: F32, lift: F32, field: Field, steps: int, fringe: Bool
+    style: Style,
+    roots: F32,
+    way: F32,
+    length: F32,
+    lift: F32,
+    field: Field,
+    steps: int,
+    fringe: Bool,
 ) -> F32:
     """March strands step by step under gravity, sliding over the skin and round the face."""
     step = (length / steps)[:, None].astype(np.float32)
@@ -226,7 +266,9 @@ def room(points: F32, field: Field) -> F32:
 def _ball(
     style: Style, roots: F32, way: F32, field: Field, rng: np.random.Generator
 ) -> tuple[F32, F32]:
-    """Directions and lengths that end on a ball round the head, thinner at the hairline in front."""
+    """Directions and lengths that end on a ball round the head, thinner at the hairline in
+    front.
+    """
     middle = (field.low + field.high) / 2 * np.array([0, 0, 1], np.float32)
     middle[1] = field.low[1] * 0.35 + field.high[1] * 0.65
     half = (field.high - field.low) / 2
@@ -255,7 +297,7 @@ def _shape(style: Style, points: F32, rng: np.random.Generator) -> F32:
     """Waves and curls: the same phase within a lock, so that they show."""
     if not style.wave and not style.curl:
         return points
-    n, k = points.shape[:2]
+    n = len(points)
     step = np.linalg.norm(np.diff(points, axis=1), axis=2)
     arc = np.concatenate([np.zeros((n, 1)), np.cumsum(step, 1)], 1)
     # Phase from the root's place: neighbours wave together.
@@ -267,7 +309,9 @@ def _shape(style: Style, points: F32, rng: np.random.Generator) -> F32:
     if style.wave:
         ramp = np.clip(arc / 1.2 - 0.25, 0, 1)
         swing = np.sin(arc * 2 * np.pi / style.wavelength + phase[:, None]) * ramp * style.wave
-        return np.asarray(points + across * swing[..., None] + out * (0.4 * swing)[..., None], np.float32)
+        return np.asarray(
+            points + across * swing[..., None] + out * (0.4 * swing)[..., None], np.float32
+        )
     turn = arc * 2 * np.pi / (style.curl * 7.0) + phase[:, None] * 3
     ramp = np.clip(arc / 0.25, 0, 1) * style.curl
     ring = across * np.cos(turn)[..., None] + out * np.sin(turn)[..., None]
@@ -314,7 +358,12 @@ def _off_the_face(points: F32, field: Field, fringe: Bool) -> Bool:
 
 
 def pulled(
-    style: Style, identity: Identity, roots: F32, normals: F32, field: Field, rng: np.random.Generator
+    style: Style,
+    identity: Identity,
+    roots: F32,
+    normals: F32,
+    field: Field,
+    rng: np.random.Generator,
 ) -> tuple[F32, F32]:
     """Hair drawn back over the head to a knot (bun) or a tie with a tail (ponytail)."""
     n, look = len(roots), generator(identity.seed, "cut")
@@ -323,7 +372,9 @@ def pulled(
     high = float(look.uniform(-0.08, 0.12))
     aim = np.array([0, 0.80 + high, -0.62] if style.pulled == "bun" else [0, 0.42 + high, -0.9])
     aim = unit(aim.astype(np.float32))
-    reach = float((field.high[1] - centre[1]) * abs(aim[1]) + (centre[2] - field.low[2]) * abs(aim[2]))
+    reach = float(
+        (field.high[1] - centre[1]) * abs(aim[1]) + (centre[2] - field.low[2]) * abs(aim[2])
+    )
     tie = centre + aim * np.float32(reach / (abs(aim[1]) + abs(aim[2])) * 1.04)
     gap = roots - centre
     away = np.linalg.norm(gap, axis=1, keepdims=True)
@@ -341,7 +392,9 @@ def pulled(
         points[:, 1:].reshape(-1, 3), wall[:, 1:].reshape(-1).astype(np.float32)
     ).reshape(n, POINTS - 1, 3)
     points = _mix(rng, points, 0.3)
-    extra, extra_depth = _knot(tie, aim, rng) if style.pulled == "bun" else _tail(style, tie, field, rng)
+    extra, extra_depth = (
+        _knot(tie, aim, rng) if style.pulled == "bun" else _tail(style, tie, field, rng)
+    )
     return np.concatenate([points, extra]), np.concatenate([depth * 0.7, extra_depth])
 
 
@@ -372,11 +425,11 @@ def _tail(style: Style, tie: F32, field: Field, rng: np.random.Generator) -> tup
     offset = np.stack([spread[:, 0] * 0.055, spread[:, 1] * 0.055, np.zeros(n)], 1)
     roots = (tie + offset).astype(np.float32)
     way = unit(np.array([0, -0.1, -1.0]) + np.concatenate([spread * 0.14, np.zeros((n, 1))], 1))
-    length = style.length * rng.uniform(0.8, 1.0, n)
+    length = (style.length * rng.uniform(0.8, 1.0, n)).astype(np.float32)
     lift = (0.03 + 0.26 * (1 - depth)).astype(np.float32)
     nothing = np.zeros(n, bool)
     points = _fall(replace(style, gravity=0.55), roots, way, length, lift * 0.6, field, 24, nothing)
-    end = (style.end or 5.0) + field.shift[1] + 0.25 * rng.normal(size=n)
+    end = ((style.end or 5.0) + field.shift[1] + 0.25 * rng.normal(size=n)).astype(np.float32)
     points = _resample(points, _cut(points, end, length, nothing), POINTS)
     # The tail tapers: strands gather again toward its end.
     middle = points.mean(0, keepdims=True)
