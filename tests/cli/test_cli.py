@@ -257,3 +257,9 @@ def test_help_and_status_come_at_once(grace: Path) -> None:
 
 def test_the_project_opens_from_python_as_from_the_command_line(grace: Path) -> None:
     assert Project.open(grace).character.trigger == "grace_char"
+
+
+def test_the_bare_command_helps_and_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert limner(capsys)[:2] == limner(capsys, "--help")[:2]
+    code, out, _ = limner(capsys, "--version")
+    assert code == 0 and out.startswith("limner ")

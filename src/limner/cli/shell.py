@@ -35,20 +35,28 @@ _root = Path()
 _screen = Screen()
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from limner import __version__
+
+        print(f"limner {__version__}")
+        raise typer.Exit(0)
+
+
 @app.callback()
 def _globals(
     directory: Annotated[
         Path, typer.Option("-C", "--directory", help="Project folder to work in", metavar="DIR")
     ] = Path(),
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and stop", is_eager=True, callback=_show_version
+        ),
+    ] = False,
 ) -> None:
     global _root
     _root = directory
-    if version:
-        from limner import __version__
-
-        print(f"limner {__version__}")
-        raise typer.Exit(0)
 
 
 def root() -> Path:
