@@ -263,3 +263,16 @@ def test_the_bare_command_helps_and_the_version_is_said(capsys: pytest.CaptureFi
     assert limner(capsys)[:2] == limner(capsys, "--help")[:2]
     code, out, _ = limner(capsys, "--version")
     assert code == 0 and out.startswith("limner ")
+
+
+def test_ctrl_c_is_an_answer_too(
+    grace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("limner.pipeline.stages.status", interrupted)
+    code, out, err = limner(capsys, "-C", grace, "status", "--json")
+    assert code == 130 == last_json(out)["error"]["exit_code"] and err == ""
+    code, out, err = limner(capsys, "-C", grace, "status")
+    assert code == 130 and out == "" and "go on" in err

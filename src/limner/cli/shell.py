@@ -139,7 +139,7 @@ def run(args: list[str]) -> int:
     try:
         code = app(args=args or ["--help"], prog_name="limner", standalone_mode=False)
         sys.stdout.flush()
-        return int(code or 0)
+        return _interrupted() if code == INTERRUPTED else int(code or 0)
     except KeyboardInterrupt:
         return _interrupted()
     except BrokenPipeError:
@@ -156,7 +156,9 @@ def run(args: list[str]) -> int:
 
 
 def _interrupted() -> int:
-    _screen.close()
-    if not _screen.as_json:
-        print("stopped; run the same command again to go on", file=sys.stderr)
+    from limner.errors import WorkFailedError
+
+    stopped = WorkFailedError("stopped", fix="Run the same command again to go on.")
+    stopped.exit_code = INTERRUPTED
+    _screen.error(stopped)
     return INTERRUPTED
