@@ -20,7 +20,7 @@ from limner.project.records import Shot
 from limner.shots import make_plan, write_prompt
 from limner.shots.quotas import assign, largest_remainder
 from limner.shots.report import shared_runs
-from limner.shots.rules import PRESETS, suits
+from limner.shots.rules import PRESETS
 from limner.shots.search import Tables, cramers_v
 
 GRACE = {"trigger": "grace_char", "class_word": "woman"}
@@ -43,7 +43,8 @@ def assert_possible(shots: list[Shot], wear: tuple[str, ...]) -> None:
         a = shot.attributes
         place, outfit = lexicon.settings()[a["setting"]], lexicon.outfits()[a["outfit"]]
         assert a["lighting"] in place.lightings
-        assert suits(outfit, place) and outfit.wear in wear
+        assert outfit.formality in place.formality and outfit.wear in wear
+        assert {outfit.season, place.season} != {"warm", "cold"}
         assert a["framing"] in lexicon.poses()[a["pose"]].framings
         assert a["framing"] in lexicon.cameras()[a["camera"]].framings
         assert not (a["angle"] == "side" and a["gaze"] == "camera")
