@@ -29,6 +29,7 @@ SIZE = corpus.SIZE
 ADAM_LR, MUON_LR = 1.5e-3, 0.012
 EMPTY_SHARE = 0.08
 PAD = 16
+KINDS = (*("caption", "caption", "edit") * 3, "prompt", "caption", "edit")
 
 
 def real_rotation() -> None:
@@ -243,14 +244,14 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - decay
             )
-        return float(loss)
+        return float(loss.detach())
 
 
 def train(work: Path, shards: Path, minutes: float, people: int, final: bool) -> None:
     """Train for `minutes`. `final`: the rate falls to zero and only the average is written."""
     base = open_base(str(work / "base"))
     data = Data(shards, base, people - people // 10)
-    trainer = Trainer(base, work / "transformer_state.pt", compiled=True)
+    trainer = Trainer(base, work / "transformer_state.pt", compiled=False)
     rng = random.Random(f"train {trainer.step}")
     torch.manual_seed(trainer.step)
     count = data.refresh()
@@ -260,7 +261,7 @@ def train(work: Path, shards: Path, minutes: float, people: int, final: bool) ->
     while (elapsed := time.monotonic() - start) < minutes * 60:
         left = 1 - elapsed / (minutes * 60)
         rate = min(1.0, (trainer.step + 1) / 60) * (max(0.02, left) if final else 1.0)
-        kind = ("caption", "caption", "edit", "caption", "prompt", "edit")[trainer.step % 6]
+        kind = KINDS[trainer.step % len(KINDS)]
         chosen, references, said = data.batch(kind, rng)
         if kind == "edit":
             embeds = encode_edit(base, said, [data.pictures[i] for i in references])
