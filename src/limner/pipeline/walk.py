@@ -110,7 +110,7 @@ class _Clock:
 def demo(keep: Path | None = None) -> Events:
     """Walk a whole project. `keep`: its folder; None: ./demo (or demo-2, ... when that is done).
 
-    Result: {report, project, verdict, seconds {stage: s}, established}. Raises WorkFailedError
+    Result: {report, project, established, verdict, seconds {stage: s}}. Raises DemoFailedError
     (exit 3) when the interval of the match rate is not clear of base and control.
     """
     project, went_on = open_folder(keep)
@@ -131,10 +131,11 @@ def demo(keep: Path | None = None) -> Events:
     found = {
         "report": str(report.resolve()),
         "project": str(project.root.resolve()),
+        "established": established(verdict),
         "verdict": verdict,
         "seconds": {**clock.seconds, "total": round(sum(clock.seconds.values()), 2)},
     }
-    if not established(verdict):
+    if not found["established"]:
         raise DemoFailedError(found)
     yield Result(found)
 
@@ -155,6 +156,7 @@ def _steps(project: Project) -> list[Step]:
         return Facts(project)
 
     def plan_training() -> Events:
+        yield Notice("measuring the pace of a training step")
         yield Result(training.plan(project))
 
     def unplanned() -> bool:
@@ -173,7 +175,7 @@ def _steps(project: Project) -> list[Step]:
         ("shots", lambda: not project.store.shots(), lambda: wiring.plan_shots(project)),
         ("generate", lambda: _wants_pictures(project), lambda: wiring.generate(project)),
         ("review", lambda: bool(facts().unjudged), lambda: wiring.review(project)),
-        ("generate again", lambda: bool(facts().wanting), lambda: _rounds(project)),
+        ("retakes", lambda: bool(facts().wanting), lambda: _rounds(project)),
         ("captions", lambda: True, lambda: captions.compile(project)),
         ("dataset", lambda: project.store.dataset() is None, lambda: dataset.build(project)),
         ("plan", unplanned, plan_training),
