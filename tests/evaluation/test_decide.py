@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from limner.errors import InputError
 from limner.evaluation import choose as ch
 from limner.evaluation.claim import Count, Evidence, claim, clear_of
+from limner.evaluation.identity import crossed
 from limner.evaluation.rules import RULES, rules
 
 LIMITS = rules()
@@ -166,3 +167,12 @@ def test_the_manual_names_every_threshold() -> None:
     manual = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
     for name, rule in RULES.items():
         assert f"| `{name}` | {rule.value:g} | {rule.tag} |" in manual
+
+
+def test_the_false_accept_rate_is_counted_on_others_than_those_who_set_it() -> None:
+    rng = np.random.default_rng(2)
+    strangers = rng.normal(0, 1, 4000)
+    accepted = crossed([strangers], 0.01)
+    assert 20 <= accepted <= 65  # about 1 %, where counting on the setters gives 1 % at most
+    assert crossed([np.array([0.1, 0.9])], 0.01) == 1  # two strangers cannot vouch for each other
+    assert crossed([np.array([0.5])], 0.01) == 1

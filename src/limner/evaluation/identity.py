@@ -42,8 +42,13 @@ class Look:
 
 @dataclass(frozen=True)
 class Gate:
-    """One embedder's threshold with all it rests on. `ceiling`: hits and n of the character's
-    own pictures at that threshold, each scored against a template it is no part of."""
+    """One embedder's threshold with all it rests on.
+
+    far = accepted / strangers, counted crosswise: a threshold set by one half of the strangers, the
+    other half counted, and the other way round, so that no stranger is counted that set the line.
+    The threshold itself rests on all. ceiling: hits and n of the character's own pictures, each
+    scored against a template it is no part of.
+    """
 
     embedder: str
     threshold: float
@@ -150,25 +155,23 @@ class Judge:
         return np.array([template.score(v, None if np.isnan(y) else float(y)) for v, y in pairs])
 
     def gate(
-        self,
-        name: str,
-        stranger_scores: NDArray[np.float64],
-        target_far: float,
-        least: float | None,
+        self, name: str, sources: Sequence[NDArray[np.float64]], target_far: float
     ) -> Gate | None:
-        """Threshold max(stranger quantile at target FAR, published threshold); None without
-        strangers or template."""
+        """Threshold at which at most `target_far` of the strangers pass; None without strangers or
+        template. sources: scores by where the strangers come from, persons in order."""
+        stranger_scores = np.concatenate([np.zeros(0), *sources])
         if not stranger_scores.size or name not in self._templates:
             return None
         found = vision.calibrate(
-            stranger_scores, target_far=target_far, source="strangers of this grid", least=least
+            stranger_scores, target_far=target_far, source="strangers of this grid"
         )
+        accepted = crossed(sources, target_far)
         own = self.own_scores(name)
         return Gate(
             name,
             found.threshold,
-            found.far,
-            found.accepted,
+            accepted / found.impostors,
+            accepted,
             found.impostors,
             target_far,
             int((own >= found.threshold).sum()),
@@ -178,6 +181,21 @@ class Judge:
 
 
 NO_SCORE = float("nan")
+
+
+def crossed(sources: Sequence[NDArray[np.float64]], target_far: float) -> int:
+    """How many strangers pass a threshold they had no part in: each source is cut in the middle
+    (its persons are in order, so nobody is on both sides) and the halves judge each other."""
+    first = np.concatenate([np.zeros(0), *(s[: len(s) // 2] for s in sources)])
+    second = np.concatenate([np.zeros(0), *(s[len(s) // 2 :] for s in sources)])
+    accepted = 0
+    for setting, counted in ((first, second), (second, first)):
+        if setting.size:
+            line = vision.calibrate(setting, target_far=target_far, source="half").threshold
+            accepted += int((counted >= line).sum())
+        else:
+            accepted += len(counted)
+    return accepted
 
 
 def look(picture: RGB8, names: Sequence[str], kind: Kind, smallest_face: float) -> Look:

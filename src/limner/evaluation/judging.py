@@ -70,8 +70,8 @@ def calibrate(project: Project, version: int, plan: GridPlan, ground: Ground) ->
         own = [s[f"identity_{name}"].value for _, s in drawn if f"identity_{name}" in s]
         seen = np.array([v for v in own if v is not None], dtype=np.float64)
         faces = len(seen)
-        scores = np.concatenate([ground.judge.stranger_scores(ground.strangers, name), seen])
-        gate = ground.judge.gate(name, scores, plan.data["target_far"], None)
+        sources = [ground.judge.stranger_scores(ground.strangers, name), seen]
+        gate = ground.judge.gate(name, sources, plan.data["target_far"])
         if gate is not None:
             gates[name] = gate
     return Calibration(

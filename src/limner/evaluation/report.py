@@ -31,8 +31,8 @@ def threshold_words(gate: Gate | None) -> str:
     upper = 100 * stats.exact_upper(gate.accepted, gate.strangers)
     return (
         f"Share of pictures verified at identity {gate.threshold:.2f} or more (cosine, "
-        f"{gate.embedder}). At that threshold {gate.accepted} of {gate.strangers} strangers pass "
-        f"(at most {upper:.1f} %, one-sided exact 95 %)."
+        f"{gate.embedder}). Of {gate.strangers} strangers {gate.accepted} pass a line that others "
+        f"set in the same way (at most {upper:.1f} %, one-sided exact 95 %)."
     )
 
 

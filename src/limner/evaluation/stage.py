@@ -144,6 +144,9 @@ def _same_base(info: BaseInfo, config: Mapping[str, Any]) -> None:
 
 def _precision() -> str:
     """As `open_base` runs it: bf16 on a GPU, fp32 on a CPU."""
+    from limner.models import runtime
+
+    runtime.prepare()
     import torch
 
     return "bf16" if torch.cuda.is_available() else "fp32"
