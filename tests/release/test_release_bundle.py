@@ -110,6 +110,10 @@ def test_any_changed_byte_is_found_and_the_first_broken_link_is_named(
             named = [f["file"] for f in verify(copy)]
             assert path.relative_to(copy).as_posix() in named, f"{path.name} byte {spot}"
         path.write_bytes(good)
+    receipt = (copy / "receipt.json").read_text()
+    (copy / "receipt.json").write_text(receipt.replace("\n ", "\n  ", 1))  # no value changes
+    assert [f["rule"] for f in verify(copy)] == ["receipt"]
+    (copy / "receipt.json").write_text(receipt)
     # the chain is walked from the lock on: with two broken links the earlier one comes first
     for name in ("provenance/verdict.json", "provenance/plan.json"):
         (copy / name).write_text((copy / name).read_text() + " ")
@@ -132,6 +136,16 @@ def test_a_forged_table_does_not_mend_the_chain(bundle: Path, tmp_path: Path) ->
     facts = {k: told[k] for k in ("made_at", "limner", "character", "release")}
     receipt.write(copy, told["chain"][:-1], lora.name, facts)
     assert [f["rule"] for f in verify(copy)] == ["link bundle"]
+
+    # another plan, with all tables made new: the run still names the plan it followed
+    shutil.rmtree(copy)
+    shutil.copytree(bundle, copy)
+    plan = copy / "provenance/plan.json"
+    plan.write_text(plan.read_text().replace("300", "999"))
+    links = told["chain"][:-1]
+    links[1]["sha256"] = files.sha256_file(plan)
+    receipt.write(copy, links, lora.name, facts)
+    assert [(f["rule"], f["file"]) for f in verify(copy)] == [("link run", "provenance/run.json")]
 
 
 def test_no_verdict_no_release_unless_forced_and_then_it_says_so(tmp_path: Path) -> None:
