@@ -11,6 +11,5 @@
 
 from limner.training.planning import plan
 from limner.training.run import train
-from limner.training.words import describe
 
-__all__ = ["describe", "plan", "train"]
+__all__ = ["plan", "train"]
