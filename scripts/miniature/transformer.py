@@ -28,7 +28,7 @@ BATCH, EDIT_BATCH, PROMPT_BATCH = 64, 32, 40
 SIZE = corpus.SIZE
 ADAM_LR, MUON_LR = 1.5e-3, 0.012
 EMPTY_SHARE = 0.08
-PAD = 16
+PAD = 8
 KINDS = (*("caption", "caption", "edit") * 3, "prompt", "caption", "edit")
 
 
@@ -85,7 +85,7 @@ class Data:
     def batch(self, kind: str, rng: random.Random) -> tuple[list[int], list[int], list[str]]:
         """Indices, indices of references (edit only) and texts of a batch."""
         size = {"edit": EDIT_BATCH, "prompt": PROMPT_BATCH}.get(kind, BATCH)
-        chosen = rng.sample(range(len(self.rows)), size)
+        chosen, said = self._of_like_length(kind, size, rng)
         references = []
         if kind == "edit":
             for index in chosen:
@@ -96,10 +96,20 @@ class Data:
                     if self.rows[i]["scene"] != row["scene"] and shows_face(self.rows[i])
                 ]
                 references.append(rng.choice(others or self.of_person[row["person"]]))
-        said = [
-            "" if rng.random() < EMPTY_SHARE else text.say(self.rows[i], rng, kind) for i in chosen
-        ]
         return chosen, references, said
+
+    def _of_like_length(
+        self, kind: str, size: int, rng: random.Random
+    ) -> tuple[list[int], list[str]]:
+        """Out of three times as many, neighbours in length, so that little padding is computed."""
+        many = rng.sample(range(len(self.rows)), 3 * size)
+        texts = [text.say(self.rows[i], rng, kind) for i in many]
+        lengths = [len(ids) for ids in self.base.tokenizer(texts).input_ids]
+        order = sorted(range(len(many)), key=lengths.__getitem__)
+        start = rng.randrange(2 * size + 1)
+        taken = order[start : start + size]
+        said = ["" if rng.random() < EMPTY_SHARE else texts[k] for k in taken]
+        return [many[k] for k in taken], said
 
     def stack(self, indices: list[int]) -> torch.Tensor:
         """Latents (B, 64, 64) as float32."""
@@ -114,7 +124,7 @@ def shows_face(row: dict[str, Any]) -> bool:
 
 
 def padded(embeds: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings padded to a multiple of 16 tokens, so that few shapes are compiled."""
+    """Embeddings padded to a multiple of 8 tokens, and their mask."""
     longest = -(-max(len(e) for e in embeds) // PAD) * PAD
     out = torch.zeros(len(embeds), longest, embeds[0].shape[-1])
     mask = torch.zeros(len(embeds), longest, dtype=torch.bool)
