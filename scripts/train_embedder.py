@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from limner.atelier import RENDERER_VERSION
-from scripts.embedder import networks, onnx_file
+from scripts.embedder import networks
 from scripts.embedder.corpus import load
 from scripts.embedder.train import train_embedder, train_finder
 from scripts.miniature import corpus
@@ -60,12 +60,10 @@ def ship(
     """Write both networks as ONNX and the card that names them."""
     data.mkdir(parents=True, exist_ok=True)
     card = {"renderer": RENDERER_VERSION, "persons": persons, "minutes": minutes}
-    for name, network, source, side, outputs in (
-        ("finder", finder, "picture", networks.FINDER_SIDE, networks.FINDER_OUTPUTS),
-        ("drawn", embedder, "face", networks.EMBEDDER_SIDE, networks.DIMENSION),
+    for name, model in (
+        ("finder", networks.export_finder(finder)),  # type: ignore[arg-type]
+        ("drawn", networks.export_embedder(embedder)),  # type: ignore[arg-type]
     ):
-        layers = networks.export(network, normalise=name == "drawn")  # type: ignore[arg-type]
-        model = onnx_file.chain(layers, source=source, shape=(3, side, side), outputs=outputs)
         (data / f"{name}.onnx").write_bytes(model)
         card[name] = {"bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     card["version"] = card["drawn"]["sha256"][:12]  # type: ignore[index]

@@ -1,7 +1,7 @@
 """The two networks for drawings and what is done to their training pictures.
 
 Finder: 64 px square -> is there a face, its box, five points, its yaw. Embedder: 64 px aligned
-face -> 64 numbers at length 1, trained with CosFace (Wang et al. 2018, arXiv 1801.09414).
+face -> 64 numbers at length 1, trained so that two crops of a person find each other.
 """
 
 from __future__ import annotations
@@ -14,78 +14,154 @@ import torch
 from PIL import Image
 from torch import nn
 
-Layer = tuple[int, int, int]
-FINDER: tuple[Layer, ...] = ((12, 3, 2), (24, 3, 2), (48, 3, 2), (64, 3, 1))
-EMBEDDER: tuple[Layer, ...] = (
-    (20, 5, 2),
-    (40, 3, 2),
-    (40, 3, 1),
-    (72, 3, 2),
-    (72, 3, 1),
-    (96, 3, 2),
+from scripts.embedder.onnx_file import Graph
+
+Layer = tuple[int, int, int, int]
+FINDER: tuple[Layer, ...] = (
+    (16, 5, 2, 1),
+    (32, 3, 2, 1),
+    (32, 3, 1, 1),
+    (32, 3, 1, 2),
+    (32, 3, 1, 4),
 )
-"""(channels, kernel, stride) of each convolution; batch norm is folded into it when exported."""
+EMBEDDER: tuple[Layer, ...] = (
+    (20, 5, 2, 1),
+    (40, 3, 2, 1),
+    (40, 3, 1, 1),
+    (72, 3, 2, 1),
+    (72, 3, 1, 1),
+    (96, 3, 2, 1),
+)
+"""(channels, kernel, stride, dilation) of each convolution; batch norm is folded into it when
+exported."""
 FINDER_SIDE, EMBEDDER_SIDE = 64, 64
+FINDER_CELLS = 16
 FINDER_OUTPUTS = 17
-"""Face logit, box centre x y and size w h, five points x y, sine and cosine of yaw; in sides."""
+"""Box centre x y, five points x y (in sides of the view), face logit, box w h, sine and cosine of
+yaw."""
 DIMENSION = 64
 
 
-class Chain(nn.Module):
-    """Convolutions with batch norm and ReLU, then one or two linear layers."""
+def _body(layers: tuple[Layer, ...]) -> nn.Sequential:
+    body: list[nn.Module] = []
+    channels = 3
+    for out, kernel, stride, dilation in layers:
+        pad = kernel // 2 * dilation
+        conv = nn.Conv2d(channels, out, kernel, stride, pad, dilation, bias=False)
+        body += [conv, nn.BatchNorm2d(out), nn.ReLU()]
+        channels = out
+    return nn.Sequential(*body)
 
-    def __init__(self, layers: tuple[Layer, ...], side: int, hidden: int, outputs: int) -> None:
+
+class Finder(nn.Module):
+    """Points as centres of mass of heat maps (soft argmax: Luvizon et al. 2017, arXiv 1710.02322);
+    what kind of face it is, is read where the centre's map points to."""
+
+    def __init__(self) -> None:
         super().__init__()
-        body: list[nn.Module] = []
-        channels = 3
-        for out, kernel, stride in layers:
-            body += [
-                nn.Conv2d(channels, out, kernel, stride, kernel // 2, bias=False),
-                nn.BatchNorm2d(out),
-                nn.ReLU(),
-            ]
-            channels, side = out, -(-side // stride)
-        self.body = nn.Sequential(*body)
-        width = channels * side * side
-        head: list[nn.Module] = [nn.Flatten()]
-        if hidden:
-            head += [nn.Linear(width, hidden), nn.ReLU()]
-            width = hidden
-        self.head = nn.Sequential(*head, nn.Linear(width, outputs))
+        channels = FINDER[-1][0]
+        self.body = _body(FINDER)
+        self.points = nn.Conv2d(channels, 5, 1)
+        self.centre = nn.Conv2d(channels, 1, 1)
+        self.hidden = nn.Linear(channels, 48)
+        self.kind = nn.Linear(48, 5)
+        self.register_buffer("grid", torch.from_numpy(_grid()))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 3, side, side) in -1..1 -> (n, outputs)."""
-        out: torch.Tensor = self.head(self.body(x))
+        """(n, 3, 64, 64) in -1..1 -> (n, 17) as in `FINDER_OUTPUTS`."""
+        features = self.body(x)
+        centre = self.centre(features).flatten(2).softmax(2)
+        points = self.points(features).flatten(2).softmax(2) @ self.grid
+        looked_at = (centre @ features.flatten(2).transpose(1, 2)).flatten(1)
+        kind = self.kind(torch.relu(self.hidden(looked_at)))
+        return torch.cat([(centre @ self.grid).flatten(1), points.flatten(1), kind], 1)
+
+
+def _grid() -> np.ndarray:
+    """Where the cells look (cells^2, 2) as x, y in 0..1: two strides of 2 see pixels 0, 4, 8..."""
+    middles = (np.arange(FINDER_CELLS) * 4 + 0.5) / FINDER_SIDE
+    y, x = np.meshgrid(middles, middles, indexing="ij")
+    return np.stack([x.ravel(), y.ravel()], 1).astype(np.float32)
+
+
+class Embedder(nn.Module):
+    """Convolutions, then one linear layer; brought to length 1 by the loss and in the ONNX file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        side = EMBEDDER_SIDE
+        for _, _, stride, _ in EMBEDDER:
+            side = -(-side // stride)
+        self.body = _body(EMBEDDER)
+        self.out = nn.Linear(EMBEDDER[-1][0] * side * side, DIMENSION)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, 3, 64, 64) in -1..1 -> (n, 64)."""
+        out: torch.Tensor = self.out(self.body(x).flatten(1))
         return out
 
 
-def finder() -> Chain:
-    """The face finder, untrained."""
-    return Chain(FINDER, FINDER_SIDE, 96, FINDER_OUTPUTS)
+def export_finder(network: Finder) -> bytes:
+    """The finder as ONNX, input "picture"."""
+    graph = Graph("picture", (3, FINDER_SIDE, FINDER_SIDE))
+    features = _convolutions(graph, network.body, "picture")
+    cells = graph.const(np.array([0, -1, FINDER_CELLS**2], dtype=np.int64))
+    flat = graph.const(np.array([0, -1], dtype=np.int64))
+    grid = graph.const(_grid())
+
+    def mass(conv: nn.Conv2d) -> str:
+        maps = graph.node("Reshape", _convolution(graph, conv, None, features), cells)
+        return graph.node("Softmax", maps, axis=2)
+
+    centre, points = mass(network.centre), mass(network.points)
+    rows = graph.node("Transpose", graph.node("Reshape", features, cells), perm=[0, 2, 1])
+    looked_at = graph.node("Reshape", graph.node("MatMul", centre, rows), flat)
+    hidden = graph.node("Relu", _linear(graph, network.hidden, looked_at))
+    parts = [
+        graph.node("Reshape", graph.node("MatMul", centre, grid), flat),
+        graph.node("Reshape", graph.node("MatMul", points, grid), flat),
+        _linear(graph, network.kind, hidden),
+    ]
+    graph.node("Concat", *parts, out="out", axis=1)
+    return graph.model(FINDER_OUTPUTS)
 
 
-def embedder() -> Chain:
-    """The identity embedder, untrained; its output is brought to length 1 by the loss and ONNX."""
-    return Chain(EMBEDDER, EMBEDDER_SIDE, 0, DIMENSION)
+def export_embedder(network: Embedder) -> bytes:
+    """The embedder as ONNX, input "face", output at length 1."""
+    graph = Graph("face", (3, EMBEDDER_SIDE, EMBEDDER_SIDE))
+    flat = graph.node("Flatten", _convolutions(graph, network.body, "face"))
+    graph.node("LpNormalization", _linear(graph, network.out, flat), out="out", axis=1, p=2)
+    return graph.model(DIMENSION)
 
 
-def export(network: Chain, *, normalise: bool) -> list[tuple[Any, ...]]:
-    """Layers for `onnx_file.chain`, batch norm folded into the convolutions."""
-    layers: list[tuple[Any, ...]] = []
-    modules = list(network.body) + list(network.head)
-    for module, after in zip(modules, [*modules[1:], None], strict=True):
-        if isinstance(module, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
-            scale = after.weight / torch.sqrt(after.running_var + after.eps)
-            weight = module.weight * scale[:, None, None, None]
-            bias = after.bias - after.running_mean * scale
-            layers.append(("conv", _array(weight), _array(bias), module.stride[0]))
-        elif isinstance(module, nn.ReLU):
-            layers.append(("relu",))
-        elif isinstance(module, nn.Flatten):
-            layers.append(("flatten",))
-        elif isinstance(module, nn.Linear):
-            layers.append(("linear", _array(module.weight), _array(module.bias)))
-    return [*layers, ("normalise",)] if normalise else layers
+def _convolutions(graph: Graph, body: nn.Sequential, source: str) -> str:
+    modules = list(body)
+    for conv, norm in zip(modules[0::3], modules[1::3], strict=True):
+        source = graph.node("Relu", _convolution(graph, conv, norm, source))
+    return source
+
+
+def _convolution(graph: Graph, conv: Any, norm: Any, source: str) -> str:
+    """A convolution with its batch norm folded in."""
+    weight, bias = conv.weight, conv.bias
+    if norm is not None:
+        scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+        weight, bias = weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+    return graph.node(
+        "Conv",
+        source,
+        graph.const(_array(weight)),
+        graph.const(_array(bias)),
+        kernel_shape=list(conv.kernel_size),
+        pads=[conv.padding[0]] * 4,
+        strides=list(conv.stride),
+        dilations=list(conv.dilation),
+    )
+
+
+def _linear(graph: Graph, layer: nn.Linear, source: str) -> str:
+    weight, bias = graph.const(_array(layer.weight)), graph.const(_array(layer.bias))
+    return graph.node("Gemm", source, weight, bias, transB=1)
 
 
 def _array(tensor: torch.Tensor) -> np.ndarray:
@@ -156,16 +232,14 @@ def _jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
     return torch.from_numpy(back).permute(2, 0, 1).float()
 
 
-class CosFace(nn.Module):
-    """Large-margin cosine loss: the own class must win by `margin`, logits scaled by `scale`."""
+def pair_loss(x: torch.Tensor, scale: float = 12.0) -> torch.Tensor:
+    """Each crop must find its person's other crop among the batch (N-pair loss, Sohn 2016).
 
-    def __init__(self, classes: int, margin: float = 0.25, scale: float = 20.0) -> None:
-        super().__init__()
-        self.centres = nn.Parameter(torch.randn(classes, DIMENSION) * 0.1)
-        self.margin, self.scale = margin, scale
-
-    def forward(self, x: torch.Tensor, who: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-        """Mean loss of vectors (n, dimension) of classes (n,); share: how much of the margin."""
-        cosine = nn.functional.normalize(x) @ nn.functional.normalize(self.centres).T
-        cosine = cosine - nn.functional.one_hot(who, len(self.centres)) * self.margin * share
-        return nn.functional.cross_entropy(cosine * self.scale, who)
+    x: (2 n, dimension), crops 2 k and 2 k + 1 of one person; scale: inverse temperature.
+    """
+    unit = nn.functional.normalize(x)
+    first, second = unit[0::2], unit[1::2]
+    cosine = scale * first @ second.T
+    own = torch.arange(len(first))
+    there = nn.functional.cross_entropy(cosine, own)
+    return (there + nn.functional.cross_entropy(cosine.T, own)) / 2

@@ -1,12 +1,10 @@
-"""Writing a plain chain of layers as an ONNX file, byte for byte reproducible.
+"""Writing a small network as an ONNX file, byte for byte reproducible, without an exporter.
 
-In: layers as tuples with NumPy weights. Out: bytes of a ModelProto (opset 17, ir 8). Only what two
-small convolutional networks need; the wire format is protobuf's (varint, length-delimited).
+In: nodes and NumPy constants, added one by one. Out: bytes of a ModelProto (opset 17, ir 8). The
+wire format is protobuf's (varint, length-delimited); field numbers are those of onnx.proto.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -56,41 +54,31 @@ def _value(name: str, dims: list[int | str]) -> bytes:
     return _bytes(1, name) + _bytes(2, _bytes(1, _int(1, FLOAT) + _bytes(2, shape)))
 
 
-def chain(
-    layers: list[tuple[Any, ...]], *, source: str, shape: tuple[int, int, int], outputs: int
-) -> bytes:
-    """A model of one input (n, *shape) and one output "out" (n, outputs).
+class Graph:
+    """A model of one input (n, *shape). Every call gives the name of what it made."""
 
-    Layers: ("conv", weight (o, i, k, k), bias, stride), ("relu",), ("flatten",),
-    ("linear", weight (o, i), bias), ("normalise",).
-    """
-    nodes, tensors, last = [], [], source
-    for number, (kind, *args) in enumerate(layers):
-        out = "out" if number == len(layers) - 1 else f"t{number}"
-        if kind == "conv":
-            weight, bias, stride = args
-            pad = weight.shape[-1] // 2
-            tensors += [_tensor(f"w{number}", weight), _tensor(f"b{number}", bias)]
-            node = _node(
-                "Conv",
-                [last, f"w{number}", f"b{number}"],
-                out,
-                kernel_shape=list(weight.shape[2:]),
-                pads=[pad] * 4,
-                strides=[stride] * 2,
-            )
-        elif kind == "linear":
-            weight, bias = args
-            tensors += [_tensor(f"w{number}", weight), _tensor(f"b{number}", bias)]
-            node = _node("Gemm", [last, f"w{number}", f"b{number}"], out, transB=1)
-        elif kind == "normalise":
-            node = _node("LpNormalization", [last], out, axis=1, p=2)
-        else:
-            node = _node({"relu": "Relu", "flatten": "Flatten"}[kind], [last], out)
-        nodes.append(node)
-        last = out
-    graph = b"".join(_bytes(1, n) for n in nodes) + _bytes(2, "limner")
-    graph += b"".join(_bytes(5, t) for t in tensors)
-    graph += _bytes(11, _value(source, ["n", *shape])) + _bytes(12, _value("out", ["n", outputs]))
-    opset = _bytes(1, "") + _int(2, 17)
-    return _int(1, 8) + _bytes(2, "limner") + _bytes(7, graph) + _bytes(8, opset)
+    def __init__(self, source: str, shape: tuple[int, ...]) -> None:
+        self.source, self.shape = source, shape
+        self._nodes: list[bytes] = []
+        self._tensors: list[bytes] = []
+
+    def const(self, array: np.ndarray) -> str:
+        """A weight (float32) or a shape (int64)."""
+        name = f"c{len(self._tensors)}"
+        self._tensors.append(_tensor(name, array))
+        return name
+
+    def node(self, kind: str, *inputs: str, out: str = "", **attributes: int | list[int]) -> str:
+        """An operator of the standard set; `out` names the model's output."""
+        name = out or f"t{len(self._nodes)}"
+        self._nodes.append(_node(kind, list(inputs), name, **attributes))
+        return name
+
+    def model(self, outputs: int) -> bytes:
+        """The file; the node named "out" gives (n, outputs)."""
+        graph = b"".join(_bytes(1, n) for n in self._nodes) + _bytes(2, "limner")
+        graph += b"".join(_bytes(5, t) for t in self._tensors)
+        graph += _bytes(11, _value(self.source, ["n", *self.shape]))
+        graph += _bytes(12, _value("out", ["n", outputs]))
+        opset = _bytes(1, "") + _int(2, 17)
+        return _int(1, 8) + _bytes(2, "limner") + _bytes(7, graph) + _bytes(8, opset)

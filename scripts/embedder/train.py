@@ -20,10 +20,10 @@ from scripts.embedder.corpus import CROP, Pool, shard
 from scripts.embedder.networks import (
     EMBEDDER_SIDE,
     FINDER_SIDE,
-    CosFace,
+    Embedder,
+    Finder,
     degrade,
-    embedder,
-    finder,
+    pair_loss,
     windows,
 )
 from scripts.miniature.corpus import shards
@@ -112,7 +112,8 @@ def finder_batch(
     spots[flip] = spots[flip][:, FLIPPED] * (-1, 1) + (1, 0)
     seen[flip] = seen[flip] * (-1, 1) + (1, 0)
     yaw = np.where(flip, -yaw, yaw)
-    parts = [face[:, None], seen, (box[:, 2:] - box[:, :2]) / size[:, None], spots.reshape(n, 10)]
+    share = (box[:, 2:] - box[:, :2]) / size[:, None]
+    parts = [seen, spots.reshape(n, 10), face[:, None], share]
     target = np.concatenate([*parts, np.sin(yaw)[:, None], np.cos(yaw)[:, None]], 1)
     return degrade(views, rng), torch.from_numpy(target).float()
 
@@ -132,30 +133,29 @@ def _away(
 
 def finder_loss(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy of the face logit, and L1 of the geometry where there is a face."""
-    is_face = target[:, 0]
-    seen = nn.functional.binary_cross_entropy_with_logits(out[:, 0], is_face)
+    is_face = target[:, 12]
+    seen = nn.functional.binary_cross_entropy_with_logits(out[:, 12], is_face)
     there = is_face > 0.5
     if not bool(there.any()):
         return seen
-    error = (out[there, 1:] - target[there, 1:]).abs()
-    # points count by the size of the face: a pixel matters more on a small one
-    size = target[there, 4:5].clamp_min(0.1)
-    place = (error[:, :14] / size).mean()
-    return seen + 2 * place + 0.5 * error[:, 14:].mean()
+    error = (out[there] - target[there]).abs()
+    size = target[there, 14:15].clamp_min(0.1)  # a pixel matters more on a small face
+    place = (error[:, :12] / size).mean() + (error[:, 13:15] / size).mean()
+    return seen + 2 * place + 0.5 * error[:, 15:].mean()
 
 
 def train_finder(pool: Pool, work: Path, minutes: float) -> nn.Module:
     """Fit the finder."""
     torch.manual_seed(3)
-    network = finder()
+    network = Finder()
     network.train()
 
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
-        index = rng.integers(0, len(pool.pictures), BATCH)
+        index = rng.integers(0, len(pool.pictures), 2 * BATCH // 3)
         views, target = finder_batch(pool, index, rng)
         return finder_loss(network(views), target)
 
-    run("finder", {"network": network}, loss_of, work, minutes, 2e-3)
+    run("finder", {"network": network}, loss_of, work, minutes, 4e-3)
     return network.eval()
 
 
@@ -193,21 +193,20 @@ class Faces:
                     self.crops.setdefault(int(pool.person[row]), []).append(pool.crops[k])
         self.persons = np.array([p for p, have in sorted(self.crops.items()) if len(have) > 1])
 
-    def batch(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Two crops of each of size / 2 persons, and whose they are."""
+    def batch(self, size: int, rng: np.random.Generator) -> np.ndarray:
+        """Two crops of each of size / 2 persons, one after the other."""
         chosen = rng.choice(self.persons, size // 2, replace=len(self.persons) < size // 2)
         picked = []
         for person in chosen:
             have = self.crops[int(person)]
             picked += [have[k] for k in rng.choice(len(have), 2, replace=False)]
-        return np.stack(picked), np.repeat(chosen, 2)
+        return np.stack(picked)
 
 
 def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> nn.Module:
     """Fit the embedder on the persons below number `people`; shards may still be growing."""
     torch.manual_seed(4)
-    network = embedder()
-    loss = CosFace(people)
+    network = Embedder()
     network.train()
     faces, steps = Faces(folder, people), 0
 
@@ -216,11 +215,7 @@ def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> nn.
         steps += 1
         if steps % 200 == 0:
             faces.refresh()
-        found, who = faces.batch(BATCH, rng)
-        vectors = network(views_of(found, rng))
-        margin = min(1.0, 3 * share)  # it grows in over the first third
-        out: torch.Tensor = loss(vectors, torch.from_numpy(who), margin)
-        return out
+        return pair_loss(network(views_of(faces.batch(BATCH, rng), rng)))
 
-    run("embedder", {"network": network, "loss": loss}, loss_of, work, minutes, 3e-3)
+    run("embedder", {"network": network}, loss_of, work, minutes, 3e-3)
     return network.eval()

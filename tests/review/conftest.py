@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 from PIL import Image, ImageFilter
 
 from limner.atelier import Character, identity_from_seed, scene_for
+from limner.events import collect
 from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
+from limner.review import review
 
 SIZE = 128
-GOOD = ["front"] * 7 + ["three_quarter"] * 2 + ["side", "pure_back"]
+GOOD = ["front"] * 6 + ["three_quarter", "side", "pure_back"]
 PLANTED = ("stranger", "stranger_2", "blurred", "mirrored", "no_face", "cut_off")
 
 
@@ -34,7 +37,7 @@ def attributes(angle: str, number: int) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def pictures() -> list[tuple[str, str, bytes]]:
-    """(name, angle of the shot, PNG bytes): eleven good takes, then the planted faults."""
+    """(name, angle of the shot, PNG bytes): nine good takes, then the planted faults."""
     grace, other = Character(identity_from_seed(11)), Character(identity_from_seed(29))
 
     def drawn(who: Character, angle: str, number: int) -> np.ndarray:
@@ -63,8 +66,29 @@ def _png(picture: np.ndarray) -> bytes:
 @pytest.fixture
 def project(tmp_path: Path, pictures: list[tuple[str, str, bytes]]) -> Project:
     """A project whose shots have one done take each; shot ids are the names of the pictures."""
+    return _make(tmp_path / "grace", pictures)
+
+
+@pytest.fixture(scope="session")
+def readings(
+    tmp_path_factory: pytest.TempPathFactory, pictures: list[tuple[str, str, bytes]]
+) -> Path:
+    """The pictures measured once, for tests that are about decisions."""
+    project = _make(tmp_path_factory.mktemp("measured") / "grace", pictures)
+    collect(review(project))
+    return project.root / ".limner" / "readings"
+
+
+@pytest.fixture
+def measured(project: Project, readings: Path) -> Project:
+    """The project with everything measured and nothing decided yet."""
+    shutil.copytree(readings, project.root / ".limner" / "readings")
+    return project
+
+
+def _make(root: Path, pictures: list[tuple[str, str, bytes]]) -> Project:
     project = Project.create(
-        tmp_path / "grace", name="Grace", trigger="grace", class_word="woman", likeness="synthetic"
+        root, name="Grace", trigger="grace", class_word="woman", likeness="synthetic"
     )
     shots = [
         Shot(name, i, attributes(angle, i), "a prompt", i, face_visible=angle != "pure_back")

@@ -205,7 +205,9 @@ def _summary(project: Project, judged: list[Judgement]) -> dict[str, Any]:
             reasons[decision.reasons[0].split("(")[0].strip()] += 1
     return {
         "takes": len(done),
-        "measured": sum(not one.case.seen.cached for one in judged),
+        "measured": sum(
+            one.case.seen.reading is not None and not one.case.seen.cached for one in judged
+        ),
         "keep": verdicts["keep"],
         "reject": verdicts["reject"],
         "undecided": verdicts["undecided"],

@@ -50,11 +50,11 @@ def find_drawn_face(image: RGB8, near: Box | None = None) -> Face | None:
 def _look(image: RGB8, x: float, y: float, side: float) -> Face | None:
     view = warp(image, x, y, side, 0.0, SIDE)
     out = run(view[None])[0]
-    score = float(1 / (1 + np.exp(-out[0])))
+    score = float(1 / (1 + np.exp(-out[12])))
     if score < FACE_PROBABILITY:
         return None
-    middle, size = out[1:3] * side + (x - side / 2, y - side / 2), out[3:5] * side
-    spots = out[5:15].reshape(5, 2) * side + (x - side / 2, y - side / 2)
+    middle, size = out[0:2] * side + (x - side / 2, y - side / 2), out[13:15] * side
+    spots = out[2:12].reshape(5, 2) * side + (x - side / 2, y - side / 2)
     points = [(float(a), float(b)) for a, b in spots]
     box = (*(middle - size / 2).tolist(), *(middle + size / 2).tolist())
     yaw = float(np.degrees(np.arctan2(out[15], out[16])))
