@@ -85,6 +85,11 @@ class Character:
         self._crown = hair.crown(self._hair, shaped)
         self._skins: dict[int, skin.Skin] = {}
 
+    @property
+    def shape(self) -> F32:
+        """The person's vertices (N,3) in dm at rest, without an expression."""
+        return self._shaped
+
     def draw(self, scene: Scene, size: int = 512, supersample: int | None = None) -> Drawing:
         """Draw one scene as a `size` x `size` picture; `supersample` 1 to 4, 2 by default."""
         look = (scene.outfit, scene.setting, scene.lighting, scene.seed)

@@ -109,3 +109,10 @@ def eye_angles(gaze: str, yaw: float, pitch: float, side: float) -> tuple[float,
 
 def _limit(value: float, most: float) -> float:
     return max(-most, min(most, value))
+
+
+def face_unit_names() -> tuple[str, ...]:
+    """Every face unit that some mood or gaze uses."""
+    used = {unit for variants in _MOODS.values() for weights in variants for unit in weights}
+    sides = ("Left", "Right")
+    return tuple(sorted(used | {u + s for u in ("eyeLookDown", "eyeBlink") for s in sides}))

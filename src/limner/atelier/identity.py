@@ -340,3 +340,17 @@ def _build(identity: Identity) -> Weights:
     end = "averagemuscle-maxweight" if weight > 0 else "averagemuscle-minweight"
     share = 0.6 if identity.sex == "male" else 0.2
     return {universal + end: abs(weight), universal + "maxmuscle-averageweight": muscle * share}
+
+
+def feature_targets() -> set[str]:
+    """Every morph target that some identity can use, one name a side ("l-", "r-")."""
+    names = {f"{name}-{end}" for name, _ in _SCALED for end in ("incr", "decr")}
+    names |= {f"{name}-{end}" for name, up, down, _ in _ENDS for end in (up, down)}
+    names |= {name for targets in (*_FACES.values(), _PLEASANT) for name in targets}
+    for sex in ("female", "male"):
+        for origin in ("caucasian", "african", "asian"):
+            names |= {f"macrodetails/{origin}-{sex}-{age}" for age in ("young", "old")}
+        universal = f"macrodetails/universal-{sex}-young-"
+        ends = ("averagemuscle-minweight", "averagemuscle-maxweight", "maxmuscle-averageweight")
+        names |= {universal + end for end in ends}
+    return {n.replace("*", side) for n in names for side in (("l", "r") if "*" in n else ("",))}
