@@ -29,6 +29,9 @@ CLOCKED = ("created_at", "finished_at", "at", "date", "when")
 MEASURED = ("seconds", "seconds_per_step", "pace_origin", "eta", "wall", "memory", "there")
 """Keys that hold what a clock or the machine said."""
 
+SUMS = ("sha256", "lora_sha256")
+"""Sums of files that name the second they were made; the files' contents are compared instead."""
+
 
 class Zygote:
     """Asks the process of zygote.py to run stages in forked children."""
@@ -81,7 +84,8 @@ def picture_of(root: Path) -> dict[str, Any]:
         tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         for table in sorted(set(tables) - {"events"}):
             names = [r[1] for r in db.execute(f"PRAGMA table_info({table})")]
-            columns = ", ".join(n for n in names if n not in CLOCKED)
+            skip = (*CLOCKED, *(SUMS if table == "checkpoints" else ()))
+            columns = ", ".join(n for n in names if n not in skip)
             rows = db.execute(f"SELECT {columns} FROM {table}").fetchall()
             found[f"table {table}"] = [tuple(timeless(value) for value in row) for row in rows]
     return found
@@ -118,7 +122,7 @@ def timeless(value: object) -> object:
 
 def _without(node: Any) -> Any:
     if isinstance(node, dict):
-        skip = (*CLOCKED, *MEASURED)
+        skip = (*CLOCKED, *MEASURED, *SUMS)
         return {k: _without(v) for k, v in node.items() if k not in skip}
     return [_without(v) for v in node] if isinstance(node, list) else node
 
