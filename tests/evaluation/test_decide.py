@@ -128,6 +128,16 @@ def test_an_arm_that_loses_faces_never_wins() -> None:
     assert ch.choose(judged, LIMITS).chosen.step == 100
 
 
+def test_an_arm_that_copies_its_training_pictures_never_wins() -> None:
+    judged = _pictures({100: 0.4, 200: 0.6}, 8, 1, 0.02)
+    copied = [
+        replace(j, copy=True) if j.arm.step == 200 and j.prompt_id == "p3" else j for j in judged
+    ]
+    found = ch.choose(copied, LIMITS)
+    assert found.chosen.step == 100
+    assert {r["step"]: (r["status"], r["copies"]) for r in found.rows}[200] == ("gate", 1)
+
+
 def test_halving_looks_longer_at_fewer_arms() -> None:
     assert ch.rounds(10, 12) == [(10, 4), (5, 8), (3, 12)]
     assert ch.rounds(10, 6) == [(10, 4), (5, 6)]

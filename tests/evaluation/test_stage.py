@@ -70,6 +70,8 @@ def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Pai
     assert len(leak) == 8 and all("a woman" in r.prompt for r in leak)
     assert data["untriggered_n"] == 8 and data["untriggered_hits"] >= 6  # this painter ignores it
     assert "Without its trigger word the LoRA still draws this person" in data["statement"]
+    copied = [m for m in data["measures"] if "copied from the training set" in m["name"]]
+    assert copied[0]["value"] is not None and "of 24; base model" in copied[0]["note"]
     # halving: poor arms are seen less often than finalists
     seen = {a["checkpoint"]: a["n"] for a in data["arms"]}
     assert seen["step_000100"] < seen["step_000300"]

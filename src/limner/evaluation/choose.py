@@ -48,7 +48,8 @@ BASE = Arm(-1, 0.0, "base")
 @dataclass(frozen=True)
 class Judged:
     """One picture's result. `score`: similarity to the character, for a lost face the score of a
-    median stranger; `match`: verified; `second`: the other embedder's answer, None = no answer."""
+    median stranger; `match`: verified; `second`: the other embedder's answer, None = no answer;
+    `copy`: nearly a training picture."""
 
     arm: Arm
     prompt_id: str
@@ -57,6 +58,7 @@ class Judged:
     match: bool
     face: bool
     second: bool | None = None
+    copy: bool = False
 
     @property
     def cell(self) -> tuple[str, int]:
@@ -102,19 +104,21 @@ def mean_scores(judged: Sequence[Judged]) -> dict[Arm, float]:
     return {arm: float(np.mean(values)) for arm, values in found.items()}
 
 
-def survivors(judged: Sequence[Judged], keep: int, no_face: float) -> list[Arm]:
-    """The `keep` best arms, those that lose more than `no_face` of the faces last, by step.
+def survivors(judged: Sequence[Judged], keep: int, limits: Mapping[str, float]) -> list[Arm]:
+    """The `keep` best arms by step; those that lose too many faces or copy too often come last.
 
     Equal means go to the earlier step, so the same pictures always keep the same arms.
     """
     means = mean_scores(judged)
-    lost = {arm: _lost_share([j for j in judged if j.arm == arm]) for arm in means}
-    order = sorted(means, key=lambda a: (lost[a] > no_face, -means[a], a))
+    ill = {arm: unhealthy([j for j in judged if j.arm == arm], limits) for arm in means}
+    order = sorted(means, key=lambda a: (ill[a], -means[a], a))
     return sorted(order[:keep])
 
 
-def _lost_share(judged: Sequence[Judged]) -> float:
-    return sum(not j.face for j in judged) / len(judged)
+def unhealthy(mine: Sequence[Judged], limits: Mapping[str, float]) -> bool:
+    """The hard gates of one arm: lost faces over `no_face`, copies over `copies` (shares)."""
+    lost, copies = sum(not j.face for j in mine), sum(j.copy for j in mine)
+    return lost > limits["no_face"] * len(mine) or copies > limits["copies"] * len(mine)
 
 
 def differences(
@@ -143,14 +147,14 @@ def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
     finalists = [arm for arm in arms if count[arm] == max(count.values())]
     final = [j for j in judged if j.arm in finalists]
     means = mean_scores(judged)
-    best = survivors(final, 1, limits["no_face"])[0]
+    best = survivors(final, 1, limits)[0]
     chosen = best
     for arm in finalists:  # by step, then strength: the first within one standard error
         if arm == best:
             break
         gap = stats.paired(differences(final, best, arm), draws=0)
-        healthy = _lost_share([j for j in final if j.arm == arm]) <= limits["no_face"]
-        if healthy and gap.mean <= max(_finite(gap.standard_error), limits["equivalent_score"]):
+        ill = unhealthy([j for j in final if j.arm == arm], limits)
+        if not ill and gap.mean <= max(_finite(gap.standard_error), limits["equivalent_score"]):
             chosen = arm
             break
     tied = _tied(final, chosen, finalists, limits["equivalent_score"])
@@ -160,6 +164,7 @@ def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
         mine = [j for j in judged if j.arm == arm]
         status = "behind" if arm in finalists else "dropped"
         status = "tied" if (arm.name, arm.strength) in names else status
+        status = "gate" if unhealthy(mine, limits) else status
         status = "chosen" if arm == chosen else status
         rows.append(_row(arm, mine, means[arm], status))
     return Choice(chosen, best, tied, rows, len(judged))
@@ -191,6 +196,7 @@ def _row(arm: Arm, mine: Sequence[Judged], mean: float, status: str) -> dict[str
         "match_rate": hits / len(mine),
         "interval": stats.clopper_pearson(hits, len(mine)).as_list(),
         "no_face": sum(not j.face for j in mine),
+        "copies": sum(j.copy for j in mine),
         "status": status,
     }
 

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner import vision
-from limner.errors import NotReadyError
+from limner.errors import MissingExtraError, NotReadyError
 from limner.evaluation import identity
 from limner.evaluation.identity import Judge, Kind, Look, Strangers
 from limner.events import Event, Notice, Ticker
 from limner.project import Project, files
-from limner.project.records import Dataset, Take
+from limner.project.records import Dataset, Measure, Take
+from limner.vision.duplicates import Hashes, nearest
+from limner.vision.duplicates import hashes as picture_hashes
 from limner.vision.pictures import resize
 
 if TYPE_CHECKING:
@@ -48,6 +50,15 @@ class Ground:
     gallery: list[Take]
     looks: list[Look]
     """Of references, then gallery."""
+    hashes: dict[int, Hashes]
+    """Take id -> pHash of each training picture; empty where hashes cannot be made."""
+
+    def copy_measure(self, picture: RGB8) -> Measure:
+        """Bits between a picture and the nearest training picture, mirrored or not."""
+        if not self.hashes:
+            return Measure("copy_bits", None, "bits", "install limner[vision]", "phash-64")
+        found = nearest(picture_hashes(picture), self.hashes)
+        return Measure("copy_bits", float(found.bits) if found else None, "bits", None, "phash-64")
 
     def record(self) -> dict[str, Any]:
         """What the grid's record keeps: anything here that changes makes another evaluation."""
@@ -148,7 +159,16 @@ def prepare(
         comparable,
     )
     strangers = shipped_strangers(kind, tools)
-    yield Ground(judge, strangers, references, gallery, looks)
+    hashed = training_hashes(project, gallery, info.resolution)
+    yield Ground(judge, strangers, references, gallery, looks, hashed)
+
+
+def training_hashes(project: Project, gallery: Sequence[Take], side: int) -> dict[int, Hashes]:
+    """pHash of every training picture; empty without imagehash."""
+    try:
+        return {t.id: picture_hashes(at_size(project, t, side)) for t in gallery}
+    except MissingExtraError:
+        return {}
 
 
 def at_size(project: Project, take: Take, side: int) -> RGB8:

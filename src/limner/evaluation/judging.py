@@ -109,8 +109,11 @@ def read_scores(project: Project, version: int, phase: str) -> Scored:
     return [(r, project.store.scores(r.id)) for r in found if r.phase == phase]
 
 
-def judge(scored: Scored, found: Calibration, arms: Sequence[Arm]) -> list[Judged]:
-    """Scores as yes and no. A lost face is a miss, with the score of a median stranger."""
+def judge(
+    scored: Scored, found: Calibration, arms: Sequence[Arm], copy_bits: float
+) -> list[Judged]:
+    """Scores as yes and no. A lost face is a miss, with the score of a median stranger; a picture
+    within `copy_bits` of a training picture is a copy."""
     gate, second = found.gate, found.second
     if gate is None:
         return []
@@ -121,6 +124,7 @@ def judge(scored: Scored, found: Calibration, arms: Sequence[Arm]) -> list[Judge
         if arm is None or "face" not in scores:
             continue
         value = scores[f"identity_{gate.embedder}"].value
+        bits = scores["copy_bits"].value if "copy_bits" in scores else None
         other = scores[f"identity_{second.embedder}"].value if second else None
         judged.append(
             Judged(
@@ -131,6 +135,7 @@ def judge(scored: Scored, found: Calibration, arms: Sequence[Arm]) -> list[Judge
                 value is not None and value >= gate.threshold,
                 scores["face"].value == 1.0,
                 (other is not None and other >= second.threshold) if second else None,
+                bits is not None and bits <= copy_bits,
             )
         )
     return judged

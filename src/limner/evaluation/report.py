@@ -15,7 +15,7 @@ from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration
 
 NEVER_MEASURED = (
-    ("copies of training pictures", "no copy detector was run on the renders"),
+    ("copied parts", "whole pictures were compared by hash; no detector looked for copied parts"),
     ("prompt adherence", "no yes/no question was asked about the renders"),
     ("variety at one prompt", "fewer than 8 seeds a prompt were drawn"),
     ("skin texture", "no published scale exists, and no photographs to compare with"),

@@ -79,6 +79,15 @@ RULES: dict[str, Rule] = {
         "hard gate of the racing plan",
         "share of lost faces that drops an arm",
     ),
+    "copy_bits": Rule(
+        6,
+        "starting value",
+        "near duplicates among training pictures: pHash of 64 bits, mirrored too",
+        "differing bits up to which a render counts as a copy of a training picture",
+    ),
+    "copies": Rule(
+        0.1, "starting value", "hard gate of the racing plan", "share of copies that drops an arm"
+    ),
     "first_look": Rule(
         4, "derived", "successive halving simulation, 30 arms", "pictures an arm in the first round"
     ),

@@ -103,13 +103,16 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
     limits = grid.settings["limits"]
     arms = [Arm(step, strength) for step, strength, _ in grid.settings["arms"]]
     tried_control = grid.settings["control"] is not None
-    first = judging.judge(
-        judging.read_scores(project, grid.version, "choose"), found, [*arms, BASE]
-    )
+
+    def judged(phase: str, among: Sequence[Arm]) -> list[Judged]:
+        scored = judging.read_scores(project, grid.version, phase)
+        return judging.judge(scored, found, among, limits["copy_bits"])
+
+    first = judged("choose", [*arms, BASE])
     mine = [j for j in first if j.arm.kind == "checkpoint"]
     choice = choosing.choose(mine, limits) if mine else Choice(arms[0], arms[0], [], [], 0)
     claiming = [choice.chosen, BASE, CONTROL, replace(choice.chosen, kind="untriggered")]
-    fresh = judging.judge(judging.read_scores(project, grid.version, "claim"), found, claiming)
+    fresh = judged("claim", claiming)
     _write_matches(project, grid, found)
     pending = _pending(project, grid)
     if pending:
@@ -297,7 +300,7 @@ def _chosen_file(project: Project, grid: Grid, chosen: Arm) -> dict[str, Any]:
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
     """An arm's row with the short names the report's ruler uses."""
-    state = row["status"] if row["status"] in ("chosen", "tied") else ""
+    state = row["status"] if row["status"] in ("chosen", "tied", "gate") else ""
     low, high = row["interval"]
     return {**row, "arm": row["checkpoint"], "name": "", "low": low, "high": high, "state": state}
 
@@ -330,7 +333,25 @@ def _paired_measures(fresh: Sequence[Judged], chosen: Arm) -> list[dict[str, Any
             "reason": None,
             "note": "pictures where only one of the two shows the person",
         },
+        _copies(fresh, chosen),
     ]
+
+
+def _copies(fresh: Sequence[Judged], chosen: Arm) -> dict[str, Any]:
+    """How many fresh pictures are a training picture over again, beside the base's by chance."""
+    counts = []
+    for arm in (chosen, BASE):
+        mine = [j for j in fresh if j.arm == arm]
+        counts.append(Count(sum(j.copy for j in mine), len(mine)))
+    return {
+        "name": "whole pictures copied from the training set (pHash, mirrored too)",
+        "value": counts[0].rate,
+        "unit": "share",
+        "interval": counts[0].interval.as_list(),
+        "n": None,
+        "reason": None if counts[0].n else "nothing was drawn",
+        "note": f"{counts[0].words}; base model {counts[1].words}",
+    }
 
 
 def fingerprint(data: dict[str, Any]) -> str:

@@ -200,7 +200,7 @@ def _choose(work: _Work) -> Generator[Event, None, Choice]:
         if number > 1 and not judged:  # no stranger to set a threshold by: nothing to choose on
             break
         if number > 1:
-            arms = choosing.survivors(judged, keep, limits["no_face"])
+            arms = choosing.survivors(judged, keep, limits)
         task = f"choosing, round {number} of {len(rounds)}: {len(arms)} arms"
         yield from work.make("choose", arms, plan.choose_cells[:seen], task)
     return settle(work.judged("choose", plan.arms), plan.arms, limits)
@@ -309,13 +309,17 @@ class _Work:
         face = store.scores(render.id).get("face")
         if face is not None and face.tool == self._tag:
             return
-        seen = self.ground.judge.look(
-            vision.open_picture(self._file(render)) if picture is None else picture
+        if picture is None:
+            picture = vision.open_picture(self._file(render))
+        seen = self.ground.judge.look(picture)
+        store.put_scores(
+            render.id,
+            [*self.ground.judge.measures(seen, self._tag), self.ground.copy_measure(picture)],
         )
-        store.put_scores(render.id, self.ground.judge.measures(seen, self._tag))
 
     def judged(self, phase: str, arms: Sequence[Arm]) -> list[Judged]:
         """Scored pictures of a phase as the statistics want them; keeps the calibration."""
         found = judging.calibrate(self._project, self.version, self.plan, self.ground)
         judging.write(found, self._folder)
-        return judging.judge(judging.read_scores(self._project, self.version, phase), found, arms)
+        scored = judging.read_scores(self._project, self.version, phase)
+        return judging.judge(scored, found, arms, self.plan.data["limits"]["copy_bits"])
