@@ -279,9 +279,9 @@ def _pace(
             f"not timed: the base is {size / 1e9:.0f} GB and would have to be loaded; "
             "`limner train --stop-after 20` measures it"
         )
-    caption = max((p.caption for p in train), key=len)
+    captions = sorted((p.caption for p in train), key=len)
     shown = min(len(held_out), int(config.values["held_out_pictures"]))
-    pace = timing.measure(info, config, caption, shown, settings.precision)
+    pace = timing.measure(info, config, [captions[0], captions[-1]], shown, settings.precision)
     timing.write(folder, name, pace)
     return pace, None
 

@@ -11,7 +11,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,11 +73,14 @@ def seconds(work: Callable[[], Any], times: int) -> float:
     return statistics.median(found)
 
 
-def measure(info: BaseInfo, config: RunConfig, caption: str, held_out: int, asked: str) -> Pace:
-    """Load the base and time real steps on noise in place of pictures.
+def measure(
+    info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out: int, asked: str
+) -> Pace:
+    """Load the base and time real steps on grey pictures.
 
-    asked: auto | fp32 | bf16. On a CPU all kernels of the allowed precisions are tried; bf16 is
-    taken when it is `bf16_gain` times as fast. On a GPU: bf16, torch's own choice of kernel.
+    captions: the shortest and the longest, since a batch of unequal lengths needs a mask. asked:
+    auto | fp32 | bf16. On a CPU all kernels of the allowed precisions are tried; bf16 is taken
+    when it is `bf16_gain` times as fast. On a GPU: bf16, torch's own choice of kernel.
     """
     import torch
     from PIL import Image
@@ -89,16 +92,19 @@ def measure(info: BaseInfo, config: RunConfig, caption: str, held_out: int, aske
     side = max(16, config.resolution // 16 * 16)
     blank = Image.new("RGB", (side, side), (127, 127, 127))
     shown = [[blank]] if config.template == "edit" else None
-    began = time.perf_counter()
-    latents = base.encode_images([blank])[0].float().cpu()
-    embeds = base.encode_prompts([caption], config.template, shown)[0].float().cpu()
-    encode = time.perf_counter() - began
-    example = Example(side, side, latents, [embeds], [embeds])
-    if shown is not None:
-        reference = base.fit(blank, info.reference_area)
-        example.references = [base.encode_images([reference])[0].float().cpu()]
-        example.reference_size = (reference.height, reference.width)
-    trainer = _trainer(base, config, example, held_out)
+    examples = []
+    for caption in captions:
+        began = time.perf_counter()
+        latents = base.encode_images([blank])[0].float().cpu()
+        embeds = base.encode_prompts([caption], config.template, shown)[0].float().cpu()
+        encode = time.perf_counter() - began  # the last one counts: the first warms up
+        example = Example(side, side, latents, [embeds], [embeds])
+        if shown is not None:
+            reference = base.fit(blank, info.reference_area)
+            example.references = [base.encode_images([reference])[0].float().cpu()]
+            example.reference_size = (reference.height, reference.width)
+        examples.append(example)
+    trainer = _trainer(base, config, examples, held_out)
     times = int(config.values["timing_steps"])
     best: dict[Precision, tuple[float, Attention]] = {}
     for precision, attention in _candidates(config.device, asked):
@@ -114,12 +120,12 @@ def measure(info: BaseInfo, config: RunConfig, caption: str, held_out: int, aske
     return Pace(best[chosen][0], held, encode, chosen, best[chosen][1], "timing")
 
 
-def _trainer(base: Any, config: RunConfig, example: Example, held_out: int) -> Trainer:
+def _trainer(base: Any, config: RunConfig, examples: list[Example], held_out: int) -> Trainer:
     from limner.training.order import Bucket
 
     one = replace(config, steps=1, checkpoints=(1,))
-    bucket = Bucket(example.width, example.height, (0,))
-    return Trainer(base, one, [example], [bucket], [example] * held_out)
+    bucket = Bucket(examples[0].width, examples[0].height, tuple(range(len(examples))))
+    return Trainer(base, one, examples, [bucket], examples[-1:] * held_out)
 
 
 def _candidates(device: str, asked: str) -> list[tuple[Precision, Attention]]:
