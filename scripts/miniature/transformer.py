@@ -21,10 +21,11 @@ from PIL import Image
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limner.models.base import Base, open_base
+from limner.models.info import MINIATURE
 from scripts.miniature import corpus, text
 from scripts.miniature.muon import Muon
 
-BATCH, EDIT_BATCH, PROMPT_BATCH = 64, 32, 40
+BATCH, EDIT_BATCH, PROMPT_BATCH = 32, 18, 22
 SIZE = corpus.SIZE
 ADAM_LR, MUON_LR = 1.5e-3, 0.012
 EMPTY_SHARE = 0.08
@@ -182,12 +183,23 @@ class Trainer:
             self.adam.load_state_dict(state["adam"])
             self.muon.load_state_dict(state["muon"])
             self.step = state["step"]
+        else:  # the package's weights, when there are some, are where an earlier machine came to
+            start = MINIATURE / "transformer"
+            if (start / "config.json").is_file():
+                self._begin_from(start)
         real_rotation()
         self._positions(self.model)
         self._positions(self.average)
         if compiled:
             for block in self.model.transformer_blocks:
                 block.forward = torch.compile(block.forward, dynamic=False)
+
+    def _begin_from(self, folder: Path) -> None:
+        from diffusers import QwenImageTransformer2DModel
+
+        weights = QwenImageTransformer2DModel.from_pretrained(folder).float().state_dict()
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     @staticmethod
     def _positions(model: Any) -> None:
