@@ -252,6 +252,19 @@ def test_faults_are_named_and_lose_nothing(
         with pytest.raises(WorkFailedError, match="MB of disk"):
             collect(train(project))
     assert collect(train(project))["state"] == "done"
-    (project.root / "dataset" / "40_grace_char" / "img_001.txt").unlink()
+    train_on, away = read_dataset(project, project.store.dataset())
+    listed = [
+        {"path": f"{p.path.parent.name}/{f.name}", "sha256": files.sha256_file(f)}
+        for p in (*train_on, *away)
+        for f in (p.path, p.path.with_suffix(".txt"))
+    ]
+    facts = {"lock_sha256": "1" * 64, "lock": {"files": listed}, "train": [], "held_out": []}
+    project.store.add_dataset(path="dataset", **facts)
+    assert plan(project, measure=False)["dataset_version"] == 2
+    caption = project.root / "dataset" / "40_grace_char" / "img_001.txt"
+    caption.write_text("grace_char, another caption than the lock's")
+    with pytest.raises(InputError, match="1 files are not as dataset 2 was built"):
+        plan(project)
+    caption.unlink()
     with pytest.raises(InputError, match="has no caption"):
         plan(project)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -44,17 +45,19 @@ class Metrics:
         try:
             self._file.write(json.dumps({"step": step, **values}) + "\n")
             self._file.flush()
+            if self._board is not None:
+                scalars = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
+                self._board.add_event(_event(step, scalars))
         except OSError as error:
             raise explain_os_error(error, self.path) from None
-        if self._board is not None:
-            scalars = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
-            self._board.add_event(_event(step, scalars))
 
     def close(self) -> None:
-        """Close both files."""
-        self._file.close()
+        """Close both files. What TensorBoard could not keep stands in the JSON lines."""
+        with suppress(OSError):
+            self._file.close()
         if self._board is not None:
-            self._board.close()
+            with suppress(OSError):
+                self._board.close()
 
 
 def _board(folder: Path, step: int) -> Any:
