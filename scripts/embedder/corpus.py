@@ -30,11 +30,13 @@ MOST_YAW = 65.0
 class Pool:
     """Pictures (n, 128, 128, 3) with labels and aligned crops (m, CROP, CROP, 3).
 
-    points: (n, 5, 2) and box: (n, 4) in pixels. rows: index of each crop's picture.
+    scene: drawings of one scene share their geometry. points: (n, 5, 2) and box: (n, 4) in pixels.
+    rows: index of each crop's picture.
     """
 
     pictures: np.ndarray
     person: np.ndarray
+    scene: np.ndarray
     points: np.ndarray
     box: np.ndarray
     yaw: np.ndarray
@@ -61,7 +63,7 @@ def load(folder: Path, people: int, *, measured: bool) -> Pool:
         raise SystemExit(f"no finished shards in {folder}")
     starts = np.cumsum([0, *(len(pool.pictures) for pool in pools)])
     rows = np.concatenate([p.rows + start for p, start in zip(pools, starts, strict=False)])
-    names = ("pictures", "person", "points", "box", "yaw", "visible", "crops")
+    names = ("pictures", "person", "scene", "points", "box", "yaw", "visible", "crops")
     joined = {name: np.concatenate([getattr(p, name) for p in pools]) for name in names}
     return Pool(**joined, rows=rows)
 
@@ -81,13 +83,13 @@ def shard(file: Path, people: int, *, measured: bool) -> Pool:
     yaw = np.array([v["yaw"] for v in labels])
     visible = np.array([v["face_visible"] for v in labels])
     person = np.array([found[i]["person"] for i in wanted])
+    scene = np.array([100 * found[i]["person"] + found[i]["scene"] for i in wanted])
     if not wanted:
-        return Pool(pictures, person, points, box, yaw, visible, pictures, person)
+        return Pool(pictures, person, scene, points, box, yaw, visible, pictures, person)
     tall = box[:, 3] - box[:, 1] >= LEAST_FACE
     index = np.nonzero(visible & (np.abs(yaw) < MOST_YAW) & tall)[0]
-    return Pool(
-        pictures, person, points, box, yaw, visible, crops(pictures[index], points[index]), index
-    )
+    cut = crops(pictures[index], points[index])
+    return Pool(pictures, person, scene, points, box, yaw, visible, cut, index)
 
 
 def crops(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from limner.vision import faces, finder
-from limner.vision.calibration import auc, calibrate, same_and_other
+from limner.vision.calibration import auc, calibrate
 from limner.vision.embedders import DlibEmbedder, open_embedder
 from limner.vision.templates import YAW_BINS, build_template, yaw_bin
 from scripts.embedder.corpus import LEAST_FACE, Pool
 
 TARGET_FAR = 0.01
-DLIB_PERSONS = 50
+DLIB_PERSONS = 60
 """Left-out persons measured with dlib, which takes 0.1 s a picture: one half gives the centre,
 the other half is measured."""
 
@@ -53,14 +53,14 @@ def measure(pool: Pool, found: dict[int, Any], name: str, persons: np.ndarray) -
     tool = open_embedder(name, "drawing")
     chosen = [i for i in found if pool.person[i] in set(persons)]
     vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
-    who, yaw = pool.person[chosen], pool.yaw[chosen]
+    who, yaw, scene = pool.person[chosen], pool.yaw[chosen], pool.scene[chosen]
     bins = np.array([yaw_bin(v) for v in yaw])
     table: dict[str, Any] = {"pictures": len(chosen), "persons": len(set(who.tolist()))}
     pairs, cards = {}, {}
     for label, rows in [("all", bins != "side"), *((b, bins == b) for b, _, _ in YAW_BINS)]:
         if rows.sum() < 10:
             continue
-        same, other = same_and_other(vectors[rows], who[rows])
+        same, other = pairs_of(vectors[rows], who[rows], scene[rows])
         if len(same):
             pairs[label] = {
                 "auc": round(auc(same, other), 4),
@@ -69,14 +69,30 @@ def measure(pool: Pool, found: dict[int, Any], name: str, persons: np.ndarray) -
                 "mean_same": round(float(same.mean()), 3),
                 "mean_other": round(float(other.mean()), 3),
             }
-        cards[label] = against_templates(vectors, who, yaw, np.nonzero(rows)[0], name)
+        cards[label] = against_templates(vectors, who, yaw, scene, np.nonzero(rows)[0], name)
     return {**table, "pairs": pairs, "templates": cards}
 
 
+def pairs_of(
+    vectors: np.ndarray, who: np.ndarray, scene: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of pairs of one person (from two scenes) and of pairs of two persons."""
+    cosines = vectors @ vectors.T
+    upper = np.triu(np.ones(cosines.shape, dtype=bool), 1)
+    equal = who[:, None] == who[None, :]
+    apart = scene[:, None] != scene[None, :]
+    return cosines[upper & equal & apart], cosines[upper & ~equal]
+
+
 def against_templates(
-    vectors: np.ndarray, who: np.ndarray, yaw: np.ndarray, rows: np.ndarray, name: str
+    vectors: np.ndarray,
+    who: np.ndarray,
+    yaw: np.ndarray,
+    scene: np.ndarray,
+    rows: np.ndarray,
+    name: str,
 ) -> dict[str, Any]:
-    """Each face of `rows` against everybody's template (its own without itself)."""
+    """Each face of `rows` against everybody's template (its own without its scene)."""
     persons = np.unique(who)
     usable = np.abs(yaw) < 45
     templates = {}
@@ -89,7 +105,7 @@ def against_templates(
         for p, template in templates.items():
             if p != who[i]:
                 impostor.append(template.score(vectors[i], yaw[i]))
-        rest = np.nonzero((who == who[i]) & usable & (np.arange(len(who)) != i))[0]
+        rest = np.nonzero((who == who[i]) & usable & (scene != scene[i]))[0]
         if len(rest) >= 3:
             own = build_template(list(vectors[rest]), list(yaw[rest]))
             genuine.append(own.score(vectors[i], yaw[i]))
@@ -110,7 +126,11 @@ def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str,
     table = {}
     edges = [(0, 20), (20, 45), (45, 70), (70, 100), (100, 181)]
     for low, high in edges:
-        rows = [i for i in index if low <= abs(pool.yaw[i]) < high and pool.height[i] >= 15]
+        rows = [
+            i
+            for i in index
+            if low <= abs(pool.yaw[i]) < high and pool.height[i] >= LEAST_FACE and pool.visible[i]
+        ]
         hit = [i for i in rows if int(i) in found]
         line: dict[str, Any] = {"n": len(rows), "found": round(len(hit) / max(len(rows), 1), 3)}
         if hit and low < 100:
@@ -125,32 +145,40 @@ def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str,
             line["yaw_error"] = round(float(np.median(wrong)), 1)
             line["point_error"] = round(float(np.median(miss)), 3)
         table[f"{low}-{high}"] = line
+    backs = [i for i in index if not pool.visible[i]]
+    share = sum(int(i) in found for i in backs) / max(len(backs), 1)
+    table["no face seen"] = {"n": len(backs), "found": round(share, 3)}
     return table
 
 
-def write(pool: Pool, data: Path, work: Path) -> dict[str, Any]:
-    """Measure everything, write centres.json, calibrations.json and embedder_report.json."""
+def write(
+    pool: Pool, data: Path, work: Path, parts: tuple[str, ...] = ("dlib", "drawn")
+) -> dict[str, Any]:
+    """Measure both embedders (or one), write centres.json, calibrations.json and a report."""
+    file = work / "embedder_report.json"
+    report: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     persons = np.unique(pool.person)
-    everything = np.arange(len(pool.pictures))
-    alone = find_all(pool, everything, dlib=False)
-    report: dict[str, Any] = {"finder alone": detection(pool, alone, everything)}
-    report["drawn"] = measure(pool, alone, "drawn", persons)
-    few = persons[:DLIB_PERSONS]
-    half = len(few) // 2
-    some = np.nonzero(np.isin(pool.person, few))[0]
-    found = find_all(pool, some, dlib=True)
-    report["finder with dlib"] = detection(pool, found, some)
-    centre = centre_of_drawings(pool, found, few[:half])
-    (data / "centres.json").write_text(json.dumps({"drawing": centre}) + "\n", encoding="utf-8")
-    open_embedder.cache_clear()
-    report["dlib"] = measure(pool, found, "dlib", few[half:])
+    if "dlib" in parts:
+        few = persons[:DLIB_PERSONS]
+        half = len(few) // 2
+        some = np.nonzero(np.isin(pool.person, few))[0]
+        found = find_all(pool, some, dlib=True)
+        report["finder with dlib"] = detection(pool, found, some)
+        centre = centre_of_drawings(pool, found, few[:half])
+        (data / "centres.json").write_text(json.dumps({"drawing": centre}) + "\n")
+        open_embedder.cache_clear()
+        report["dlib"] = measure(pool, found, "dlib", few[half:])
+    if "drawn" in parts:
+        everything = np.arange(len(pool.pictures))
+        alone = find_all(pool, everything, dlib=False)
+        report["finder alone"] = detection(pool, alone, everything)
+        report["drawn"] = measure(pool, alone, "drawn", persons)
     table = {
-        name: {
-            bin_name: card["calibration"] for bin_name, card in report[name]["templates"].items()
-        }
+        name: {b: card["calibration"] for b, card in report[name]["templates"].items()}
         for name in ("dlib", "drawn")
+        if name in report
     }
     text = json.dumps({"drawing": table}, indent=1)
     (data / "calibrations.json").write_text(text + "\n", encoding="utf-8")
-    (work / "embedder_report.json").write_text(json.dumps(report, indent=1), encoding="utf-8")
+    file.write_text(json.dumps(report, indent=1), encoding="utf-8")
     return report

@@ -99,7 +99,9 @@ def finder_batch(
     centre = middle + rng.uniform(-1, 1, (n, 2)) * slack[:, None]
     face = pool.visible[index] & (rng.random(n) > 0.2)
     for k in np.nonzero(~face)[0]:
-        centre[k], size[k] = _away(box[k], height, rng, free=not pool.visible[index[k]])
+        back = not pool.visible[index[k]]
+        if not back or rng.random() < 0.3:  # most backs of heads are looked at as if they had one
+            centre[k], size[k] = _away(box[k], height, rng, free=back)
     face |= pool.visible[index] & (np.abs(centre - middle).max(1) < size / 2)  # none found away
     roll = rng.normal(0, math.radians(5), n)
     views = windows(pool.pictures[index], centre[:, 0], centre[:, 1], size, roll, FINDER_SIDE)
@@ -149,9 +151,11 @@ def train_finder(pool: Pool, work: Path, minutes: float) -> nn.Module:
     torch.manual_seed(3)
     network = Finder()
     network.train()
+    unseen = np.nonzero(~pool.visible)[0]  # backs of heads: rare, and easily taken for faces
 
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
-        index = rng.integers(0, len(pool.pictures), 2 * BATCH // 3)
+        backs = rng.choice(unseen, 8) if len(unseen) else unseen
+        index = np.concatenate([rng.integers(0, len(pool.pictures), 56), backs])
         views, target = finder_batch(pool, index, rng)
         return finder_loss(network(views), target)
 

@@ -7,12 +7,11 @@ measured false-accept rate, AUC. A calibration is never made on the pictures it 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from limner.vision.shipped import data_file
 
@@ -74,17 +73,6 @@ def auc(same: ArrayLike, other: ArrayLike) -> float:
         raise ValueError("AUC needs scores of both kinds")
     below, not_above = np.searchsorted(b, a, "left"), np.searchsorted(b, a, "right")
     return float((below + not_above).sum() / (2 * a.size * b.size))
-
-
-def same_and_other(
-    vectors: NDArray[np.float32], persons: Sequence[int] | NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Cosines of all pairs of one person and of all pairs of two."""
-    who = np.asarray(persons)
-    cosines = (vectors @ vectors.T).astype(np.float64)
-    upper = np.triu(np.ones(cosines.shape, dtype=bool), 1)
-    equal = who[:, None] == who[None, :]
-    return cosines[upper & equal], cosines[upper & ~equal]
 
 
 def shipped_calibration(embedder: str, kind: str = "drawing", bin_name: str = "all") -> Calibration:
