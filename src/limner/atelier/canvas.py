@@ -187,8 +187,8 @@ class Canvas:
         if image.size != (width, height):
             image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
         out = to_linear(np.asarray(image)) * np.asarray(self.rig.background_gain, np.float32)
-        y = ((np.arange(height, dtype=np.float32) + 0.5) / height)[:, None]
-        x = ((np.arange(width, dtype=np.float32) + 0.5) / height)[None, :]
+        y = ((np.arange(height) + 0.5) / height).astype(np.float32)[:, None]
+        x = ((np.arange(width) + 0.5) / height).astype(np.float32)[None, :]
         self._fall(out, x, y)
         for gx, gy, radius, color, strength in self.glows:
             bell = np.exp(-(((x - gx) / radius) ** 2)) * np.exp(-(((y - gy) / radius) ** 2))
