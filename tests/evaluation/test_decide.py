@@ -67,6 +67,7 @@ def test_every_other_word() -> None:
         ({"impostors": 20}, "20 strangers"),
         ({"prompts": 2}, "only 2 prompts"),
         ({"base": Count(0, 0)}, "base model drew nothing"),
+        ({"claimed": Count(0, 0)}, "no fresh picture could be judged."),
     ],
 )
 def test_nonsense_is_not_judged(change: dict[str, object], reason: str) -> None:

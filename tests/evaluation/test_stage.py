@@ -224,6 +224,23 @@ def test_an_angle_nobody_is_seen_in_is_left_out_in_advance(
     assert any("angle back" in m["reason"] for m in data["not_measured"])
 
 
+def test_a_far_figure_does_not_speak_for_its_angle(project: Project, painter: Painter) -> None:
+    for number in range(5, 17):  # every training picture is a three-quarter view, most are far
+        far = number > 8
+        data = png_bytes(picture_of(1, 0.95, number, face=not far))
+        labels = {"angle": "three_quarter", "framing": "full_body" if far else "close_up"}
+        take = project.store.take(number)
+        files.write_bytes(project.path(take.path or ""), data)
+        project.store.update_take(number, labels=labels, sha256=files.sha256_bytes(data))
+    prompts = [
+        EvalPrompt(p.id, p.text, {"angle": "three_quarter", "framing": "close_up"}) for p in PROMPTS
+    ]
+    found = collect(evaluation.evaluate(project, prompts=prompts, open_renderer=painter.open))
+    assert found["excluded"] == []
+    data = collect(evaluation.verdict(project))
+    assert data["ceiling_n"] == 4 and data["ceiling"] == 1.0  # of the kind that is asked for
+
+
 def test_prompts_and_checkpoints_are_spread(project: Project) -> None:
     choose, claim = split_prompts(PROMPTS)
     assert len(choose) == 4 and len(claim) == 8 and not set(map(id, choose)) & set(map(id, claim))

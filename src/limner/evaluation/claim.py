@@ -99,6 +99,8 @@ def lacking(evidence: Evidence, limits: Mapping[str, float]) -> list[str]:
             f"the threshold rests on {evidence.impostors} strangers, "
             f"at least {limits['fewest_impostors']:.0f} are needed"
         )
+    if evidence.claimed.n == 0:  # drawn or not: without references or strangers none is judged
+        return [*found, "no fresh picture could be judged"]
     for name, have in (("pictures", evidence.claimed.n), ("seeds", evidence.seeds)):
         if have < limits[f"fewest_claim_{name}"]:
             found.append(

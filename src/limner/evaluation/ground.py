@@ -72,18 +72,31 @@ class Ground:
             "strangers_source": self.strangers.source,
         }
 
-    def unseen(self) -> dict[tuple[str, str], tuple[int, int]]:
+    def unseen(self, prompts: Sequence[EvalPrompt]) -> dict[tuple[str, str], tuple[int, int]]:
         """(axis, value) -> (faces found, pictures), where the detector finds too few: an angle
-        turned too far, a framing that leaves too few pixels of face."""
+        turned too far, a framing that leaves too few pixels of face.
+
+        An angle is judged by pictures of the framings that `prompts` ask for, and the other way
+        round: that a far figure shows no face says nothing about how it is turned.
+        """
+        wanted = asked(prompts)
         counts: dict[tuple[str, str], list[bool]] = {}
         for take, seen in zip([*self.references, *self.gallery], self.looks, strict=True):
             for axis in AXES:
-                counts.setdefault((axis, str(take.labels.get(axis, ""))), []).append(seen.face)
+                others = [other for other in AXES if other != axis]
+                if all(not wanted[o] or take.labels.get(o) in wanted[o] for o in others):
+                    counts.setdefault((axis, str(take.labels.get(axis, ""))), []).append(seen.face)
         return {
             key: (sum(found), len(found))
             for key, found in counts.items()
             if key[1] and len(found) >= FEWEST_OF_A_KIND and sum(found) < ASSESSABLE * len(found)
         }
+
+
+def asked(prompts: Sequence[EvalPrompt]) -> dict[str, set[str]]:
+    """Axis -> values that prompts with a face ask for; empty when they name none."""
+    shown = [p.attributes for p in prompts if p.face_visible]
+    return {axis: {a[axis] for a in shown if a.get(axis)} for axis in AXES}
 
 
 def find_takes(project: Project, dataset: Dataset) -> tuple[list[Take], list[Take]]:
@@ -143,9 +156,9 @@ def prepare(
             looks.append(identity.look(picture, names, kind, info.smallest_face_px))
             yield ticker.tick()
         write_looks(kept, looks, names)
-    asked = [{p.attributes.get(axis) for p in prompts if p.face_visible} for axis in AXES]
+    wanted = asked(prompts)
     comparable = [
-        all(take.labels.get(axis) in values for axis, values in zip(AXES, asked, strict=True))
+        all(not wanted[axis] or take.labels.get(axis) in wanted[axis] for axis in AXES)
         for take in takes
     ]
     if not any(comparable):  # prompts of the user's own making name no attributes
@@ -233,7 +246,7 @@ def usable_prompts(
     prompts: Sequence[EvalPrompt], ground: Ground
 ) -> tuple[list[EvalPrompt], list[dict[str, str]]]:
     """(prompts to draw, excluded ones with the reason): settled before anything is drawn."""
-    unseen, used, excluded = ground.unseen(), [], []
+    unseen, used, excluded = ground.unseen(prompts), [], []
     for prompt in prompts:
         hit = next((k for k in unseen if prompt.attributes.get(k[0]) == k[1]), None)
         if not prompt.face_visible:
