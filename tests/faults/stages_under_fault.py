@@ -19,7 +19,7 @@ COMMANDS = {
     "train": ("training", "train", {}),
     "evaluate": ("pipeline", "evaluate", {}),
     "verdict": ("evaluation", "verdict", {}),
-    "release": ("release", "release", {}),
+    "release": ("release", "release", {"force": True}),
 }
 """Stage -> package, function, arguments."""
 

@@ -91,7 +91,7 @@ Out = Annotated[Path | None, typer.Option(help="Where to write it")]
 def release(
     out: Out = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Release the last checkpoint without a verdict")
+        bool, typer.Option("--force", help="Release although the verdict is not `the same person`")
     ] = False,
 ) -> Answer:
     """Bundle the LoRA of the verdict with its usage guide and report."""
