@@ -33,7 +33,6 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=2500)
     parser.add_argument("--minutes", type=float, default=15.0, help="CPU minutes of training")
     parser.add_argument("--work", type=Path, default=None, help="default: CORPUS/embedder")
-    parser.add_argument("--data", type=Path, default=DATA, help="where the results go")
     parser.add_argument("--no-draw", action="store_true", help="use the shards that are there")
     args = parser.parse_args()
     work = args.work or args.corpus / "embedder"
@@ -48,10 +47,10 @@ def main() -> None:
     del train
     embedder = train_embedder(args.corpus, args.people, work, args.minutes * (1 - FINDER_SHARE))
     test = load(args.corpus, args.people, measured=True)
-    ship(finder, embedder, args.data, persons, args.minutes)
+    ship(finder, embedder, DATA, persons, args.minutes)
     from scripts.embedder import report
 
-    print(json.dumps(report.write(test, args.data, work), indent=1))
+    print(json.dumps(report.write(test, DATA, work), indent=1))
 
 
 def ship(
