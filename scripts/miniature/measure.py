@@ -79,7 +79,7 @@ def measure(work: Path, shards: Path, people: int) -> dict[str, Any]:
     base = open_base(str(work / "base"))
     last = int(corpus.shards(shards)[-1].stem.split("_")[1]) * corpus.PEOPLE_A_SHARD + 50
     first = min(people, last) - min(people, last) // 10
-    probe = probes.train(work, shards, first, minutes=4)
+    probe = probes.train(work, shards, first, minutes=3)
     unseen = rows_of(shards, lambda p: p >= first)
     rng = random.Random("measure")
     rng.shuffle(unseen)
