@@ -105,6 +105,18 @@ def test_a_shot_that_never_works_out_does_not_hold_the_project_up(project: Proje
     assert counts(project, "sources")["wanting"] == 1  # still said
 
 
+def test_an_open_question_is_asked_before_the_dataset_and_not_after(project: Project) -> None:
+    store = project.store
+    store.replace_shots(Shot(f"shot_{n:03d}", n, {}, f"prompt {n}", seed=n) for n in (1, 2))
+    kept, open_take = shoot(project, "shot_001"), shoot(project, "shot_002")
+    store.decide(kept, "keep", [], "rule")
+    store.decide(open_take, "undecided", ["identity at the limit"], "rule")
+    assert then(project) == f"limner keep {open_take}"
+    store.put_caption(kept, "grace_char, close-up", "rule")
+    store.add_dataset(path="dataset", lock_sha256="0", lock={}, train=[kept], held_out=[])
+    assert then(project) == "limner plan" and counts(project, "review")["undecided"] == 1
+
+
 def test_a_killed_take_is_asked_for_again(project: Project) -> None:
     project.store.replace_shots([Shot("shot_001", 1, {}, "prompt", seed=1)])
     project.store.journal_take("shot_001", "atelier", 1, {})

@@ -149,7 +149,7 @@ def _review(facts: Facts) -> Stage:
         return Stage(
             "review", state, counts, "review", f"{len(facts.unjudged)} pictures are not judged yet."
         )
-    if counts["undecided"]:
+    if counts["undecided"] and facts.dataset is None:  # afterwards the set was taken as it is
         take = facts.open_questions[0]
         why = f"{counts['undecided']} pictures wait for your eye: keep or reject them."
         return Stage("review", "partial", counts, f"keep {take.id}", why)
