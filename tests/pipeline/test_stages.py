@@ -81,9 +81,11 @@ def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(
     assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
     store.update_render(store.renders(1)[1].id, state="done")
     assert then(project) == "limner verdict"
-    store.add_verdict(grid_version=1, data={})
+    store.add_verdict(grid_version=1, data={"word": "too close to call", "outcome": "too_close"})
+    assert (state(project, "release"), then(project)) == ("waiting", "limner report")
+    store.add_verdict(grid_version=1, data={"word": "the same person", "outcome": "same_person"})
     assert then(project) == "limner release"
-    store.add_release(verdict_version=1, path="release/v1", data={})
+    store.add_release(verdict_version=2, path="release/v1", data={})
     assert {s["state"] for s in status(project)["stages"]} == {"done"}
     assert then(project) == "limner archive"
 

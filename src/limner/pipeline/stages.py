@@ -243,6 +243,9 @@ def _release(facts: Facts) -> Stage:
     if verdict is None:
         return Stage("release", "waiting", counts)
     if release is None or release.verdict_version != verdict.version:
+        if verdict.data.get("outcome", "same_person") != "same_person":
+            why = f"Verdict {verdict.version}: {verdict.data['word']}. The report says more."
+            return Stage("release", "waiting", counts, "report", why)
         why = f"Verdict {verdict.version} is not released."
         return Stage("release", "stale" if release else "ready", counts, "release", why)
     return Stage("release", "done", counts)
@@ -282,7 +285,8 @@ def next_stage(rows: list[Stage]) -> Stage | None:
     """The first stage that can go on; None when all is done or something is running."""
     if any(row.state == "running" for row in rows):
         return None
-    return next((r for r in rows if r.command and r.state != "waiting"), None)
+    able = [row for row in rows if row.command and row.state != "waiting"]
+    return next(iter(able), rows[-1] if rows[-1].command else None)
 
 
 def status(project: Project, *, directory: str | None = None) -> dict[str, Any]:
