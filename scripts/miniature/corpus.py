@@ -11,6 +11,7 @@ import json
 import os
 import random
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from limner import lexicon
-from limner.atelier import RENDERER_VERSION, Character, identity_from_seed, scene_for
+from limner.atelier import RENDERER_VERSION, Character, Scene, identity_from_seed, scene_for
 
 SIZE = 128
 PEOPLE_A_SHARD = 50
@@ -27,6 +28,7 @@ FIRST_SEED = 1_000_000  # characters a user names get seeds below
 ANGLES = {"front": 36, "three_quarter": 32, "side": 15, "back": 14, "pure_back": 3}
 FRAMINGS = {"close_up": 46, "half_body": 30, "cowboy": 12, "full_body": 12}
 RECOLOUR_SHARE = 0.5
+Look = tuple[lexicon.Outfit, str, str, int]
 
 
 def draw_attributes(rng: random.Random) -> dict[str, str]:
@@ -66,48 +68,52 @@ def recoloured(outfit: lexicon.Outfit, rng: random.Random) -> lexicon.Outfit:
     return replace(outfit, phrase=re.sub("[<>]", "", phrase), **parts)
 
 
+def scenes_of(person: int) -> Iterator[tuple[Scene, list[Look], list[dict[str, Any]]]]:
+    """A person's scenes, each with its looks and one row of meta data a look. Draws nothing."""
+    rng = random.Random(f"corpus {person}")
+    identity = identity_from_seed(FIRST_SEED + person)
+    for number in range(SCENES):
+        attributes = draw_attributes(rng)
+        while identity.sex == "male" and lexicon.outfits()[attributes["outfit"]].wear == "feminine":
+            attributes["outfit"] = rng.choice(list(lexicon.outfits()))
+        scene = scene_for(attributes, rng.randrange(1 << 30))
+        looks: list[Look] = []
+        rows = []
+        for _ in range(LOOKS):
+            place = draw_attributes(rng)
+            outfit = lexicon.outfits()[attributes["outfit"]]
+            if rng.random() < RECOLOUR_SHARE:
+                outfit = recoloured(outfit, rng)
+            looks.append((outfit, place["setting"], place["lighting"], rng.randrange(1 << 30)))
+            said = {
+                **attributes,
+                "expression_variant": str(scene.expression_variant),  # words follow the drawing
+                "setting": place["setting"],
+                "lighting": place["lighting"],
+                "outfit_phrase": outfit.phrase,
+            }
+            rows.append(
+                {
+                    "person": person,
+                    "scene": number,
+                    "identity": identity.as_dict(),
+                    "attributes": said,
+                }
+            )
+        yield scene, looks, rows
+
+
 def draw_shard(number: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Pictures (500, 128, 128, 3) and their rows of meta data."""
     pictures, rows = [], []
     for person in range(number * PEOPLE_A_SHARD, (number + 1) * PEOPLE_A_SHARD):
-        rng = random.Random(f"corpus {person}")
-        identity = identity_from_seed(FIRST_SEED + person)
-        character = Character(identity)
-        for number_of_scene in range(SCENES):
-            attributes = draw_attributes(rng)
-            while (
-                identity.sex == "male"
-                and lexicon.outfits()[attributes["outfit"]].wear == "feminine"
+        character = Character(identity_from_seed(FIRST_SEED + person))
+        for scene, looks, found in scenes_of(person):
+            for drawing, row in zip(
+                character.draw_variants(scene, looks, SIZE), found, strict=True
             ):
-                attributes["outfit"] = rng.choice(list(lexicon.outfits()))
-            scene = scene_for(attributes, rng.randrange(1 << 30))
-            looks, said = [], []
-            for _ in range(LOOKS):
-                place = draw_attributes(rng)
-                outfit = lexicon.outfits()[attributes["outfit"]]
-                if rng.random() < RECOLOUR_SHARE:
-                    outfit = recoloured(outfit, rng)
-                looks.append((outfit, place["setting"], place["lighting"], rng.randrange(1 << 30)))
-                said.append(
-                    {
-                        **attributes,
-                        "setting": place["setting"],
-                        "lighting": place["lighting"],
-                        "outfit_phrase": outfit.phrase,
-                    }
-                )
-            drawn = character.draw_variants(scene, looks, SIZE)
-            for drawing, attributes_said in zip(drawn, said, strict=True):
                 pictures.append(drawing.image)
-                rows.append(
-                    {
-                        "person": person,
-                        "scene": number_of_scene,
-                        "identity": identity.as_dict(),
-                        "attributes": attributes_said,
-                        "labels": drawing.labels.as_dict(),
-                    }
-                )
+                rows.append({**row, "labels": drawing.labels.as_dict()})
     return np.stack(pictures), rows
 
 
