@@ -28,8 +28,11 @@ from stages_under_fault import files as files_of  # noqa: E402
 CLOCKED = ("created_at", "finished_at", "made_at", "at", "date", "when")
 """Columns and keys that hold the time of day: two runs may differ there and nowhere else."""
 
-MEASURED = ("seconds", "seconds_per_step", "pace_origin", "eta", "wall", "memory", "there", "bytes")
-"""Keys that hold what a clock or the machine said."""
+MEASURED = (
+    *("seconds", "seconds_per_step", "pace_origin", "eta", "wall", "memory", "there", "bytes"),
+    *("precision", "attention"),
+)
+"""Keys that hold what a clock or the machine said; a plan takes the faster kernel by the clock."""
 
 SUMS = ("sha256", "lora_sha256", "bundle_sha256")
 """Sums of files that name the second they were made; the files' contents are compared instead."""
