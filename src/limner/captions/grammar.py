@@ -6,15 +6,13 @@ same arguments give the same text everywhere; `variant` chooses among wordings.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from limner import lexicon
 from limner.errors import InputError
+from limner.lexicon.wording import pick
 
-T = TypeVar("T")
 
 PROFILES = ("default", "seed")
 """default: no light; seed: the guide's order, with its generic light phrase."""
@@ -26,12 +24,6 @@ class Compiled:
 
     text: str
     dropped: list[dict[str, str]] = field(default_factory=list)
-
-
-def pick(slot: str, variant: int, options: Sequence[T]) -> T:
-    """One of `options`; slots are independent of each other, the same on every machine."""
-    digest = hashlib.blake2b(f"{slot}|{variant}".encode(), digest_size=8).digest()
-    return options[int.from_bytes(digest, "big") % len(options)]
 
 
 def compile_caption(

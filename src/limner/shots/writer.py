@@ -7,16 +7,15 @@ Pure: `variant` chooses wordings and order; the trigger stands in it exactly onc
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib import resources
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from limner import lexicon
 from limner.errors import InputError
+from limner.lexicon.wording import pick
 
-T = TypeVar("T")
 
 # Slot orders. Every order opens with light, framing, genre or the subject; camera stands late.
 ORDERS: tuple[tuple[str, ...], ...] = (
@@ -38,12 +37,6 @@ def _wordings() -> dict[str, Any]:
 
     text = (resources.files(__package__) / "data" / "wordings.yaml").read_text(encoding="utf-8")
     return cast(dict[str, Any], YAML(typ="safe").load(text))
-
-
-def pick(slot: str, variant: int, options: Sequence[T]) -> T:
-    """One of `options`; slots are independent of each other, the same on every machine."""
-    digest = hashlib.blake2b(f"{slot}|{variant}".encode(), digest_size=8).digest()
-    return options[int.from_bytes(digest, "big") % len(options)]
 
 
 def write_prompt(
