@@ -156,3 +156,15 @@ def test_a_base_that_is_not_there_says_how_to_get_it(tmp_path: Path, random_base
         from limner.models import open_base
 
         open_base(str(copy))
+
+
+def test_padding_is_masked_and_a_full_batch_has_no_mask() -> None:
+    import torch
+
+    from limner.models.base import collate
+
+    short, long = torch.ones(2, 4), torch.ones(5, 4)
+    padded, mask = collate([short, long])
+    assert mask is not None and mask.tolist() == [[True] * 2 + [False] * 3, [True] * 5]
+    assert padded.shape == (2, 5, 4) and float(padded[0, 2:].abs().sum()) == 0
+    assert collate([long, long])[1] is None

@@ -13,7 +13,6 @@ from limner import lexicon
 from limner.errors import InputError
 from limner.lexicon.wording import pick
 
-
 PROFILES = ("default", "seed")
 """default: no light; seed: the guide's order, with its generic light phrase."""
 

@@ -16,7 +16,6 @@ from limner import lexicon
 from limner.errors import InputError
 from limner.lexicon.wording import pick
 
-
 # Slot orders. Every order opens with light, framing, genre or the subject; camera stands late.
 ORDERS: tuple[tuple[str, ...], ...] = (
     ("light", "subject", "view in place", "props", "pose", "face", "mood", "camera", "genre"),
