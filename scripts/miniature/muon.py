@@ -11,17 +11,20 @@ import torch
 
 
 @torch.no_grad()
-def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
-    """The nearest semi-orthogonal matrix, roughly (quintic Newton-Schulz in bfloat16)."""
-    x = matrix.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+def orthogonalise(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """(N, rows, columns) -> the nearest semi-orthogonal matrices, roughly.
+
+    Quintic Newton-Schulz in bfloat16, all matrices of one shape at once.
+    """
+    x = matrices.bfloat16()
+    tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     for _ in range(steps):
-        a = x @ x.T
-        x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
-    return (x.T if tall else x).float()
+        a = x @ x.mT
+        x = 3.4445 * x + torch.baddbmm(-4.7750 * a, a, a, beta=1, alpha=2.0315) @ x
+    return (x.mT if tall else x).float()
 
 
 class Muon(torch.optim.Optimizer):
@@ -33,6 +36,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            waiting: dict[torch.Size, list[tuple[torch.Tensor, torch.Tensor]]] = {}
             for p in group["params"]:
                 if p.grad is None:
                     continue
@@ -42,6 +46,10 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(grad)
                 state["momentum"].lerp_(grad, 1 - group["momentum"])
                 update = grad.lerp(state["momentum"], group["momentum"]).reshape(len(grad), -1)
-                scale = max(1.0, update.shape[0] / update.shape[1]) ** 0.5
                 target = p[:, :, -1] if p.dim() == 5 else p
-                target.add_(orthogonalise(update).view_as(grad), alpha=-group["lr"] * scale)
+                waiting.setdefault(update.shape, []).append((target, update))
+            for (rows, columns), pairs in waiting.items():
+                scale = max(1.0, rows / columns) ** 0.5
+                steps = orthogonalise(torch.stack([u for _, u in pairs]))
+                for (target, _), by in zip(pairs, steps, strict=True):
+                    target.add_(by.view(target.shape), alpha=-group["lr"] * scale)

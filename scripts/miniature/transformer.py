@@ -29,7 +29,9 @@ BATCH, EDIT_BATCH, PROMPT_BATCH = 32, 18, 22
 SIZE = corpus.SIZE
 ADAM_LR, MUON_LR = 1.5e-3, 0.012
 EMPTY_SHARE = 0.08
-PAD = 8
+LENGTHS = (64, 80, 128)
+FACE_WEIGHT = 3.0
+FRAMING_WEIGHT = {"close_up": 1.0, "half_body": 1.0, "cowboy": 0.7, "full_body": 0.4}
 KINDS = (*("caption", "caption", "edit") * 3, "prompt", "caption", "edit")
 
 
@@ -54,6 +56,8 @@ class Data:
         self.latents: list[np.ndarray] = []
         self.pictures: list[np.ndarray] = []
         self.rows: list[dict[str, Any]] = []
+        self.shares: list[float] = []
+        self.weights: list[np.ndarray] = []
         self.of_person: dict[int, list[int]] = {}
         self.loaded: set[str] = set()
 
@@ -75,6 +79,8 @@ class Data:
                     continue
                 self.of_person.setdefault(row["person"], []).append(len(self.rows))
                 self.rows.append(row)
+                self.shares.append(FRAMING_WEIGHT[row["attributes"]["framing"]])
+                self.weights.append(token_weights(row["labels"]))
                 self.latents.append(latents[k])
                 self.pictures.append(pictures[k])
         return len(self.rows)
@@ -103,7 +109,7 @@ class Data:
         self, kind: str, size: int, rng: random.Random
     ) -> tuple[list[int], list[str]]:
         """Out of three times as many, neighbours in length, so that little padding is computed."""
-        many = rng.sample(range(len(self.rows)), 3 * size)
+        many = rng.choices(range(len(self.rows)), self.shares, k=3 * size)
         texts = [text.say(self.rows[i], rng, kind) for i in many]
         lengths = [len(ids) for ids in self.base.tokenizer(texts).input_ids]
         order = sorted(range(len(many)), key=lengths.__getitem__)
@@ -117,6 +123,19 @@ class Data:
         return torch.from_numpy(np.stack([self.latents[i] for i in indices]).astype(np.float32))
 
 
+def token_weights(labels: dict[str, Any]) -> np.ndarray:
+    """Weight (64,) of every 16 px token in the loss, mean 1: a seen face counts for more."""
+    side = SIZE // 16
+    weights = np.ones((side, side), np.float32)
+    if labels["face_visible"] and labels["face_box"]:
+        left, top, right, bottom = (v / 16 for v in labels["face_box"])
+        edges = np.arange(side)
+        across = np.clip(np.minimum(right, edges + 1) - np.maximum(left, edges), 0, 1)
+        down = np.clip(np.minimum(bottom, edges + 1) - np.maximum(top, edges), 0, 1)
+        weights += FACE_WEIGHT * down[:, None] * across
+    return (weights / weights.mean()).reshape(-1)
+
+
 def shows_face(row: dict[str, Any]) -> bool:
     """A reference a person would choose: face to be seen, not far away."""
     return row["attributes"]["angle"] in ("front", "three_quarter") and row["attributes"][
@@ -125,8 +144,9 @@ def shows_face(row: dict[str, Any]) -> bool:
 
 
 def padded(embeds: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Embeddings padded to a multiple of 8 tokens, and their mask."""
-    longest = -(-max(len(e) for e in embeds) // PAD) * PAD
+    """Embeddings padded to one of few lengths (each is compiled once), and their mask."""
+    needed = max(len(e) for e in embeds)
+    longest = next((n for n in LENGTHS if n >= needed), -(-needed // 64) * 64)
     out = torch.zeros(len(embeds), longest, embeds[0].shape[-1])
     mask = torch.zeros(len(embeds), longest, dtype=torch.bool)
     for k, e in enumerate(embeds):
@@ -187,6 +207,8 @@ class Trainer:
             start = MINIATURE / "transformer"
             if (start / "config.json").is_file():
                 self._begin_from(start)
+        if compiled:  # before the first trace
+            torch._dynamo.config.recompile_limit = 64
         real_rotation()
         self._positions(self.model)
         self._positions(self.average)
@@ -231,9 +253,10 @@ class Trainer:
         references: torch.Tensor | None,
         embeds: torch.Tensor,
         mask: torch.Tensor,
+        weights: torch.Tensor,
         rate: float,
     ) -> float:
-        """One optimizer step on clean latents `x` (B, 64, 64); returns the loss."""
+        """One optimizer step on clean latents `x` (B, 64, 64), weights (B, 64); the plain loss."""
         for optimizer, base_rate in ((self.adam, ADAM_LR), (self.muon, MUON_LR)):
             for group in optimizer.param_groups:
                 group["lr"] = base_rate * rate
@@ -254,8 +277,8 @@ class Trainer:
                     img_shapes=shapes,
                     return_dict=False,
                 )[0][:, : x.shape[1]]
-            loss = ((v.float() - (noise - x)) ** 2).mean()
-            loss.backward()
+            error = ((v.float() - (noise - x)) ** 2).mean(-1)
+            (error * weights).mean().backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.adam.step()
         self.muon.step()
@@ -266,14 +289,14 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - decay
             )
-        return float(loss.detach())
+        return float(error.detach().mean())
 
 
 def train(work: Path, shards: Path, minutes: float, people: int, final: bool) -> None:
     """Train for `minutes`. `final`: the rate falls to zero and only the average is written."""
     base = open_base(str(work / "base"))
     data = Data(shards, base, people - people // 10)
-    trainer = Trainer(base, work / "transformer_state.pt", compiled=False)
+    trainer = Trainer(base, work / "transformer_state.pt", compiled=True)
     rng = random.Random(f"train {trainer.step}")
     torch.manual_seed(trainer.step)
     count = data.refresh()
@@ -290,7 +313,8 @@ def train(work: Path, shards: Path, minutes: float, people: int, final: bool) ->
             shown = data.stack(references)
         else:
             embeds, shown = base.encode_prompts(said), None
-        loss = trainer.update(data.stack(chosen), shown, *padded(embeds), rate)
+        weights = torch.from_numpy(np.stack([data.weights[i] for i in chosen]))
+        loss = trainer.update(data.stack(chosen), shown, *padded(embeds), weights, rate)
         losses.setdefault(kind, []).append(loss)
         if trainer.step % 25 == 0:
             mean = {k: round(float(np.mean(v[-40:])), 4) for k, v in losses.items()}

@@ -61,7 +61,7 @@ def test_every_other_word() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"seeds": 1}, "1 fresh seed,"),
+        ({"seeds": 1}, "1 fresh seed a prompt,"),
         ({"claimed": Count(12, 12)}, "12 fresh pictures"),
         ({"references": 0}, "only 0 held-out references"),
         ({"impostors": 20}, "20 strangers"),

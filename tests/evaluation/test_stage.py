@@ -158,7 +158,7 @@ def test_one_seed_is_not_enough_evidence(project: Project, painter: Painter) -> 
     run(project, painter)
     data = collect(evaluation.verdict(project))
     assert data["word"] == "not enough evidence" and not data["established"]
-    assert "1 fresh seed," in data["statement"]
+    assert "1 fresh seed a prompt," in data["statement"]
 
 
 def test_strangers_are_drawn_when_none_ship(

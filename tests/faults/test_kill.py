@@ -30,9 +30,8 @@ CLOCKED = ("created_at", "finished_at", "made_at", "at", "date", "when")
 
 MEASURED = (
     *("seconds", "seconds_per_step", "pace_origin", "eta", "wall", "memory", "there", "bytes"),
-    *("precision", "attention"),
 )
-"""Keys that hold what a clock or the machine said; a plan takes the faster kernel by the clock."""
+"""Keys that hold what a clock or the machine said."""
 
 SUMS = ("sha256", "lora_sha256", "bundle_sha256")
 """Sums of files that name the second they were made; the files' contents are compared instead."""

@@ -125,7 +125,7 @@ def test_noise_levels_are_logit_normal_shifted_as_the_sampler_shifts() -> None:
 
 def test_a_users_own_value_replaces_ours_and_a_wrong_name_is_an_error() -> None:
     assert rules({"max_grad_norm": 0.5})["max_grad_norm"] == 0.5
-    with pytest.raises(InputError, match="no training value"):
+    with pytest.raises(InputError, match="has no value called"):
         rules({"max_grad": 0.5})
 
 

@@ -48,6 +48,7 @@ class Evidence:
     base: Count
     control: Count | None
     seeds: int
+    """Fewest fresh seeds of any prompt."""
     prompts: int
     references: int
     impostors: int
@@ -101,10 +102,13 @@ def lacking(evidence: Evidence, limits: Mapping[str, float]) -> list[str]:
         )
     if evidence.claimed.n == 0:  # drawn or not: without references or strangers none is judged
         return [*found, "no fresh picture could be judged"]
-    for name, have in (("pictures", evidence.claimed.n), ("seeds", evidence.seeds)):
+    for name, have, unit in (
+        ("pictures", evidence.claimed.n, ""),
+        ("seeds", evidence.seeds, " a prompt"),
+    ):
         if have < limits[f"fewest_claim_{name}"]:
             found.append(
-                f"the claim rests on {have} fresh {name if have != 1 else name[:-1]}, "
+                f"the claim rests on {have} fresh {name if have != 1 else name[:-1]}{unit}, "
                 f"at least {limits[f'fewest_claim_{name}']:.0f} are needed"
             )
     if evidence.prompts < limits["fewest_claim_prompts"]:

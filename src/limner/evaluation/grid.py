@@ -104,8 +104,13 @@ def split_prompts(prompts: Sequence[EvalPrompt]) -> tuple[list[EvalPrompt], list
 
 
 def cells(prompts: Sequence[EvalPrompt], first_seed: int, seeds: int) -> list[tuple[str, int]]:
-    """(prompt, seed) pairs, all prompts once before any comes again."""
-    return [(p.id, first_seed + s) for s in range(seeds) for p in prompts]
+    """(prompt, seed) pairs, all prompts once before any comes again.
+
+    No two pairs share a seed: one noise over all prompts would make their compositions alike, and
+    the pictures fewer than they look.
+    """
+    each = len(prompts)
+    return [(p.id, first_seed + s * each + k) for s in range(seeds) for k, p in enumerate(prompts)]
 
 
 def newest_run(project: Project) -> tuple[Run, Dataset, list[Checkpoint]]:

@@ -6,23 +6,8 @@ In: overrides from `evaluation.thresholds`. Out: name -> value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from limner.errors import InputError
-
-Tag = Literal["published", "community", "starting value", "derived"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One threshold. `tag` says how far to trust it; `meaning` is what the user reads."""
-
-    value: float
-    tag: Tag
-    source: str
-    meaning: str
-
+from limner.project.rules import Rule, values_of
 
 RULES: dict[str, Rule] = {
     "goal": Rule(
@@ -99,13 +84,4 @@ RULES: dict[str, Rule] = {
 
 def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
     """All values, the user's own in place of ours. Raises InputError for an unknown name."""
-    values = {name: rule.value for name, rule in RULES.items()}
-    for name, value in (overrides or {}).items():
-        if name not in values:
-            raise InputError(
-                f"There is no evaluation threshold called {name!r}",
-                where="character.yaml, evaluation.thresholds",
-                fix=f"The names are: {', '.join(sorted(values))}.",
-            )
-        values[name] = float(value)
-    return values
+    return values_of(RULES, overrides, "evaluation.thresholds")

@@ -6,6 +6,7 @@ verdict in the project and its data, JSON-able, all keys always there, None = no
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -165,7 +166,7 @@ def _evidence(
         claimed=_count(fresh, chosen),
         base=_count(fresh, BASE),
         control=_count(fresh, CONTROL) if tried_control else None,
-        seeds=len({j.seed for j in mine}),
+        seeds=min(Counter(j.prompt_id for j in mine).values(), default=0),
         prompts=len({j.prompt_id for j in mine}),
         references=found.seen,
         impostors=gate.strangers if gate else 0,

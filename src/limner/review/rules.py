@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from limner.errors import InputError
+from limner.project.rules import Tag
 from limner.vision.faces import Kind
-
-Tag = Literal["published", "community", "starting value", "derived"]
 
 
 @dataclass(frozen=True)

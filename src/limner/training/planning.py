@@ -18,7 +18,7 @@ from limner.project import Project
 from limner.project.files import canonical_json, sha256_bytes
 from limner.project.records import Dataset, Plan
 from limner.project.settings import TrainingSettings
-from limner.training import arithmetic, data, timing
+from limner.training import arithmetic, data, kernels, timing
 from limner.training.config import RunConfig
 from limner.training.rules import RULES, rules
 
@@ -42,10 +42,12 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
     config, shapes = _config(settings, info, dataset, train, held_out)
     arithmetic.refuse_pruning(len(config.checkpoints), settings.keep)
     memory = _memory(config, info, train, shapes)
-    config = replace(config, gradient_checkpointing=_needs_checkpointing(config.device, memory))
-    pace, reason = _pace(project, config, info, settings, train, held_out, measure=measure)
-    if pace is not None:
-        config = replace(config, precision=pace.precision, attention=pace.attention)
+    config = replace(
+        config,
+        gradient_checkpointing=_needs_checkpointing(config.device, memory),
+        attention=kernels.attention(config.device, memory["tokens"], config.values),
+    )
+    pace, reason = _pace(project, config, info, train, held_out, measure=measure)
     count = arithmetic.counts(len(train), config.batch, config.steps)
     found = {
         **asdict(count),
@@ -158,7 +160,7 @@ def _config(
         steps=steps,
         batch=settings.batch or info.batch,
         checkpoints=tuple(m.step for m in marks),
-        precision="bf16" if "bf16" in (settings.precision, _gpu_precision(device)) else "fp32",
+        precision=kernels.precision(device, settings.precision),
         attention="default",
         threads=_threads(values["cpu_threads"]),
         device=device,
@@ -170,13 +172,7 @@ def _config(
         samples=settings.samples,
         values=values,
     )
-    if settings.precision == "fp32":
-        config = replace(config, precision="fp32")
     return config, shapes
-
-
-def _gpu_precision(device: str) -> str:
-    return "fp32" if device == "cpu" else "bf16"
 
 
 def _marks(config: RunConfig) -> list[arithmetic.Mark]:
@@ -253,7 +249,6 @@ def _pace(
     project: Project,
     config: RunConfig,
     info: BaseInfo,
-    settings: TrainingSettings,
     train: list[data.Picture],
     held_out: list[data.Picture],
     *,
@@ -261,7 +256,7 @@ def _pace(
 ) -> tuple[timing.Pace | None, str | None]:
     """(pace, None) or (None, why there is none)."""
     folder = pace_folder(project)
-    name = timing.key(config, settings.precision)
+    name = timing.key(config)
     known = timing.read(folder, name)
     if known is not None:
         return known, None
@@ -281,7 +276,7 @@ def _pace(
         )
     captions = sorted((p.caption for p in train), key=len)
     shown = min(len(held_out), int(config.values["held_out_pictures"]))
-    pace = timing.measure(info, config, [captions[0], captions[-1]], shown, settings.precision)
+    pace = timing.measure(info, config, [captions[0], captions[-1]], shown)
     timing.write(folder, name, pace)
     return pace, None
 

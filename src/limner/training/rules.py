@@ -6,23 +6,8 @@ In: overrides from `training.thresholds`. Out: name -> value.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from limner.errors import InputError
-
-Tag = Literal["published", "community", "starting value", "derived"]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One value. `tag` says how far to trust it; `meaning` is what the user reads."""
-
-    value: float
-    tag: Tag
-    source: str
-    meaning: str
-
+from limner.project.rules import Rule, values_of
 
 RULES: dict[str, Rule] = {
     "warmup_steps": Rule(
@@ -62,11 +47,11 @@ RULES: dict[str, Rule] = {
     "small_picture": Rule(
         0.8, "starting value", "a tenth less in either side", "share of the area that is too small"
     ),
-    "bf16_gain": Rule(
-        1.1,
+    "plain_attention": Rule(
+        512,
         "starting value",
-        "less is noise of the clock, and fp32 is the safer sum",
-        "bf16 is chosen on a CPU when it is this many times as fast",
+        "torch's fused kernel is slower backwards there on a CPU",
+        "most tokens for which a CPU uses the plain attention kernel",
     ),
     "cpu_threads": Rule(
         2, "starting value", "more does not help a small model", "most threads on a CPU"
@@ -85,13 +70,4 @@ RULES: dict[str, Rule] = {
 
 def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
     """All values, the user's own in place of ours. Raises InputError for an unknown name."""
-    values = {name: rule.value for name, rule in RULES.items()}
-    for name, value in (overrides or {}).items():
-        if name not in values:
-            raise InputError(
-                f"There is no training value called {name!r}",
-                where="character.yaml, training.thresholds",
-                fix=f"The names are: {', '.join(sorted(values))}.",
-            )
-        values[name] = float(value)
-    return values
+    return values_of(RULES, overrides, "training.thresholds")

@@ -304,12 +304,10 @@ def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Ev
 
 def _remember_pace(work: Work, paces: list[float], held_out: float) -> None:
     """Keep a pace for the next plan where no timing was made (a base too large to load for it)."""
-    config, asked = work.config, work.project.character.training.precision
-    name = timing.key(config, asked)
-    chosen = config.device != "cpu" or asked != "auto"  # else a timing has to choose first
-    if chosen and len(paces) > 1 and timing.read(pace_folder(work.project), name) is None:
+    name = timing.key(work.config)
+    if len(paces) > 1 and timing.read(pace_folder(work.project), name) is None:
         step = statistics.median(paces[1:])  # the first one compiles and allocates
-        pace = timing.Pace(step, held_out, None, config.precision, config.attention, "run")
+        pace = timing.Pace(step, held_out, None, "run")
         timing.write(pace_folder(work.project), name, pace)
 
 

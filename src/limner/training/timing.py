@@ -1,4 +1,4 @@
-"""How long a step takes on this machine, measured in seconds, and which precision is faster.
+"""How long a step of a run takes on this machine, measured in seconds.
 
 In: a base and the shape of a batch. Out: `Pace`, kept in the project's cache by all it depends on.
 Bases too large to load for this are timed by their first run instead.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.project.files import canonical_json, sha256_bytes, write_json
-from limner.training.config import Attention, Precision, RunConfig
+from limner.training.config import RunConfig
 from limner.training.trainer import Example, Trainer
 
 if TYPE_CHECKING:
@@ -31,17 +31,15 @@ class Pace:
     step: float
     held_out: float
     encode: float | None
-    precision: Precision
-    attention: Attention
     origin: str
 
 
-def key(config: RunConfig, asked: str) -> str:
+def key(config: RunConfig) -> str:
     """Name of the cache entry: base, shape of the work, and this machine."""
     facts = {
         "base": config.base_fingerprint,
         "shape": [config.template, config.resolution, config.batch, config.rank, config.targets],
-        "asked": asked,
+        "kernel": [config.precision, config.attention],
         "device": config.device,
         "threads": config.threads,
         "machine": [platform.machine(), platform.processor(), os.cpu_count()],
@@ -73,14 +71,10 @@ def seconds(work: Callable[[], Any], times: int) -> float:
     return statistics.median(found)
 
 
-def measure(
-    info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out: int, asked: str
-) -> Pace:
+def measure(info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out: int) -> Pace:
     """Load the base and time real steps on grey pictures.
 
-    captions: the shortest and the longest, since a batch of unequal lengths needs a mask. asked:
-    auto | fp32 | bf16. On a CPU all kernels of the allowed precisions are tried; bf16 is taken
-    when it is `bf16_gain` times as fast. On a GPU: bf16, torch's own choice of kernel.
+    captions: the shortest and the longest, since a batch of unequal lengths needs a mask.
     """
     import torch
     from PIL import Image
@@ -105,19 +99,9 @@ def measure(
             example.reference_size = (reference.height, reference.width)
         examples.append(example)
     trainer = _trainer(base, config, examples, held_out)
-    times = int(config.values["timing_steps"])
-    best: dict[Precision, tuple[float, Attention]] = {}
-    for precision, attention in _candidates(config.device, asked):
-        trainer.config = replace(config, precision=precision, attention=attention)
-        took = seconds(lambda: trainer.step(1), times)
-        if precision not in best or took < best[precision][0]:
-            best[precision] = (took, attention)
-    chosen: Precision = "fp32" if "fp32" in best else "bf16"
-    if "bf16" in best and best["bf16"][0] * config.values["bf16_gain"] < best[chosen][0]:
-        chosen = "bf16"
-    trainer.config = replace(config, precision=chosen, attention=best[chosen][1])
+    step = seconds(lambda: trainer.step(1), int(config.values["timing_steps"]))
     held = seconds(trainer.held_out_loss, 1) if held_out else 0.0
-    return Pace(best[chosen][0], held, encode, chosen, best[chosen][1], "timing")
+    return Pace(step, held, encode, "timing")
 
 
 def _trainer(base: Any, config: RunConfig, examples: list[Example], held_out: int) -> Trainer:
@@ -126,13 +110,3 @@ def _trainer(base: Any, config: RunConfig, examples: list[Example], held_out: in
     one = replace(config, steps=1, checkpoints=(1,))
     bucket = Bucket(examples[0].width, examples[0].height, tuple(range(len(examples))))
     return Trainer(base, one, examples, [bucket], examples[-1:] * held_out)
-
-
-def _candidates(device: str, asked: str) -> list[tuple[Precision, Attention]]:
-    if device != "cpu":
-        return [("fp32" if asked == "fp32" else "bf16", "default")]
-    kinds: list[Precision] = ["fp32", "bf16"]
-    if asked in kinds:
-        kinds = ["fp32"] if asked == "fp32" else ["bf16"]
-    kernels: list[Attention] = ["default", "math"]
-    return [(kind, kernel) for kind in kinds for kernel in kernels]
