@@ -1,0 +1,1 @@
+"""Makes `fakes` (the fake servers) importable from every test."""
