@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from limner import lexicon
 from limner.atelier import RENDERER_VERSION, Character, identity_from_seed, scene_for
 from limner.evaluation import identity
 from limner.events import Ticker
+from limner.lexicon import drawable as lexicon
 
 FIRST_SEED = 8_000_000  # corpus of miniature and embedder: 1,000,000 and up; users: below that
 SHIPPED = Path("src/limner/evaluation/data/strangers_drawing.npz")

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from limner import lexicon
 from limner.atelier import RENDERER_VERSION, Character, Scene, identity_from_seed, scene_for
+from limner.lexicon import drawable as lexicon
 
 SIZE = 128
 PEOPLE_A_SHARD = 50

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from limner import lexicon
+from limner.lexicon import drawable as lexicon
 from scripts.miniature import corpus
 
 BATCH = 64

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from limner.atelier.identity import generator
 from limner.errors import InputError
-from limner.lexicon import Outfit, angles, axis, framings, moods, outfits, poses
+from limner.lexicon.drawable import Outfit, angles, axis, framings, moods, outfits, poses
 
 DEFAULTS = {
     "angle": "front",

@@ -18,7 +18,6 @@ from multiprocessing import get_context
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from limner import lexicon
 from limner.atelier.canvas import Color
 from limner.atelier.character import Character
 from limner.atelier.identity import Identity, generator
@@ -26,6 +25,7 @@ from limner.atelier.labels import RENDERER_VERSION
 from limner.atelier.scene import scene_for
 from limner.errors import UsageError
 from limner.events import Events, Result, Ticker
+from limner.lexicon import drawable as lexicon
 
 Attributes = dict[str, str]
 

@@ -3,214 +3,228 @@
 1. `data/*.yaml` holds every attribute value and trait word; nothing else spells one out.
 2. An axis (angle, framing, expression, outfit, setting, lighting, pose, camera) is id -> value.
 3. A value knows its words (caption phrase, prompt detail) and what it goes with.
-4. Traits are the constants of a person: words that prompts and captions must leave out.
-5. Reading is lazy and cached; importing this package reads nothing.
+4. `learn(folder)` adds a project's own words; `lexicon.drawable` holds what the atelier can draw.
+5. Traits are the constants of a person: words that prompts and captions must leave out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, cast
+
+from limner.errors import InputError
+from limner.lexicon.values import (
+    RGB,
+    Angle,
+    Camera,
+    Framing,
+    Garment,
+    Genre,
+    Lighting,
+    Mood,
+    Outfit,
+    Pose,
+    Setting,
+)
+
+__all__ = [
+    "AXES",
+    "OWN_FOLDER",
+    "RGB",
+    "Angle",
+    "Camera",
+    "Framing",
+    "Garment",
+    "Genre",
+    "Lighting",
+    "Mood",
+    "Outfit",
+    "Pose",
+    "Setting",
+    "angles",
+    "axis",
+    "cameras",
+    "colors",
+    "framings",
+    "genres",
+    "learn",
+    "lightings",
+    "lights_at",
+    "moods",
+    "outfits",
+    "poses",
+    "settings",
+    "shipped",
+    "traits",
+]
 
 AXES = ("angle", "framing", "expression", "outfit", "setting", "lighting", "pose", "camera")
 """The axes of a shot, in the order they are shown."""
 
-RGB = tuple[int, int, int]
+OWN_FOLDER = "vocabulary"
+"""Folder of a project with its own outfits.yaml, settings.yaml, lightings.yaml, ..."""
+
+_own: dict[str, dict[str, Any]] = {}
+"""Axis -> Limner's words and the project's, for axes the project adds to; set by `learn`."""
 
 
-@dataclass(frozen=True)
-class Garment:
-    """One piece of clothing: a cut the atelier knows and a word of colors.yaml (or "denim")."""
-
-    kind: str
-    color: str
+def _text(name: str) -> str:
+    return (resources.files(__package__) / "data" / f"{name}.yaml").read_text(encoding="utf-8")
 
 
-@dataclass(frozen=True)
-class Outfit:
-    """A set of clothes with its words and what it goes with."""
-
-    id: str
-    phrase: str
-    detail: str
-    formality: str
-    wear: str
-    season: str
-    top: Garment | None = None
-    over: Garment | None = None
-    bottom: Garment | None = None
-    dress: Garment | None = None
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A place. `lightings`: ids that can happen there; `formality`: what may be worn there."""
-
-    id: str
-    phrase: str
-    detail: str
-    props: str
-    mix: str
-    formality: tuple[str, ...]
-    season: str
-    lightings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Lighting:
-    """A light. `detail`: wordings that can open a prompt."""
-
-    id: str
-    phrase: str
-    detail: tuple[str, ...]
-    kind: str
-
-
-@dataclass(frozen=True)
-class Mood:
-    """One of the five moods of the expression quota. `gaze`: camera | away | down."""
-
-    id: str
-    caption: tuple[str, ...]
-    expression: tuple[str, ...]
-    mood: tuple[str, ...]
-    gaze: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Angle:
-    """An angle domain. `yaw`, `body_yaw`: degrees, absolute, lowest and highest."""
-
-    id: str
-    domain: int
-    title: str
-    phrase: tuple[str, ...]
-    yaw: tuple[float, float]
-    body_yaw: tuple[float, float]
-    face: bool
-
-
-@dataclass(frozen=True)
-class Framing:
-    """How much of the person is in the picture. `face_share`: face height over picture height."""
-
-    id: str
-    phrase: str
-    prompt: tuple[str, ...]
-    face_share: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Pose:
-    """What the body does. `pitch`, `roll`: extra degrees of the head (pitch down positive)."""
-
-    id: str
-    phrase: tuple[str, ...]
-    framings: tuple[str, ...]
-    pitch: float = 0.0
-    roll: float = 0.0
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Camera words of a prompt; captions drop them."""
-
-    id: str
-    detail: str
-    framings: tuple[str, ...] = field(default_factory=tuple)
-
-
-def _read(name: str) -> dict[str, Any]:
+def _plain_yaml(name: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
 
-    text = (resources.files(__package__) / "data" / f"{name}.yaml").read_text(encoding="utf-8")
-    return cast(dict[str, Any], YAML(typ="safe").load(text))
+    return cast(dict[str, Any], YAML(typ="safe").load(_text(name)))
 
 
-def _tuples(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+@cache
+def shipped(name: str) -> Mapping[str, Any]:
+    """Limner's own values of one axis (or `genre`), without a project's."""
+    from limner.lexicon.reading import FILES, make
+
+    return {key: make(name, key, entry) for key, entry in _plain_yaml(FILES[name]).items()}
+
+
+def axis(name: str) -> Mapping[str, Any]:
+    """The values of one axis by its name in `AXES` (or `genre`), the project's own included."""
+    return _own.get(name) or shipped(name)
+
+
+def learn(folder: Path | None) -> dict[str, int]:
+    """Know a project's own words from now on, instead of another project's; None forgets them.
+
+    folder: holds any of outfits.yaml, settings.yaml, lightings.yaml, poses.yaml, cameras.yaml; it
+    may be missing. Returns axis -> how many were learned. Raises InputError with file, line and
+    field for a wrong entry; then nothing is learned.
+    """
+    from limner.lexicon.reading import FILES, OWN_AXES, check_links
+
+    found: dict[str, dict[str, Any]] = {}
+    if folder is not None and folder.is_dir():
+        names = {f"{FILES[a]}.yaml": a for a in OWN_AXES}
+        for file in sorted(folder.glob("*.y*ml")):
+            if file.name not in names:
+                raise InputError(
+                    f"no vocabulary is read from {file.name}",
+                    where=str(file),
+                    fix=f"Name it one of: {', '.join(names)}.",
+                )
+            found[names[file.name]] = _read_own(file, names[file.name])
+    merged = {a: {**shipped(a), **words} for a, words in found.items()}
+    tables = {a: merged.get(a) or shipped(a) for a in ("setting", "lighting")} if found else {}
+    check_links(tables, {a: tuple(words) for a, words in found.items()})
+    _own.clear()
+    _own.update(merged)
+    return {a: len(words) for a, words in found.items()}
+
+
+def _read_own(file: Path, name: str) -> dict[str, Any]:
+    """A project's file; an id that Limner has already is an error, so that no word changes."""
+    from limner.lexicon.constants import find_constants
+    from limner.lexicon.reading import read
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file.name} cannot be read: {error}", where=str(file)) from None
+    words = read(text, name, str(file))
+    for key, value in words.items():
+        if key in shipped(name):
+            raise InputError(
+                f"{key} is one of Limner's own words",
+                where=f"{file}: {key}",
+                fix="Give yours another id.",
+            )
+        for said in _said(value):
+            if found := find_constants(said):
+                raise InputError(
+                    f'"{found[0].words}" names a constant of a person ({found[0].trait})',
+                    where=f"{file}: {key}",
+                    fix="Say what varies; the person comes from the trigger word.",
+                )
+    return words
+
+
+def _said(value: Any) -> list[str]:
+    """Every string of a value, inner lists too."""
+    found: list[str] = []
+    stack = [v for k, v in vars(value).items() if k != "id"]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, tuple):
+            stack += item
+    return found
 
 
 @cache
 def colors() -> dict[str, RGB]:
     """Colour word -> sRGB (0-255)."""
-    return {k: (v[0], v[1], v[2]) for k, v in _read("colors").items()}
-
-
-@cache
-def outfits() -> dict[str, Outfit]:
-    """Every outfit by id."""
-    found = {}
-    for key, entry in _read("outfits").items():
-        parts: dict[str, Any] = {
-            part: Garment(**value) if isinstance(value, dict) else value
-            for part, value in entry.items()
-        }
-        found[key] = Outfit(id=key, **parts)
-    return found
-
-
-@cache
-def settings() -> dict[str, Setting]:
-    """Every place by id."""
-    return {k: Setting(id=k, **_tuples(v)) for k, v in _read("settings").items()}
-
-
-@cache
-def lightings() -> dict[str, Lighting]:
-    """Every light by id."""
-    return {k: Lighting(id=k, **_tuples(v)) for k, v in _read("lightings").items()}
-
-
-@cache
-def moods() -> dict[str, Mood]:
-    """The five moods by id (values of the expression axis)."""
-    return {k: Mood(id=k, **_tuples(v)) for k, v in _read("moods").items()}
-
-
-@cache
-def angles() -> dict[str, Angle]:
-    """Every angle domain by id; `pure_back` shows no face."""
-    return {k: Angle(id=k, **_tuples(v)) for k, v in _read("angles").items()}
-
-
-@cache
-def framings() -> dict[str, Framing]:
-    """Every framing by id."""
-    return {k: Framing(id=k, **_tuples(v)) for k, v in _read("framings").items()}
-
-
-@cache
-def poses() -> dict[str, Pose]:
-    """Every pose by id."""
-    return {k: Pose(id=k, **_tuples(v)) for k, v in _read("poses").items()}
-
-
-@cache
-def cameras() -> dict[str, Camera]:
-    """Every camera wording by id."""
-    return {k: Camera(id=k, **_tuples(v)) for k, v in _read("cameras").items()}
+    return {k: (v[0], v[1], v[2]) for k, v in _plain_yaml("colors").items()}
 
 
 @cache
 def traits() -> dict[str, dict[str, tuple[str, ...]]]:
     """Trait -> value -> words that name it; the constants of a person."""
-    return {t: {v: tuple(w) for v, w in values.items()} for t, values in _read("traits").items()}
+    raw = _plain_yaml("traits")
+    return {t: {v: tuple(w) for v, w in values.items()} for t, values in raw.items()}
 
 
-def axis(name: str) -> Mapping[str, Any]:
-    """The values of one axis by its name in `AXES`."""
-    tables = {
-        "angle": angles,
-        "framing": framings,
-        "expression": moods,
-        "outfit": outfits,
-        "setting": settings,
-        "lighting": lightings,
-        "pose": poses,
-        "camera": cameras,
-    }
-    return cast(Mapping[str, Any], tables[name]())
+def outfits() -> Mapping[str, Outfit]:
+    """Every outfit by id."""
+    return axis("outfit")
+
+
+def settings() -> Mapping[str, Setting]:
+    """Every place by id."""
+    return axis("setting")
+
+
+def lightings() -> Mapping[str, Lighting]:
+    """Every light by id."""
+    return axis("lighting")
+
+
+def moods() -> Mapping[str, Mood]:
+    """The five moods by id (values of the expression axis)."""
+    return axis("expression")
+
+
+def angles() -> Mapping[str, Angle]:
+    """Every angle domain by id; `pure_back` shows no face."""
+    return axis("angle")
+
+
+def framings() -> Mapping[str, Framing]:
+    """Every framing by id."""
+    return axis("framing")
+
+
+def poses() -> Mapping[str, Pose]:
+    """Every pose by id."""
+    return axis("pose")
+
+
+def cameras() -> Mapping[str, Camera]:
+    """Every camera wording by id."""
+    return axis("camera")
+
+
+def genres() -> Mapping[str, Genre]:
+    """Every kind of photography by id."""
+    return axis("genre")
+
+
+def lights_at(setting: Setting) -> tuple[str, ...]:
+    """Lights that can happen at a place: its own list, then lights that name it or its kind."""
+    more = (
+        key
+        for key, light in lightings().items()
+        if key not in setting.lightings and {setting.id, setting.mix} & set(light.places)
+    )
+    return (*setting.lightings, *more)

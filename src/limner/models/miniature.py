@@ -227,7 +227,7 @@ def assemble(path: Path, *, tokenizer: Any, vae: Any, transformer: Any, text_enc
 
 def build_random(path: Path, *, seed: int = 0, layers: int = 2, resolution: int = 64) -> Path:
     """A base folder with random weights: the same classes, two small layers. Seconds; for tests."""
-    from limner import lexicon
+    from limner.lexicon import drawable as lexicon
     from limner.models.info import NUMBERS_FILE
 
     words = [
