@@ -1,48 +1,15 @@
-"""Commands that train, judge and publish: plan, train, evaluate, verdict, release and papers."""
+"""Commands that train, judge and publish: train, evaluate, verdict, release and papers."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from limner.cli.shell import app, command, project, root, screen
-from limner.cli.show import Answer, duration, findings_answer
+from limner.cli.show import Answer, findings_answer
 from limner.errors import UsageError
-
-
-@command(app, "plan")
-def plan() -> Answer:
-    """Plan the training: steps, passes, checkpoints, memory and time."""
-    from limner import training
-
-    found = training.plan(project())
-    return Answer(found, _plan_lines(found))
-
-
-def _plan_lines(found: dict[str, Any]) -> list[str]:
-    points, batch = found["checkpoints"], found["batch"]
-    of = f"plan {found['version']} for dataset {found['dataset_version']}"
-    time = "time: not measured"
-    if found["seconds"] is not None:
-        pace = f"{found['seconds_per_step']:.2g} s a step, {found['pace_origin']}"
-        time = f"time: about {duration(found['seconds'])} ({pace})"
-    elif found.get("seconds_reason"):
-        time = f"time: not measured ({found['seconds_reason']})"
-    return [
-        f"{of}: {found['images']} pictures, {found['held_out']} held out",
-        f"{found['optimizer_steps']} steps x batch {batch} = {found['image_passes']} passes",
-        f"{len(points)} checkpoints, steps {points[0]['step']} to {points[-1]['step']}",
-        time,
-        f"memory: about {found['memory']['peak'] / 1e9:.2g} GB, "
-        f"disk {found['disk_bytes'] / 1e6:.0f} MB",
-        *(f"warning: {_warning(w)}" for w in found["warnings"]),
-    ]
-
-
-def _warning(warning: Any) -> str:
-    return str(warning.get("text", warning)) if isinstance(warning, dict) else str(warning)
 
 
 @command(app, "train")

@@ -44,7 +44,7 @@ def checkpoint_marks(steps: int, count: int) -> list[Mark]:
     return marks
 
 
-def refuse_pruning(wanted: int, keep: int) -> None:
+def refuse_pruning(wanted: int, keep: int, *, where: str = "character.yaml, training.keep") -> None:
     """Raise UsageError when a plan would delete checkpoints it wants. keep: 0 = all stay.
 
     Trainers keep the newest few (ai-toolkit: 5, its example 4) and delete the rest silently; the
@@ -53,8 +53,8 @@ def refuse_pruning(wanted: int, keep: int) -> None:
     if 0 < keep < wanted:
         raise UsageError(
             f"The plan wants {wanted} checkpoints and would delete the first {wanted - keep}",
-            where="character.yaml, training.keep",
-            fix=f"Set training.keep to 0 (all) or at least {wanted}.",
+            where=where,
+            fix=f"Keep 0 (all) or at least {wanted}.",
         )
 
 

@@ -1,0 +1,46 @@
+"""Where each number of a project's plan comes from, in one line each.
+
+In: a plan as `limner.training.plan` returns it. Out: lines for people.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def explain_plan(found: dict[str, Any]) -> list[str]:
+    """Value, tag and origin of every number of a recorded plan."""
+    config, memory = found["config"], found["memory"]
+    points = found["checkpoints"]
+    lines = [
+        f"images = {found['images']}: pictures of dataset {found['dataset_version']}; "
+        f"{found['held_out']} more are held out and never trained on",
+        f"optimizer_steps = {found['optimizer_steps']}: training.steps of character.yaml, else the "
+        "base's own default",
+        f"image_passes = {found['image_passes']}: steps x batch {found['batch']}, "
+        f"{found['turns']:.3g} a picture",
+        f"checkpoints = {len(points)}: training.checkpoints, evenly spaced, the last at the end; "
+        "epoch k of 10 is the guide's name for a tenth of the run",
+        f"learning_rate = {config['learning_rate']:g}: training.learning_rate, else the base's own "
+        "default",
+        f"rank = {config['rank']}: training.rank; 16 is what ai-toolkit, musubi-tuner and the "
+        "guide publish, no ablation [community]",
+    ]
+    if found["seconds"] is None:
+        lines.append(f"seconds = not measured: {found['seconds_reason']}")
+    else:
+        lines.append(
+            f"seconds = {found['seconds']:g} [measured]: {found['optimizer_steps']} steps x "
+            f"{found['seconds_per_step']:g} s on this machine ({found['pace_origin']}), with "
+            "fixed-noise losses and encoding, without loading the base"
+        )
+    peak = memory["peak_checkpointed" if config["gradient_checkpointing"] else "peak"]
+    lines += [
+        f"memory = {peak / 1e9:.3g} GB [modelled]: weights {memory['transformer'] / 1e9:.3g} + "
+        f"LoRA and optimizer {memory['lora_and_optimizer'] / 1e9:.3g} + activations of "
+        f"{memory['tokens']} tokens; {memory['there'] / 1e9:.3g} GB are there",
+        f"disk = {found['disk_bytes'] / 1e6:.0f} MB [modelled]: {len(points)} checkpoints and the "
+        "state twice",
+        f"guide: {found['guide']['note']}",
+    ]
+    return lines
