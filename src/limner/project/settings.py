@@ -42,14 +42,59 @@ class ShotsSettings(_Settings):
     )
 
 
+class HiggsfieldSettings(_Settings):
+    """Pictures by Higgsfield's Soul models; see docs/sources.md."""
+
+    model: Literal["soul/standard", "soul/v2/standard", "soul/cinema"] = Field(
+        default="soul/v2/standard", description="Model family; a Soul ID belongs to one family"
+    )
+    soul_id: str = Field(
+        default="", max_length=200, description="The trained reference; `limner soul-id create`"
+    )
+    soul_strength: float = Field(
+        default=1.0, ge=0, le=1, description="How strongly the reference is followed"
+    )
+    aspect: Literal["1:1", "3:4", "4:3", "2:3", "3:2", "9:16", "16:9"] = Field(
+        default="1:1", description="Shape of the pictures"
+    )
+    batch: Literal[1, 4] = Field(
+        default=1, description="Pictures an order; the service makes 1 or 4, each is paid"
+    )
+    style_id: str = Field(default="", max_length=200, description="A style of the service")
+    style_strength: float = Field(default=1.0, ge=0, le=1, description="With style_id only")
+    at_once: int = Field(
+        default=4, ge=1, le=64, description="Orders under way at a time; accounts begin with 4"
+    )
+    may_train: str = Field(
+        default="",
+        max_length=400,
+        description="Your answer, for the record: may these pictures train another model?",
+    )
+
+
 class SourceSettings(_Settings):
     """Where pictures come from."""
 
-    name: Literal["atelier"] = Field(default="atelier", description="Source of the pictures")
-    size: int = Field(default=512, ge=64, le=2048, description="Side of a picture in pixels")
+    name: Literal["atelier", "higgsfield"] = Field(
+        default="atelier", description="Source of the pictures"
+    )
+    size: int = Field(default=512, ge=64, le=2048, description="Side of a drawing in pixels")
     identity_seed: int | None = Field(
         default=None, ge=0, description="Atelier only: face seed; default from the name"
     )
+    short_side: int = Field(
+        default=1024,
+        ge=64,
+        le=4096,
+        description="Least short side that pictures from services and inbox should have",
+    )
+    max_cost: float | None = Field(
+        default=None, ge=0, description="Dollars this project may spend on pictures"
+    )
+    limits: dict[str, float] = Field(
+        default_factory=dict, description="Value name -> your own; see docs/sources.md"
+    )
+    higgsfield: HiggsfieldSettings = Field(default_factory=HiggsfieldSettings)
 
 
 class ReviewSettings(_Settings):
@@ -67,6 +112,10 @@ class CaptionsSettings(_Settings):
         default="default", description="seed keeps the guide's generic light phrase"
     )
     class_word: bool = Field(default=False, description="Write the class word beside the trigger")
+    constants: dict[str, Literal["fuse", "vary", "ignore", "sometimes"]] = Field(
+        default_factory=dict,
+        description="Trait, or words of your own -> whether captions may say it; docs/captions.md",
+    )
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Check name -> your value; see docs/captions.md"
     )

@@ -8,12 +8,24 @@
 """
 
 from limner.sources.atelier import AtelierSource, identity_of
-from limner.sources.source import Picture, Request, Source
+from limner.sources.source import (
+    LaterError,
+    Note,
+    Order,
+    Picture,
+    Price,
+    Request,
+    Source,
+)
 from limner.sources.stage import generate, nearest, open_source, substitute
 
 __all__ = [
     "AtelierSource",
+    "LaterError",
+    "Note",
+    "Order",
     "Picture",
+    "Price",
     "Request",
     "Source",
     "generate",

@@ -14,11 +14,12 @@ import os
 import queue
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError, WorkFailedError
-from limner.sources.source import Picture, Request
+from limner.sources.source import Note, Order, Picture, Price, Request
 
 if TYPE_CHECKING:
     from limner.atelier import Character, Identity
@@ -59,6 +60,7 @@ class AtelierSource:
     """Draws one identity. processes: 0 draws here, more draws in so many child processes."""
 
     name = "atelier"
+    at_once: int | None = None
 
     def __init__(self, identity: Identity, *, processes: int = 0) -> None:
         self.identity = identity
@@ -75,16 +77,28 @@ class AtelierSource:
 
         return abilities()
 
-    def make(self, request: Request) -> Picture:
+    def remarks(self) -> list[str]:
+        """Nothing needs saying."""
+        return []
+
+    def order(self, request: Request) -> Order:
+        """Nothing to remember: the same request gives the same drawing."""
+        return {}
+
+    def prices(self, orders: Sequence[Order]) -> list[Price] | None:
+        """Drawing costs nothing."""
+        return None
+
+    def make(self, request: Request, order: Order, note: Note) -> list[Picture]:
         """Draw one picture. Raises LimnerError."""
         if not self._processes:
-            return self._draw(request)
+            return [self._draw(request)]
         child = self._idle.get()
         try:
             if child is None or not child.alive():
                 child = _Child(self.identity.as_dict())
                 self._children.append(child)
-            return child.ask(request)
+            return [child.ask(request)]
         finally:
             self._idle.put(child)
 
@@ -94,6 +108,9 @@ class AtelierSource:
         if self._character is None:
             self._character = Character(self.identity)
         return draw(self._character, request)
+
+    def stop(self) -> None:
+        """A drawing takes a second: it is waited for."""
 
     def close(self) -> None:
         """End the child processes."""

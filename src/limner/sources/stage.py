@@ -1,47 +1,71 @@
-"""The stage: a take for every open shot, journaled before it is made.
+"""The stage: a take for every open shot, priced and journaled before it is made.
 
-In: a `Project` with shots. Out: takes in the store, PNG files in `takes/`. A killed run resumes:
-its pending takes are made again into the same rows, with the same seeds.
+In: a `Project` with shots. Out: takes in the store, files in `takes/`. A killed run resumes: its
+pending takes are made into the same rows, with the same seeds and the same orders.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from limner import lexicon
-from limner.errors import LimnerError, NotReadyError, WorkFailedError
-from limner.events import Event, Events, Notice, Result, Ticker
+from limner.errors import NotReadyError, UsageError, WorkFailedError
+from limner.events import Event, Events, Notice, Result
 from limner.project import Project
-from limner.project.files import sha256_bytes, write_bytes
 from limner.project.records import Shot, Take
+from limner.sources import budget
 from limner.sources.atelier import AtelierSource, identity_of
-from limner.sources.source import Picture, Request, Source
+from limner.sources.run import Job, Run
+from limner.sources.source import Price, Request, Source
 
-MOST_FAILURES = 3
-"""Failures in a row after which a run stops (starting value): the source itself is broken."""
+NAMES = ("atelier", "higgsfield")
+"""Sources that `open_source` knows."""
 
 
-def open_source(project: Project, *, workers: int = 1) -> Source:
-    """The source that character.yaml names. Raises InputError for traits it cannot draw."""
-    return AtelierSource(identity_of(project.character), processes=workers if workers > 1 else 0)
+def open_source(
+    project: Project, *, name: str | None = None, base_url: str | None = None, workers: int = 1
+) -> Source:
+    """The source called `name`, else the one that character.yaml names; nothing is sent.
+
+    base_url: address of a service other than its own. Raises InputError for traits it cannot draw,
+    UsageError for an unknown name.
+    """
+    found = name or project.character.source.name
+    if found == "higgsfield":
+        from limner.sources.higgsfield import HiggsfieldSource
+
+        return HiggsfieldSource(project.character, base_url=base_url)
+    if found == "atelier":
+        processes = workers if workers > 1 else 0
+        return AtelierSource(identity_of(project.character), processes=processes)
+    raise UsageError(f"There is no source {found!r}", fix=f"Use one of: {', '.join(NAMES)}.")
 
 
 def generate(
     project: Project,
     *,
     source: Source | None = None,
+    name: str | None = None,
+    base_url: str | None = None,
     limit: int | None = None,
     workers: int = 2,
+    domain: str | None = None,
+    max_cost: float | None = None,
+    dry_run: bool = False,
 ) -> Events:
-    """Make a take for each open shot: first attempts, retries after a rejection, unfinished ones.
+    """Make a take for each open shot: unfinished ones, first attempts, retries after a rejection.
 
-    limit: most pictures in this call. workers: pictures made at the same time. Raises NotReadyError
-    without a plan, WorkFailedError when the source fails again and again or the disk is full.
-    Result: {made, failed, resumed, open, takes}.
+    name: a source other than character.yaml's. limit: most pictures in this call. workers: pictures
+    made at the same time, where the source has no limit of its own. domain: only shots of this
+    angle (`front`), this domain (`1`), or `next`: the first domain with open shots, once the
+    domains before it are reviewed. max_cost: dollars this call may cost. dry_run: say what would
+    be made and paid, and stop. Raises NotReadyError without a plan, UsageError when a cap would be
+    passed, WorkFailedError when the source fails again and again or the disk is full, LaterError
+    when the service must be asked later.
+    Result: {made, failed, resumed, later, open, takes}, with `cost` for a source that is paid.
     """
     shots = project.store.shots()
     if not shots:
@@ -50,19 +74,46 @@ def generate(
         )
     with project.exclusive("sources"):
         _sweep(project)
-        name = source.name if source else project.character.source.name
-        todo = _todo(project, shots, name)[: limit if limit is not None else len(shots)]
-        used = source or open_source(project, workers=min(workers, max(len(todo), 1)))
+        own = source.name if source else name or project.character.source.name
+        chosen = _of_domain(project, shots, own, domain) if domain else shots
+        todo = _todo(project, chosen, own)[: limit if limit is not None else len(shots)]
+        used = source or open_source(
+            project, name=name, base_url=base_url, workers=min(workers, max(len(todo), 1))
+        )
+        run = Run(project, used)
         try:
-            run = _Run(project, used, project.character.source.size)
-            yield from run.go(todo, max(1, workers))
+            jobs, told = _jobs(project, used, todo)
+            yield from told
+            if jobs:
+                yield from (Notice(text) for text in used.remarks())
+            cost = _price(project, used, jobs)
+            if cost is not None:
+                yield Notice(cost.sentence())
+                if not dry_run:
+                    limit_of_project = project.character.source.max_cost
+                    budget.hold(cost, command=max_cost, project=limit_of_project)
+            if not dry_run:
+                yield from run.go(jobs, max(1, used.at_once or workers))
         finally:
             if source is None:
                 used.close()
-        project.store.log("sources", "generated", made=len(run.made), failed=run.failed)
-        value = {"made": len(run.made), "failed": run.failed, "resumed": run.resumed}
-        left = len(_todo(project, project.store.shots(), name))
-        yield Result({**value, "open": left, "takes": run.made})
+            if run.made or run.failed:
+                made = len(run.made)
+                project.store.log("sources", "generated", made=made, failed=run.failed)
+        yield Result(_result(project, own, run, cost))
+
+
+def _result(project: Project, source: str, run: Run, cost: budget.Quote | None) -> dict[str, Any]:
+    left = len(_todo(project, project.store.shots(), source))
+    found: dict[str, Any] = {
+        **{"made": len(run.made), "failed": run.failed, "resumed": run.resumed},
+        **{"later": run.later, "open": left, "takes": run.made},
+    }
+    if cost is not None:
+        now = budget.spent(project, source)
+        paid = {"spent_usd": str(now), "spent_now_usd": str(now - cost.spent)}
+        found["cost"] = {**cost.as_dict(), **paid}
+    return found
 
 
 def _sweep(project: Project) -> None:
@@ -72,20 +123,23 @@ def _sweep(project: Project) -> None:
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Todo:
     """A shot to photograph, with the pending take of a killed run if there is one."""
 
     shot: Shot
     pending: Take | None
 
 
-def _todo(project: Project, shots: list[Shot], source: str) -> list[_Job]:
-    """Shots without a take that stands (done and not rejected), in order."""
+def _todo(project: Project, shots: list[Shot], source: str) -> list[_Todo]:
+    """Unfinished takes, then shots without a take that stands (done and not rejected), in order.
+
+    What was ordered for money is fetched even where the shot has another picture by now.
+    """
     standing = project.store.standing_decisions()
     takes: dict[str, list[Take]] = {}
     for take in project.store.takes():
         takes.setdefault(take.shot_id, []).append(take)
-    jobs = []
+    found = []
     for shot in shots:
         own = takes.get(shot.id, [])
         pending = next((t for t in own if t.state == "pending" and t.source == source), None)
@@ -93,9 +147,91 @@ def _todo(project: Project, shots: list[Shot], source: str) -> list[_Job]:
             t.state == "done" and (t.id not in standing or standing[t.id].verdict != "reject")
             for t in own
         )
-        if shot.state != "kept" and not stands:
-            jobs.append(_Job(shot, pending))
-    return jobs
+        ordered = pending is not None and pending.request.get("order", {}).get("price")
+        if ordered or (shot.state != "kept" and not stands):
+            found.append(_Todo(shot, pending))
+    return sorted(found, key=lambda one: one.pending is None)
+
+
+def _of_domain(project: Project, shots: list[Shot], source: str, domain: str) -> list[Shot]:
+    """The shots of one angle domain. Raises UsageError for an unknown one, and for `next` while
+    an earlier domain waits for its review."""
+    angles = lexicon.angles()
+    if domain == "next":
+        number = _next_domain(project, shots, source)
+    elif domain in angles:
+        number = angles[domain].domain
+    elif domain in {str(a.domain) for a in angles.values()}:
+        number = int(domain)
+    else:
+        known = ", ".join(f"{a.domain} {a.id}" for a in angles.values())
+        raise UsageError(f"There is no domain {domain!r}", fix=f"Use `next` or one of: {known}.")
+    return [s for s in shots if angles[s.attributes["angle"]].domain == number]
+
+
+def _next_domain(project: Project, shots: list[Shot], source: str) -> int:
+    """The first domain with open shots, if no domain before it has pictures nobody judged."""
+    angles = lexicon.angles()
+    open_ids = {one.shot.id for one in _todo(project, shots, source)}
+    numbers = {s.id: angles[s.attributes["angle"]].domain for s in shots}
+    wanted = min((numbers[i] for i in open_ids), default=max(numbers.values()))
+    judged = project.store.standing_decisions()
+    waiting = [
+        t
+        for t in project.store.takes(state="done")
+        if numbers[t.shot_id] < wanted and t.id not in judged
+    ]
+    if waiting:
+        raise UsageError(
+            f"{len(waiting)} pictures of earlier domains are not reviewed yet",
+            where=f"domain {numbers[waiting[0].shot_id]}",
+            fix="Run `limner review` and look at the contact sheet, then go on; or name a domain "
+            "to go on without.",
+        )
+    return wanted
+
+
+def _jobs(project: Project, source: Source, todo: list[_Todo]) -> tuple[list[Job], list[Event]]:
+    """What is asked of the source, and a notice for each value it lacks (once)."""
+    able = source.abilities()
+    told: dict[tuple[str, str], Event] = {}
+    jobs = []
+    for one in todo:
+        attributes, swapped = substitute(one.shot.attributes, able)
+        for axis, change in swapped.items():
+            text = (
+                f"{source.name} has no {axis} {change['asked']!r}; "
+                f"{change['made']!r} is the nearest and is made instead."
+            )
+            told.setdefault((axis, change["asked"]), Notice(text, "warning"))
+        request = _request(project, source, one, attributes)
+        if one.pending is not None:
+            order = one.pending.request.get("order", {})
+            jobs.append(Job(request, order, one.pending, swapped))
+        else:
+            jobs.append(Job(request, source.order(request), None, swapped))
+    return jobs, list(told.values())
+
+
+def _request(project: Project, source: Source, one: _Todo, attributes: dict[str, str]) -> Request:
+    shot, size = one.shot, project.character.source.size
+    if one.pending is not None:
+        size = int(one.pending.request.get("size", size))
+        return Request(shot.id, shot.prompt, attributes, one.pending.seed, size)
+    takes = project.store.takes(shot_id=shot.id)
+    attempt = 1 + sum(t.source == source.name for t in takes)
+    return Request(shot.id, shot.prompt, attributes, take_seed(shot.seed, attempt), size)
+
+
+def _price(project: Project, source: Source, jobs: list[Job]) -> budget.Quote | None:
+    """Ask what the new orders cost and write it into them; None for a source that is free."""
+    new = [job for job in jobs if job.pending is None]
+    prices: list[Price] | None = source.prices([job.order for job in new])
+    if prices is None:
+        return None
+    for job, price in zip(new, prices, strict=True):
+        job.order = {**job.order, "price": price.as_dict()}
+    return budget.quote(project, source.name, prices)
 
 
 def take_seed(shot_seed: int, attempt: int) -> int:
@@ -104,101 +240,6 @@ def take_seed(shot_seed: int, attempt: int) -> int:
         return shot_seed
     digest = hashlib.blake2b(f"{shot_seed}|{attempt}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
-
-
-class _Run:
-    """One run: at most `workers` takes are journaled and in the making at any time."""
-
-    def __init__(self, project: Project, source: Source, size: int) -> None:
-        self.project = project
-        self.source = source
-        self.size = size
-        self.able = source.abilities()
-        self.made: list[int] = []
-        self.failed = 0
-        self.resumed = 0
-        self._in_a_row = 0
-        self._told: set[tuple[str, str]] = set()
-
-    def go(self, todo: list[_Job], workers: int) -> Iterator[Event]:
-        ticker = Ticker("drawing" if self.source.name == "atelier" else "generating", len(todo))
-        waiting = iter(todo)
-        running: dict[Future[Picture], tuple[Take, dict[str, Any]]] = {}
-        with ThreadPoolExecutor(workers) as pool:
-            while True:
-                while len(running) < workers and (job := next(waiting, None)) is not None:
-                    attributes, swapped = substitute(job.shot.attributes, self.able)
-                    yield from self._tell(swapped)
-                    take, request = self._journal(job, attributes)
-                    running[pool.submit(self.source.make, request)] = (take, swapped)
-                if not running:
-                    return
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    take, swapped = running.pop(future)
-                    notice = self._finish(take, future, swapped)
-                    if notice:
-                        yield notice
-                    yield ticker.tick(note=take.shot_id)
-
-    def _tell(self, swapped: Mapping[str, Mapping[str, str]]) -> Iterator[Event]:
-        for axis, change in swapped.items():
-            if (axis, change["asked"]) not in self._told:
-                self._told.add((axis, change["asked"]))
-                yield Notice(
-                    f"{self.source.name} has no {axis} {change['asked']!r}; "
-                    f"{change['made']!r} is the nearest and is made instead.",
-                    "warning",
-                )
-
-    def _journal(self, job: _Job, attributes: dict[str, str]) -> tuple[Take, Request]:
-        """The take is written before the picture is made; a killed run's row is used again."""
-        shot = job.shot
-        if job.pending is not None:
-            self.resumed += 1
-            old = job.pending.request
-            size = int(old.get("size", self.size))
-            request = Request(shot.id, shot.prompt, attributes, job.pending.seed, size)
-            return job.pending, request
-        attempt = 1 + sum(
-            t.source == self.source.name for t in self.project.store.takes(shot_id=shot.id)
-        )
-        seed = take_seed(shot.seed, attempt)
-        request = Request(shot.id, shot.prompt, attributes, seed, self.size)
-        take = self.project.store.journal_take(shot.id, self.source.name, seed, request.as_dict())
-        return take, request
-
-    def _finish(
-        self, take: Take, future: Future[Picture], swapped: Mapping[str, Any]
-    ) -> Notice | None:
-        try:
-            picture = future.result()
-        except LimnerError as error:
-            self.failed += 1
-            self._in_a_row += 1
-            self.project.store.update_take(take.id, state="failed", error=str(error))
-            if self._in_a_row >= MOST_FAILURES:
-                raise WorkFailedError(
-                    f"The source {self.source.name} failed {MOST_FAILURES} times in a row: "
-                    f"{error.what}",
-                    where=take.shot_id,
-                    fix="Mend the cause and run the same command again; finished takes stay.",
-                ) from None
-            return Notice(f"{take.shot_id}: {error}", "error")
-        self._in_a_row = 0
-        path = self.project.folder("takes") / f"{take.shot_id}_a{take.attempt}.png"
-        write_bytes(path, picture.png)
-        self.project.store.update_take(
-            take.id,
-            state="done",
-            path=self.project.relative(path),
-            sha256=sha256_bytes(picture.png),
-            width=picture.width,
-            height=picture.height,
-            labels={**picture.labels, "substituted": dict(swapped)},
-        )
-        self.made.append(take.id)
-        return None
 
 
 def substitute(

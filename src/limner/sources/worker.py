@@ -23,7 +23,7 @@ def main() -> None:
         try:
             picture = draw(character, Request(**json.loads(line)))
             answer = {
-                "png": base64.b64encode(picture.png).decode(),
+                "png": base64.b64encode(picture.data).decode(),
                 "width": picture.width,
                 "height": picture.height,
                 "labels": picture.labels,
