@@ -2,15 +2,16 @@
 
 In: attributes of a shot and the trigger. Out: text with the slots of a good portrait prompt (light,
 subject and outfit, framing and place, background, pose, gaze and expression, mood, camera, genre).
-Pure: `variant` chooses wordings and order; the trigger stands in it exactly once.
+Pure: a chooser takes wordings and order by slot name; `variant` is the chooser that counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from importlib import resources
-from typing import Any, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from limner import lexicon
 from limner.errors import InputError
@@ -27,11 +28,32 @@ ORDERS: tuple[tuple[str, ...], ...] = (
     ("subject", "face", "mood", "pose", "view in place", "light", "props", "camera", "genre"),
     ("genre", "view of subject", "place props", "light", "mood", "face", "pose", "camera"),
 )
+DROPPABLE = ("props", "mood", "camera", "genre", "manner")
+"""Parts that a dialect may leave out; all others are what the picture is about."""
 _ON = {"beach", "mountain", "city_street", "rooftop"}
+
+T = TypeVar("T")
+
+
+class Choose(Protocol):
+    """Takes one of the options of a slot."""
+
+    def __call__(self, slot: str, options: Sequence[T]) -> T:
+        """One of `options`."""
+
+
+def by_number(variant: int) -> Choose:
+    """The chooser of `write_prompt`: the same choice for the same number on every machine."""
+
+    def choose(slot: str, options: Sequence[T]) -> T:
+        return pick(slot, variant, options)
+
+    return choose
 
 
 @cache
-def _wordings() -> dict[str, Any]:
+def wordings() -> dict[str, Any]:
+    """What data/wordings.yaml says: axis -> id -> pieces that the writer joins."""
     from ruamel.yaml import YAML
 
     text = (resources.files(__package__) / "data" / "wordings.yaml").read_text(encoding="utf-8")
@@ -44,7 +66,24 @@ def write_prompt(
     """Attributes -> prompt of about 35 to 75 words, trigger exactly once, no constants.
 
     attributes: every axis -> id of the lexicon, `gaze` camera | away | down, `expression_variant`
-    a number as text. variant: any integer. Raises InputError for an unknown id.
+    a number as text, `genre` an id or nothing. variant: any integer. Raises InputError for an
+    unknown id.
+    """
+    subject = f"{trigger} {class_word}" if class_word else trigger
+    return compose(attributes, subject, by_number(variant), as_written=True)
+
+
+def compose(
+    attributes: Mapping[str, str],
+    subject: str,
+    choose: Choose,
+    *,
+    drop: AbstractSet[str] = frozenset(),
+    as_written: bool = False,
+) -> str:
+    """One prompt with wordings taken by `choose`. drop: some of `DROPPABLE`.
+
+    as_written: the subject keeps its spelling at the start of the text (a trigger).
     """
     for axis in lexicon.AXES:
         if attributes.get(axis) not in lexicon.axis(axis):
@@ -53,165 +92,201 @@ def write_prompt(
                 where=f"attributes.{axis}",
                 fix=f"Use one of: {', '.join(lexicon.axis(axis))}",
             )
-    slots = _slots(attributes, f"{trigger} {class_word}" if class_word else trigger, variant)
-    order = pick("order", variant, ORDERS)
-    text = ", ".join(slots[name] for name in order if slots[name])
-    return text[0].upper() + text[1:] if not text.startswith(trigger) else text
+    parts = _Parts(attributes, subject, choose, drop)
+    order = choose("order", ORDERS)
+    text = ", ".join(words for words in map(parts.slot, order) if words)
+    return text if as_written and text.startswith(subject) else text[0].upper() + text[1:]
 
 
-def _slots(attributes: Mapping[str, str], subject: str, variant: int) -> dict[str, str]:
-    wear = pick("wear", variant, ("wearing", "wearing", "dressed in", "in"))
-    subject = f"{subject} {wear} {_outfit(attributes['outfit'], variant)}"
-    place = _place(attributes["setting"], variant)
-    props = _props(attributes["setting"], variant)
-    framing, angle = _framing(attributes, variant), _angle(attributes, variant)
-    view = f"{framing}, {angle}" if pick("view", variant, (0, 1)) else f"{angle}, {framing}"
-    linked = pick("linked", variant, (f"{place} with {props}", f"{place}, {props}"))
-    return {
-        "light": _light(attributes["lighting"], variant),
-        "subject": subject,
-        "subject in place": f"{subject}, {place}",
-        "view": view,
-        "view in place": pick(
+class _Parts:
+    """The slots of one prompt; a slot asks the chooser only when it is used."""
+
+    def __init__(
+        self,
+        attributes: Mapping[str, str],
+        subject: str,
+        choose: Choose,
+        drop: AbstractSet[str],
+    ) -> None:
+        self.of = attributes
+        self.name = subject
+        self.choose = choose
+        self.drop = drop
+
+    def slot(self, name: str) -> str:
+        """The words of one slot of an order; empty where it is dropped or has nothing to say."""
+        if name in self.drop:
+            return ""
+        return str(getattr(self, name.replace(" ", "_"))())
+
+    def light(self) -> str:
+        lighting = self.of["lighting"]
+        light = lexicon.lightings()[lighting]
+        words = wordings()["light"].get(lighting)
+        sources: Sequence[str] = words["source"] if words else light.source
+        manners: Sequence[str] = words["manner"] if words else light.manner
+        if not sources:
+            return self.choose("light", light.detail)
+        source = self.choose("light source", sources)
+        if "manner" in self.drop or not manners:
+            return source
+        manner = self.choose("light manner", manners)
+        return self.choose(
+            "light", (f"{source} {manner}", f"{source}, {manner}", f"{source} {manner}")
+        )
+
+    def subject(self) -> str:
+        wear = self.choose("wear", ("wearing", "wearing", "dressed in", "in"))
+        return f"{self.name} {wear} {self._outfit()}"
+
+    def subject_in_place(self) -> str:
+        return f"{self.subject()}, {self._place()}"
+
+    def view(self) -> str:
+        framing, angle = self._framing(), self._angle()
+        return f"{framing}, {angle}" if self.choose("view", (0, 1)) else f"{angle}, {framing}"
+
+    def view_in_place(self) -> str:
+        framing, angle, place = self._framing(), self._angle(), self._place()
+        return self.choose(
             "view in place",
-            variant,
             (
                 f"{angle}, {framing} {place}",
                 f"{framing} {place}, {angle}",
                 f"{framing}, {angle}, {place}",
             ),
-        ),
-        "view of subject": pick(
+        )
+
+    def view_of_subject(self) -> str:
+        framing, angle, subject = self._framing(), self._angle(), self.subject()
+        return self.choose(
             "view of subject",
-            variant,
             (f"{framing} of {subject}, {angle}", f"{angle}, {framing} of {subject}"),
-        ),
-        "place props": linked,
-        "props": props,
-        "pose": pick(
-            "pose", variant, _wordings()["pose"].get(attributes["pose"], _pose(attributes))
-        ),
-        "face": _face(attributes, variant),
-        "mood": _mood(attributes, variant),
-        "camera": _camera(attributes["camera"], variant),
-        "genre": pick("genre", variant, _wordings()["genre"]),
-    }
+        )
+
+    def place_props(self) -> str:
+        place = self._place()
+        if "props" in self.drop:
+            return place
+        props = self.props()
+        return self.choose("linked", (f"{place} with {props}", f"{place}, {props}"))
+
+    def props(self) -> str:
+        setting = lexicon.settings()[self.of["setting"]]
+        depth = self.choose("depth", wordings()["depth"])
+        words = wordings()["place"].get(setting.id)
+        objects = list(words["props"] if words else setting.objects)
+        if not objects:
+            return f"{setting.props} {depth}"
+        first = self.choose("prop 1", objects)
+        others = [p for p in objects if p != first]
+        if not others:
+            return f"{first} {depth}"
+        second = self.choose("prop 2", others)
+        return self.choose(
+            "props",
+            (f"{first} and {second} {depth}", f"{first}, {second} {depth}", f"{first} {depth}"),
+        )
+
+    def pose(self) -> str:
+        own = lexicon.poses()[self.of["pose"]].phrase
+        phrases: Sequence[str] = wordings()["pose"].get(self.of["pose"], own)
+        return self.choose("pose", phrases)
+
+    def face(self) -> str:
+        """Gaze and expression in one clause; nothing where no face is seen."""
+        if not lexicon.angles()[self.of["angle"]].face:
+            return ""
+        key = self.of.get("gaze", "camera")
+        if self.of["angle"] == "back":
+            key = f"back_{key}"
+        gaze = self.choose("gaze", wordings()["gaze"][key])
+        mood = lexicon.moods()[self.of["expression"]]
+        which = int(self.of.get("expression_variant", "0")) % len(mood.expression)
+        expression = mood.expression[which]
+        return self.choose(
+            "face",
+            (
+                f"{gaze} with {article(expression)}",
+                f"{gaze}, {expression}",
+                f"{article(expression)}, {gaze}",
+                f"{expression}, {gaze}",
+            ),
+        )
+
+    def mood(self) -> str:
+        if not lexicon.angles()[self.of["angle"]].face:
+            return ""
+        word = self.choose("mood", lexicon.moods()[self.of["expression"]].mood)
+        return self.choose(
+            "mood words",
+            (f"{word} mood", f"{word} atmosphere", f"{word} and unforced", f"the mood {word}"),
+        )
+
+    def camera(self) -> str:
+        camera = lexicon.cameras()[self.of["camera"]]
+        words = wordings()["camera"].get(camera.id) or {
+            **{"body": camera.body, "lens": camera.lens, "look": camera.look}
+        }
+        if not words["body"]:
+            return camera.detail
+        body = self.choose("body", words["body"])
+        lens, look = self.choose("lens", words["lens"]), self.choose("look", words["look"])
+        return self.choose(
+            "camera",
+            (
+                f"shot on {body}, {lens}, {look}",
+                f"{body} with {lens}, {look}",
+                f"{look}, {body} and {lens}",
+                f"{lens} on {body}, {look}",
+                f"{look}, taken with {body}, {lens}",
+            ),
+        )
+
+    def genre(self) -> str:
+        genre = self.of.get("genre")
+        return self.choose(
+            "genre", lexicon.genres()[genre].phrase if genre else wordings()["genre"]
+        )
+
+    def _outfit(self) -> str:
+        outfit = lexicon.outfits()[self.of["outfit"]]
+        own = wordings()["outfit"].get(outfit.id)
+        pieces: Sequence[Sequence[str]] = own or outfit.pieces
+        if not pieces:
+            return outfit.detail
+        chosen = [self.choose(f"outfit {i}", piece) for i, piece in enumerate(pieces)]
+        if is_one_piece(outfit, pieces):
+            dress = " ".join(chosen)
+            if dress.endswith("s") and not dress.endswith("ss"):
+                return dress  # pyjamas
+            return self.choose("article", (article(dress), dress))
+        join = self.choose("outfit join", (" and ", " with "))
+        if len(chosen) == 3:
+            return f"{chosen[0]} over {chosen[1]}{join}{chosen[2]}"
+        if self.choose("outfit order", (0, 0, 1)):
+            chosen.reverse()
+        return join.join(chosen)
+
+    def _place(self) -> str:
+        setting = lexicon.settings()[self.of["setting"]]
+        words = wordings()["place"].get(setting.id)
+        names = words["name"] if words else setting.names
+        name = self.choose("place", names) if names else setting.detail
+        return f"{'on' if setting.id in _ON else setting.at} {name}"
+
+    def _framing(self) -> str:
+        return self.choose("framing", lexicon.framings()[self.of["framing"]].prompt)
+
+    def _angle(self) -> str:
+        return self.choose("angle", lexicon.angles()[self.of["angle"]].phrase)
 
 
-def _light(lighting: str, variant: int) -> str:
-    words = _wordings()["light"].get(lighting)
-    own = lexicon.lightings()[lighting].detail
-    if words is None:
-        return pick("light", variant, own)
-    source = pick("light source", variant, words["source"])
-    manner = pick("light manner", variant, words["manner"])
-    return pick(
-        "light", variant, (f"{source} {manner}", f"{source}, {manner}", f"{source} {manner}")
-    )
+def is_one_piece(outfit: lexicon.Outfit, pieces: Sequence[Sequence[str]]) -> bool:
+    """Whether the pieces are words of one garment (`red satin` + `dress`), not several garments."""
+    return bool(outfit.dress) or (len(pieces) == 2 and len(pieces[1]) == 1)
 
 
-def _outfit(outfit_id: str, variant: int) -> str:
-    outfit = lexicon.outfits()[outfit_id]
-    pieces = _wordings()["outfit"].get(outfit_id)
-    if pieces is None:
-        return outfit.detail
-    chosen = [pick(f"outfit {i}", variant, piece) for i, piece in enumerate(pieces)]
-    if outfit.dress:
-        dress = " ".join(chosen)
-        return pick("article", variant, (_article(dress), dress))
-    join = pick("outfit join", variant, (" and ", " with "))
-    if len(chosen) == 3:
-        return f"{chosen[0]} over {chosen[1]}{join}{chosen[2]}"
-    if pick("outfit order", variant, (0, 0, 1)):
-        chosen.reverse()
-    return join.join(chosen)
-
-
-def _place(setting: str, variant: int) -> str:
-    words = _wordings()["place"].get(setting)
-    name = pick("place", variant, words["name"]) if words else lexicon.settings()[setting].detail
-    return f"{'on' if setting in _ON else 'in'} {name}"
-
-
-def _props(setting: str, variant: int) -> str:
-    depth = pick("depth", variant, _wordings()["depth"])
-    words = _wordings()["place"].get(setting)
-    if words is None:
-        return f"{lexicon.settings()[setting].props} {depth}"
-    props = list(words["props"])
-    first = pick("prop 1", variant, props)
-    second = pick("prop 2", variant, [p for p in props if p != first])
-    return pick(
-        "props",
-        variant,
-        (f"{first} and {second} {depth}", f"{first}, {second} {depth}", f"{first} {depth}"),
-    )
-
-
-def _framing(attributes: Mapping[str, str], variant: int) -> str:
-    return pick("framing", variant, lexicon.framings()[attributes["framing"]].prompt)
-
-
-def _angle(attributes: Mapping[str, str], variant: int) -> str:
-    return pick("angle", variant, lexicon.angles()[attributes["angle"]].phrase)
-
-
-def _pose(attributes: Mapping[str, str]) -> tuple[str, ...]:
-    return lexicon.poses()[attributes["pose"]].phrase
-
-
-def _article(phrase: str) -> str:
+def article(phrase: str) -> str:
+    """`phrase` with a or an."""
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
-
-
-def _face(attributes: Mapping[str, str], variant: int) -> str:
-    """Gaze and expression in one clause; nothing where no face is seen."""
-    if not lexicon.angles()[attributes["angle"]].face:
-        return ""
-    key = attributes.get("gaze", "camera")
-    if attributes["angle"] == "back":
-        key = f"back_{key}"
-    gaze = pick("gaze", variant, _wordings()["gaze"][key])
-    mood = lexicon.moods()[attributes["expression"]]
-    which = int(attributes.get("expression_variant", "0")) % len(mood.expression)
-    expression = mood.expression[which]
-    return pick(
-        "face",
-        variant,
-        (
-            f"{gaze} with {_article(expression)}",
-            f"{gaze}, {expression}",
-            f"{_article(expression)}, {gaze}",
-            f"{expression}, {gaze}",
-        ),
-    )
-
-
-def _mood(attributes: Mapping[str, str], variant: int) -> str:
-    if not lexicon.angles()[attributes["angle"]].face:
-        return ""
-    word = pick("mood", variant, lexicon.moods()[attributes["expression"]].mood)
-    return pick(
-        "mood words",
-        variant,
-        (f"{word} mood", f"{word} atmosphere", f"{word} and unforced", f"the mood {word}"),
-    )
-
-
-def _camera(camera: str, variant: int) -> str:
-    words = _wordings()["camera"].get(camera)
-    if words is None:
-        return lexicon.cameras()[camera].detail
-    body = pick("body", variant, words["body"])
-    lens, look = pick("lens", variant, words["lens"]), pick("look", variant, words["look"])
-    return pick(
-        "camera",
-        variant,
-        (
-            f"shot on {body}, {lens}, {look}",
-            f"{body} with {lens}, {look}",
-            f"{look}, {body} and {lens}",
-            f"{lens} on {body}, {look}",
-            f"{look}, taken with {body}, {lens}",
-        ),
-    )
