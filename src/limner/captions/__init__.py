@@ -1,6 +1,7 @@
 """Captions: what the trainer is told about each kept take.
 
-1. A caption is compiled from its shot's attributes: pure, exact, no model (`compile_caption`).
+1. A caption is compiled from its shot's attributes (`compile_caption`), or from a prompt's words
+   (`compile_text`): pure, exact, no model.
 2. It says what must stay controllable (framing, clothes, place, expression, angle, pose, gaze).
 3. It leaves out what must fuse with the trigger (hair, eyes, skin, age, build), light and camera.
 4. Every caption has an author and a history; a person's text wins over any rule (`read_back`).
@@ -8,7 +9,27 @@
 """
 
 from limner.captions.audit import check
+from limner.captions.freetext import (
+    TEMPLATES,
+    as_dict,
+    compile_text,
+    compile_texts,
+    template_named,
+)
 from limner.captions.grammar import PROFILES, Compiled, compile_caption
 from limner.captions.stage import compile, edit, read_back
 
-__all__ = ["PROFILES", "Compiled", "check", "compile", "compile_caption", "edit", "read_back"]
+__all__ = [
+    "PROFILES",
+    "TEMPLATES",
+    "Compiled",
+    "as_dict",
+    "check",
+    "compile",
+    "compile_caption",
+    "compile_text",
+    "compile_texts",
+    "edit",
+    "read_back",
+    "template_named",
+]

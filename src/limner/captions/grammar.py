@@ -13,16 +13,22 @@ from limner import lexicon
 from limner.errors import InputError
 from limner.lexicon.wording import pick
 
-PROFILES = ("default", "seed")
-"""default: no light; seed: the guide's order, with its generic light phrase."""
+PROFILES = ("default", "seed", "strict")
+"""default: no light; seed: the guide's order, with its generic light phrase; strict: also without
+"looking at camera", and without what would stand in every caption of the set."""
+
+GAZE_AT_CAMERA = "looking at camera"
+"""The tail that ends most of the guide's samples; profile `strict` leaves it unsaid."""
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """A caption and what was left out of it: [{text, rule, reason}]."""
+    """A caption, what was left out of it [{text, rule, reason}], and what was changed
+    [{before, after, rule, reason}]."""
 
     text: str
     dropped: list[dict[str, str]] = field(default_factory=list)
+    edits: list[dict[str, str]] = field(default_factory=list)
 
 
 def compile_caption(
@@ -36,14 +42,29 @@ def compile_caption(
 
     attributes: axis -> id of the lexicon (lighting and camera may be missing, they are left out
     anyway); `gaze` camera | away | down; `expression_variant` a number as text. A pure back view
-    has no expression. variant: any integer, chooses wordings. Raises InputError for an unknown id.
+    has no expression. `outfit_tag` (characters with several outfits) stands second. variant: any
+    integer, chooses wordings. Raises InputError for an unknown id or profile.
     """
-    if profile not in PROFILES:
-        raise InputError(f"no caption profile {profile!r}", where="captions.profile")
+    check_profile(profile)
     subject = f"{trigger} {class_word}" if class_word else trigger
-    parts = _seed_parts if profile == "seed" else _default_parts
-    text = ", ".join([subject, *(p for p in parts(attributes, variant) if p)])
-    return Compiled(text, _left_out(attributes, profile))
+    parts = (_seed_parts if profile == "seed" else _default_parts)(attributes, variant)
+    dropped = _left_out(attributes)
+    if profile == "strict" and GAZE_AT_CAMERA in parts:
+        parts = [p for p in parts if p != GAZE_AT_CAMERA]
+        dropped.append({"text": GAZE_AT_CAMERA, "rule": "set", "reason": _WHY["set"]})
+    tag = attributes.get("outfit_tag", "").strip()
+    text = ", ".join([subject, *(p for p in [tag, *parts] if p)])
+    return Compiled(text, dropped)
+
+
+def check_profile(profile: str) -> None:
+    """Raises InputError when there is no such profile."""
+    if profile not in PROFILES:
+        raise InputError(
+            f"no caption profile {profile!r}",
+            where="captions.profile",
+            fix=f"Use one of: {', '.join(PROFILES)}",
+        )
 
 
 def value(attributes: Mapping[str, str], axis: str) -> object:
@@ -157,6 +178,7 @@ def _seed_parts(attributes: Mapping[str, str], variant: int) -> list[str]:
 
 
 _WHY = {
+    "set": "it would stand in most captions of the set and bind to the trigger",
     "light": "light stays free to ask for; one phrase in every caption would bind to the trigger",
     "camera": "camera words are no part of the picture's content",
     "material": "material and cut: colour and garment are enough to keep clothes apart",
@@ -164,7 +186,7 @@ _WHY = {
 }
 
 
-def _left_out(attributes: Mapping[str, str], profile: str) -> list[dict[str, str]]:
+def _left_out(attributes: Mapping[str, str]) -> list[dict[str, str]]:
     outfit, setting = value(attributes, "outfit"), value(attributes, "setting")
     assert isinstance(outfit, lexicon.Outfit) and isinstance(setting, lexicon.Setting)
     kept = set(outfit.phrase.split())

@@ -7,10 +7,12 @@ beside each kept picture, which a person may edit; their text is taken over and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
+from limner import lexicon
+from limner.captions.freetext import compile_text, drop_common
 from limner.captions.grammar import Compiled, compile_caption
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Result, Ticker
@@ -18,31 +20,43 @@ from limner.project import Project
 from limner.project.files import write_text
 from limner.project.records import Caption, Take
 
+CAPTIONED_AXES = ("angle", "framing", "expression", "outfit", "setting", "pose")
+"""Axes a caption speaks of; lighting and camera are left out anyway."""
+
 MOST_VARIANTS = 24
 """Wordings tried before two equal captions are accepted."""
 
 
-def compile(project: Project) -> Events:
+def compile(project: Project, *, profile: str | None = None, over_model: bool = False) -> Events:
     """Write a caption for each kept take from its shot; hand edits are read back first and stay.
 
-    Raises NotReadyError when nothing is kept. Result: {total, compiled, unchanged, by_hand,
-    read_back}.
+    From the shot's attributes when it has them, else from its prompt's text. Captions by a model
+    stay too, unless `over_model`. profile: instead of the project's. Raises NotReadyError when
+    nothing is kept. Result: {total, compiled, unchanged, by_hand, by_model, read_back, dropped}.
     """
     with project.exclusive("captions"):
+        lexicon.learn(project.root / lexicon.OWN_FOLDER)
         takes = kept_takes(project)
         read = _read_back(project)
         for take_id in read:
             shot = project.store.take(take_id).shot_id
             yield Notice(f"{shot}: your caption was read back and stays as it is.")
-        counts = {"total": len(takes), "compiled": 0, "unchanged": 0, "by_hand": 0}
+        counts = {"total": len(takes), "compiled": 0, "unchanged": 0, "by_hand": 0, "by_model": 0}
         ticker = Ticker("captions", len(takes))
         have = project.store.captions()
-        used = {c.text for t, c in have.items() if c.author == "person"}
+        stays = {"person"} if over_model else {"person", "model"}
+        made = _compile_all(
+            project,
+            [t for t in takes if t.id not in have or have[t.id].author not in stays],
+            {c.text for c in have.values() if c.author in stays},
+            profile or project.character.captions.profile,
+        )
         for take in takes:
-            counts[_caption_one(project, take, have.get(take.id), used)] += 1
+            counts[_put(project, take, have.get(take.id), made.get(take.id))] += 1
             yield ticker.tick(note=take.shot_id)
         project.store.log("captions", "compiled", **counts)
-        yield Result({**counts, "read_back": len(read)})
+        dropped = sum(len(c.dropped) for c in made.values())
+        yield Result({**counts, "read_back": len(read), "dropped": dropped})
 
 
 def kept_takes(project: Project) -> list[Take]:
@@ -57,13 +71,12 @@ def kept_takes(project: Project) -> list[Take]:
     return takes
 
 
-def _caption_one(project: Project, take: Take, old: Caption | None, used: set[str]) -> str:
-    """Caption one take; says which counter it belongs to."""
-    if old is not None and old.author == "person":
+def _put(project: Project, take: Take, old: Caption | None, made: Compiled | None) -> str:
+    """Record one take's caption; says which counter it belongs to."""
+    if made is None:
+        assert old is not None
         _write_beside(project, take, old.text)
-        return "by_hand"
-    made = _compile(project, take, used)
-    used.add(made.text)
+        return "by_hand" if old.author == "person" else "by_model"
     if old is not None and old.text == made.text:
         _write_beside(project, take, made.text)
         return "unchanged"
@@ -72,24 +85,51 @@ def _caption_one(project: Project, take: Take, old: Caption | None, used: set[st
     return "compiled"
 
 
-def _compile(project: Project, take: Take, used: set[str]) -> Compiled:
+def _compile_all(
+    project: Project, takes: list[Take], used: set[str], profile: str
+) -> dict[int, Compiled]:
+    """Take id -> its caption; profile strict then drops what the whole set would say."""
+    made: dict[int, Compiled] = {}
+    tags: set[str] = set()
+    for take in takes:
+        made[take.id] = _compile(project, take, used, profile)
+        used.add(made[take.id].text)
+        tags.add(shown(project, take).get("outfit_tag", "").strip())
+    if profile == "strict":
+        both = drop_common(list(made.values()), keep=sorted(tags - {""}))
+        made = dict(zip(made, both, strict=True))
+    return made
+
+
+def _compile(project: Project, take: Take, used: set[str], profile: str) -> Compiled:
     """The take's caption in the first wording no other caption has."""
     character = project.character
     attributes = shown(project, take)
+    class_word = character.class_word if character.captions.class_word else None
+    if not has_attributes(attributes):
+        shot = project.store.shot(take.shot_id)
+        return compile_text(
+            shot.prompt if shot else "",
+            character.trigger,
+            class_word,
+            profile,
+            outfit_tag=attributes.get("outfit_tag"),
+        )
     first = int.from_bytes(hashlib.blake2b(take.shot_id.encode(), digest_size=3).digest(), "big")
     made = None
     for variant in range(first, first + MOST_VARIANTS):
         made = compile_caption(
-            attributes,
-            character.trigger,
-            class_word=character.class_word if character.captions.class_word else None,
-            profile=character.captions.profile,
-            variant=variant,
+            attributes, character.trigger, class_word=class_word, profile=profile, variant=variant
         )
         if made.text not in used:
             break
     assert made is not None
     return made
+
+
+def has_attributes(attributes: Mapping[str, str]) -> bool:
+    """Whether a shot's attributes say all that a caption names; an imported prompt's may not."""
+    return all(attributes.get(axis) in lexicon.axis(axis) for axis in CAPTIONED_AXES)
 
 
 def shown(project: Project, take: Take) -> dict[str, str]:
