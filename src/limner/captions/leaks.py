@@ -1,0 +1,142 @@
+"""What must not stand in a caption: the constants of the person, by the user's list; camera talk.
+
+In: captions and the policy of each trait. Out: findings with their mends. Policy: fuse = never in a
+caption, vary = it changes between pictures and may stand, ignore = not looked at, sometimes = fuse
+when it stands in most captions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from limner.captions.findings import Finding, Mend
+from limner.captions.mending import delete_words, whole
+from limner.errors import InputError
+from limner.lexicon.constants import find_constants
+
+POLICIES = ("fuse", "vary", "ignore", "sometimes")
+TRAITS: dict[str, str] = {
+    **dict.fromkeys(
+        ("eyes", "hair_color", "hair_style", "skin", "face", "age", "sex", "build", "marks"), "fuse"
+    ),
+    "hair_state": "vary",
+    "makeup": "sometimes",
+    "glasses": "sometimes",
+    "jewellery": "sometimes",
+}
+"""Trait -> default policy (captions are ours to rule: starting values, by the fact sheets)."""
+
+_ARRANGED = re.compile(
+    r"\b(?:ponytail|pigtails|updo|bun|braids?|braided|tied|loose|messy|flowing|pinned|half-up)\b",
+    re.IGNORECASE,
+)
+_MORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (trait, re.compile(pattern, re.IGNORECASE))
+    for trait, pattern in (
+        (
+            "makeup",
+            r"\b(?:(?:\w+ )?(?:lipstick|eyeliner|eyeshadow|mascara|blush)|(?:no|light|heavy|"
+            r"natural|minimal|subtle|glamorous|bold) make-?up|make-?up)\b",
+        ),
+        ("glasses", r"\b(?:(?:round|black|thin|wire|horn)[- ](?:rimmed )?)?(?:eye|sun)?glasses\b"),
+        (
+            "jewellery",
+            r"\b(?:(?:gold|silver|pearl|diamond|small|hoop|stud|delicate) )*"
+            r"(?:earrings?|necklace|pendant|choker|bracelet|nose ring)\b",
+        ),
+    )
+)
+_CAMERA = re.compile(
+    r"\b(?:\d+ ?mm|f/\d[\d.]*|bokeh|canon(?: eos)?(?: \w*\d\w*)?|nikon(?: \w*\d\w*)?|"
+    r"sony(?: \w*\d\w*)?|leica|fujifilm|arri|depth of field|8k|4k|uhd|hdr|"
+    r"raw photo|photorealistic|ultra[- ]detailed|highly detailed|masterpiece|best quality|"
+    r"high quality|high resolution|award[- ]winning|trending on artstation|"
+    r"professional photography)(?!\w)",
+    re.IGNORECASE,
+)
+
+
+def policy(own: Mapping[str, str] | None) -> dict[str, str]:
+    """Trait or the user's own words -> policy, with the defaults.
+
+    Raises InputError for a policy that is none, or a trait name that is none ("hair_colour").
+    """
+    found = dict(TRAITS)
+    for name, said in (own or {}).items():
+        if said not in POLICIES:
+            raise InputError(
+                f"{name}: no policy {said!r}",
+                where="captions.constants",
+                fix=f"Use one of: {', '.join(POLICIES)}.",
+            )
+        if "_" in name and name not in TRAITS:
+            raise InputError(
+                f"no trait {name!r}",
+                where="captions.constants",
+                fix=f"Traits: {', '.join(TRAITS)}. Or words of your own, without an underscore.",
+            )
+        found[name] = said
+    return found
+
+
+def traits_in(text: str, class_word: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """(trait, words) of every constant named in `text`, by the policy's traits and own words."""
+    for constant in find_constants(text, class_word or None):
+        arranged = constant.trait == "hair_style" and _ARRANGED.search(constant.words)
+        yield ("hair_state" if arranged else constant.trait), constant.words
+    for trait, pattern in _MORE:
+        for match in pattern.finditer(text):
+            yield trait, match.group(0)
+    for words in own:
+        if words not in TRAITS and whole(words).search(text):
+            yield words, words
+
+
+def constant_findings(
+    texts: Mapping[str, str], class_word: str, own: Mapping[str, str], value: Mapping[str, float]
+) -> list[Finding]:
+    """Identity leaks of all captions, each named by its trait."""
+    told = {key: list(traits_in(text, class_word, own)) for key, text in texts.items()}
+    having: dict[str, int] = {}
+    for pairs in told.values():
+        for trait in {t for t, _ in pairs}:
+            having[trait] = having.get(trait, 0) + 1
+    found = []
+    for key, pairs in told.items():
+        for trait, words in dict.fromkeys(pairs):
+            said = own.get(trait, "fuse")
+            share = having[trait] / len(texts)
+            enough = len(texts) >= value["frequency_from"] and share >= value["sometimes_share"]
+            if said == "fuse" or (said == "sometimes" and enough):
+                found.append(_leak(key, trait, words, said, share))
+    return found
+
+
+def _leak(key: str, trait: str, words: str, said: str, share: float) -> Finding:
+    text = f'"{words}" names a constant ({trait})'
+    if said == "sometimes":
+        text += f", as {share:.0%} of the captions do"
+    return Finding(
+        *("constant", "error", key, text),
+        "Delete these words: they must fuse with the trigger.",
+        subject=f"{trait}: {words.lower()}",
+        mends=(Mend(key, lambda t: delete_words(t, words)),),
+        evidence={"trait": trait, "policy": said},
+    )
+
+
+def camera_findings(text: str, key: str) -> list[Finding]:
+    """Words about camera and quality."""
+    found = []
+    for words in dict.fromkeys(m.group(0) for m in _CAMERA.finditer(text)):
+        found.append(_camera(key, words))
+    return found
+
+
+def _camera(key: str, words: str) -> Finding:
+    return Finding(
+        *("camera", "error", key, f'"{words}" is about the camera or quality'),
+        *("Delete these words.", words.lower()),
+        mends=(Mend(key, lambda t: delete_words(t, words)),),
+    )
