@@ -25,6 +25,13 @@ class Consent(_Settings):
     scope: str = Field(default="", description="What was agreed to, in the person's words")
 
 
+class SignatureSettings(_Settings):
+    """An outfit that belongs to the character; its tag stands in the captions of its shots."""
+
+    outfit: str = Field(description="Id of an outfit, Limner's or from vocabulary/outfits.yaml")
+    shots: int = Field(default=24, ge=1, le=400, description="Exact number; 20 to 30 are advised")
+
+
 class ShotsSettings(_Settings):
     """Which pictures to plan."""
 
@@ -36,6 +43,15 @@ class ShotsSettings(_Settings):
     )
     quotas: dict[str, dict[str, float]] = Field(
         default_factory=dict, description="Axis -> value -> share in percent; overrides the preset"
+    )
+    genres: list[str] = Field(
+        default_factory=list,
+        description="Kinds of photography: lifestyle, studio, street, editorial, candid_phone; "
+        "empty = all",
+    )
+    signature: dict[str, SignatureSettings] = Field(
+        default_factory=dict,
+        description="Caption tag -> an outfit of the character's own and its number of shots",
     )
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Check name -> your value; see docs/shots.md"

@@ -7,16 +7,19 @@
 5. `plan` writes a project's shots; `make_plan` is the same without a project; `check`, `export`.
 """
 
-from limner.shots.planner import ShotPlan, make_plan, shot_seed
+from limner.shots.planner import PLANNED_COUNTS, ShotPlan, make_plan, shot_seed
+from limner.shots.quotas import parse_quotas
 from limner.shots.stage import EXPORTS, check, export, plan
 from limner.shots.writer import write_prompt
 
 __all__ = [
     "EXPORTS",
+    "PLANNED_COUNTS",
     "ShotPlan",
     "check",
     "export",
     "make_plan",
+    "parse_quotas",
     "plan",
     "shot_seed",
     "write_prompt",

@@ -17,7 +17,7 @@ from limner.shots.rules import Rules
 
 Triple = tuple[str, str, str]
 
-MOST_SOLVES = 1500
+MOST_SOLVES = 300
 """Work budget of the repair: place counts looked at before quotas are called impossible."""
 
 
@@ -34,11 +34,13 @@ def choose_places(
     random: Random,
     *,
     firm_mix: bool,
+    looks: int = MOST_SOLVES,
 ) -> tuple[list[Triple], list[str]]:
     """Triples for `total` shots, and sentences about what had to give.
 
     counts: exact counts by axis (mix, setting, lighting, outfit), `REST` for the unnamed. firm_mix:
     the user asked for the mix; otherwise it may shift where a light or outfit quota needs it.
+    looks: work budget in place counts looked at.
     Raises InputError when the quotas cannot be met together.
     """
     order = {
@@ -48,9 +50,10 @@ def choose_places(
     supply = _setting_counts(total, rules, counts, mixed(rules.values["setting"], random))
     movable = [s for s in rules.values["setting"] if s not in counts.get("setting", {})]
     notes: list[str] = []
-    found = _repair(supply, rules, counts, order, movable, same_mix="mix" in counts)
-    if found is None and "mix" in counts and not firm_mix:
-        found = _repair(supply, rules, counts, order, movable, same_mix=False)
+    kinds = counts.get("mix", {})
+    found = _repair(supply, rules, counts, order, movable, kinds, looks)
+    if found is None and kinds and not firm_mix:
+        found = _repair(supply, rules, counts, order, movable, {}, looks)
         notes = ["The indoor/outdoor mix was shifted, because your quotas need other places."]
     if found is None:
         raise InputError(
@@ -77,25 +80,29 @@ def _setting_counts(
     """Place counts: the named exactly, the others evenly, inside each kind of the mix."""
     named = {k: n for k, n in counts.get("setting", {}).items() if k != REST}
     free = [s for s in order if s not in named] if REST in counts.get("setting", {REST: 0}) else []
-    kinds = dict(counts.get("mix", {"": total}))
+    kinds = dict(counts.get("mix", {REST: total}))
     found = dict.fromkeys(rules.values["setting"], 0)
     found.update(named)
     for kind, wanted in kinds.items():
-        here = [s for s in free if not kind or _mix(s) == kind]
-        fixed = sum(n for s, n in named.items() if not kind or _mix(s) == kind)
+        here = [s for s in free if _kind(s, kinds) == kind]
+        fixed = sum(n for s, n in named.items() if _kind(s, kinds) == kind)
         if wanted < fixed or (wanted > fixed and not here):
             raise InputError(
-                f"the quotas of setting leave no way to get {wanted} {kind or 'place'} shots",
+                f"the quotas of setting leave no way to get {wanted} {kind} shots",
                 where="shots.quotas.setting",
                 fix="Drop the mix quota, or name other places.",
             )
         for i in range(wanted - fixed):
             found[here[i % len(here)]] += 1
+    if sum(found.values()) != total:
+        raise InputError("the quotas of setting and mix do not add up", where="shots.quotas")
     return found
 
 
-def _mix(setting: str) -> str:
-    return lexicon.settings()[setting].mix
+def _kind(setting: str, kinds: Mapping[str, int]) -> str:
+    """The kind of place as the mix counts it: its own where that is named, else the rest."""
+    mix = lexicon.settings()[setting].mix
+    return mix if mix in kinds else REST
 
 
 def _solve(
@@ -126,12 +133,13 @@ def _repair(
     counts: Mapping[str, Mapping[str, int]],
     order: Mapping[str, Sequence[str]],
     movable: Sequence[str],
-    *,
-    same_mix: bool,
+    kinds: Mapping[str, int],
+    most: int,
 ) -> tuple[dict[str, int], Assignment, Assignment] | None:
     """Move shots between places as long as that gets closer to the quotas; None when it does not.
 
-    Ends after `MOST_SOLVES` looks, so that the answer never depends on the machine.
+    kinds: the mix to keep. Ends after `most` looks, so that the answer never depends on the
+    machine.
     """
     supply = dict(supply)
     missing, lights, clothes = _solve(supply, rules, counts, order)
@@ -139,7 +147,7 @@ def _repair(
     while missing:
         better = None
         for trial in _moves(supply, movable, rules, {**lights.short, **clothes.short}, missing):
-            if same_mix and _mixes(trial) != _mixes(supply):
+            if _mixes(trial, kinds) != _mixes(supply, kinds):
                 continue
             looks += 1
             result = _solve(trial, rules, counts, order)
@@ -147,7 +155,7 @@ def _repair(
                 better = trial
                 missing, lights, clothes = result
                 break
-            if looks >= MOST_SOLVES:
+            if looks >= most:
                 return None
         if better is None:
             return None
@@ -156,10 +164,10 @@ def _repair(
     return supply, lights, clothes
 
 
-def _mixes(supply: Mapping[str, int]) -> Counter[str]:
+def _mixes(supply: Mapping[str, int], kinds: Mapping[str, int]) -> Counter[str]:
     found: Counter[str] = Counter()
     for setting, n in supply.items():
-        found[_mix(setting)] += n
+        found[_kind(setting, kinds)] += n
     return found
 
 

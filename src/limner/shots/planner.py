@@ -16,23 +16,30 @@ from typing import Any
 from limner import lexicon
 from limner.errors import InputError
 from limner.project.records import Shot
+from limner.shots.conflicts import explain
+from limner.shots.listing import by_domain, plain
 from limner.shots.places import choose_places, mixed
+from limner.shots.pools import narrow
+from limner.shots.promptset import write_prompts
 from limner.shots.quotas import REST, assign, fill_up, largest_remainder
-from limner.shots.report import make_report, runs
-from limner.shots.rules import PRESETS, Rules, rules_for, threshold, wear_of
-from limner.shots.search import Columns, untangle
-from limner.shots.writer import write_prompt
+from limner.shots.report import associations_of, make_report
+from limner.shots.rules import PRESETS, Rules, gazes_of, rules_for, threshold, wear_of
+from limner.shots.search import Columns, Fits, mend, untangle
+from limner.shots.signature import TAG, Signature, tags_of, with_signature
 
 COUNTS = (1, 400)
-"""Shots a plan may have; a project's own plan has at least 8 (evaluation asks for fewer)."""
-MOVES_A_SHOT, MOST_MOVES = 300, 60_000
+"""Shots a plan may have; evaluation asks for few."""
+PLANNED_COUNTS = (8, 400)
+"""Shots of a plan that a LoRA is trained on."""
+MOVES_A_SHOT, MOST_MOVES = 800, 160_000
 """Work budget of the search: tried swaps."""
-TRIES, TRIES_OF_MANY = 300, 8
-"""Wordings tried a prompt: up to the size that may share no run, and beyond it."""
+STARTS = 80
+"""Shots arranged in all while the strongest association is too high: 10 starts of 8, 2 of 40."""
 UNSEEN = "peaceful"
 """Expression of a shot that shows no face; it counts in no quota."""
 
 Quotas = Mapping[str, Mapping[str, float]]
+Targets = dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,14 @@ class ShotPlan:
     shots: list[Shot]
     report: dict[str, Any]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values: `shots` (id, one key an axis, face_visible, prompt, seed), `report`."""
+        return {"shots": [plain(s) for s in self.shots], "report": self.report}
+
+    def text(self) -> str:
+        """The prompts for the clipboard, by domain."""
+        return by_domain(self.shots)
+
 
 def make_plan(
     *,
@@ -50,42 +65,56 @@ def make_plan(
     preset: str = "seed",
     quotas: Quotas | None = None,
     abilities: Mapping[str, Sequence[str]] | None = None,
+    genres: Sequence[str] | None = None,
+    signature: Mapping[str, Signature] | None = None,
     trigger: str,
     class_word: str,
     wear: str | None = None,
     exclude_prompts: Sequence[str] = (),
     thresholds: Mapping[str, float] | None = None,
     moves: int | None = None,
+    dialect: str = "atelier",
 ) -> ShotPlan:
     """Plan `count` shots (1 to 400).
 
     quotas: axis (or `mix`) -> value -> percent, over the preset; shares that sum to less than 100
-    leave the rest to the other values. abilities: axis -> ids a source can make. wear: feminine,
-    masculine or neutral; default by the class word. exclude_prompts: texts with which no prompt may
-    share a run of six words. moves: budget of the search, in tried swaps.
-    Raises InputError for quotas that cannot be met.
+    leave the rest to the other values. abilities: axis -> ids a source can make. genres: kinds of
+    photography (None = all). signature: caption tag -> outfit and its exact number of shots. wear:
+    feminine, masculine or neutral; default by the class word. exclude_prompts: texts with which no
+    prompt may share a run of six words. moves: budget of the search, in tried swaps.
+    Raises InputError for quotas that cannot be met, naming a smallest set that contradicts itself.
     """
     if not COUNTS[0] <= count <= COUNTS[1]:
         raise InputError(
             f"{count} shots are outside {COUNTS[0]} to {COUNTS[1]}", where="shots.count"
         )
-    rules = rules_for(wear or wear_of(class_word), abilities)
+    wear = wear or wear_of(class_word)
+    rules = rules_for(wear, abilities, genres)
     targets = make_targets(count, preset, quotas or {}, rules)
-    random = Random(seed)
-    columns, notes = _columns(count, targets, rules, random, firm_mix="mix" in (quotas or {}))
+    targets = with_signature(targets, signature or {}, count, rules)
+    budget = min(MOVES_A_SHOT * count, MOST_MOVES) if moves is None else moves
+    firm = "mix" in (quotas or {})
+    columns, notes = _best(count, targets, rules, seed, thresholds, firm_mix=firm, moves=budget)
     if notes:  # the preset's mix gave way
         targets.pop("mix")
-    seen = [lexicon.angles()[a].face for a in columns["angle"]]
-    budget = min(MOVES_A_SHOT * count, MOST_MOVES) if moves is None else moves
-    columns = untangle(columns, _allowed(rules), random, budget, movable=seen)
-    shots = _write(columns, seed, trigger, exclude_prompts, thresholds)
-    report = make_report(shots, targets, thresholds, wear=wear or wear_of(class_word), notes=notes)
+    seen = _seen(columns)
+    rows = _rows(columns, rules, tags_of(signature or {}), named_genre=not abilities)
+    ids = [f"shot_{i + 1:03d}" for i in range(count)]
+    seeds = [shot_seed(seed, name) for name in ids]
+    prompts = write_prompts(
+        rows, trigger, seeds, dialect=dialect, taken=exclude_prompts, thresholds=thresholds
+    )
+    shots = [
+        Shot(name, i + 1, row, text, own, face_visible=face)
+        for i, (name, row, text, own, face) in enumerate(
+            zip(ids, rows, prompts, seeds, seen, strict=True)
+        )
+    ]
+    report = make_report(shots, targets, thresholds, wear=wear, notes=notes)
     return ShotPlan(shots, {"seed": seed, "preset": preset, "moves": budget, **report})
 
 
-def make_targets(
-    count: int, preset: str, quotas: Quotas, rules: Rules
-) -> dict[str, dict[str, int]]:
+def make_targets(count: int, preset: str, quotas: Quotas, rules: Rules) -> Targets:
     """Exact counts by axis; `REST` holds what nobody named. Expression counts over seen faces."""
     if preset not in PRESETS:
         raise InputError(
@@ -98,7 +127,7 @@ def make_targets(
                 f"no axis {axis!r}", where="shots.quotas", fix=f"Use one of: {', '.join(known)}"
             )
     able = {**rules.values, "mix": tuple(PRESETS[preset]["mix"])}
-    targets: dict[str, dict[str, int]] = {}
+    targets: Targets = {}
     for axis in known:
         shares = PRESETS[preset].get(axis, {})
         if axis == "mix" and "setting" in quotas and "mix" not in quotas:
@@ -113,11 +142,98 @@ def make_targets(
             )
         total = count
         if axis == "expression":
-            hidden = [a for a, n in targets["angle"].items() if not lexicon.angles()[a].face and n]
-            total = count - sum(targets["angle"][a] for a in hidden)
+            total = _faces(targets["angle"], asked="expression" in quotas)
         if shares:
             targets[axis] = largest_remainder(shares, total)
     return targets
+
+
+def _faces(angles: Mapping[str, int], *, asked: bool) -> int:
+    """Shots that show a face; moods are counted among them."""
+    seen = sum(n for a, n in angles.items() if lexicon.angles()[a].face)
+    if asked and not seen:
+        hidden = ", ".join(f"angle {a} = {n} shots" for a, n in angles.items() if n)
+        raise InputError(
+            f"these quotas cannot hold together: {hidden}; any share of an expression",
+            where="shots.quotas.expression",
+            fix="Leave some shots that show a face, or drop the quota of expression.",
+        )
+    return seen
+
+
+def _best(
+    count: int,
+    targets: Mapping[str, Mapping[str, int]],
+    rules: Rules,
+    seed: int,
+    thresholds: Mapping[str, float] | None,
+    *,
+    firm_mix: bool,
+    moves: int,
+) -> tuple[Columns, list[str]]:
+    """The arrangement with the weakest free association; small plans are started several times.
+
+    Ends at the first one that is weak enough, or when `STARTS` shots were arranged.
+    """
+    best: tuple[float, Columns, list[str]] | None = None
+    enough = threshold("association", thresholds)
+    fits = fits_of(rules)
+    for start in range(max(1, STARTS // count)):
+        random = Random(shot_seed(seed, "start", start))
+        columns, notes = _arrange(count, targets, rules, random, thresholds, firm_mix=firm_mix)
+        columns = untangle(columns, fits, random, moves, seen=_seen(columns))
+        pairs = associations_of(columns, _seen(columns))
+        worst = max((e["v"] for e in pairs if e["v"] and not e["by_rule"]), default=0.0)
+        if best is None or worst < best[0]:
+            best = (worst, columns, notes)
+        if worst <= enough or not moves:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _seen(columns: Columns) -> list[bool]:
+    """Which shots show a face."""
+    return [lexicon.angles()[a].face for a in columns["angle"]]
+
+
+def _arrange(
+    count: int,
+    targets: Mapping[str, Mapping[str, int]],
+    rules: Rules,
+    random: Random,
+    thresholds: Mapping[str, float] | None,
+    *,
+    firm_mix: bool,
+) -> tuple[Columns, list[str]]:
+    """A first arrangement that meets every quota and rule, from the smallest pool that can."""
+    for wider in (1, 2, 4, 400):
+        pool = narrow(rules, count, targets, random, thresholds, wider=wider)
+        firm = firm_mix or wider < 400  # the preset's mix gives way last
+        try:
+            columns, notes = _columns(count, targets, pool, random, firm_mix=firm)
+        except InputError:
+            continue
+        columns, bad = mend(columns, fits_of(rules), random)
+        if not bad or _free_poses(columns, bad, pool, targets):
+            return columns, notes
+    raise explain(count, targets, rules, firm_mix=firm_mix)
+
+
+def _free_poses(
+    columns: Columns, bad: Sequence[int], rules: Rules, targets: Mapping[str, Mapping[str, int]]
+) -> bool:
+    """Give the shots no swap could mend another pose and camera where no quota counts them."""
+    fits = fits_of(rules)
+    for i in bad:
+        framing = columns["framing"][i]
+        poses = rules.poses[framing] if "pose" not in targets else (columns["pose"][i],)
+        cameras = rules.cameras[framing] if "camera" not in targets else (columns["camera"][i],)
+        for pose, camera in ((p, c) for p in poses for c in cameras):
+            columns["pose"][i], columns["camera"][i] = pose, camera
+            if fits(columns, i):
+                break
+    return all(fits(columns, i) for i in bad)
 
 
 def _columns(
@@ -128,7 +244,7 @@ def _columns(
     *,
     firm_mix: bool,
 ) -> tuple[Columns, list[str]]:
-    """A first arrangement that meets every quota and rule; the search only reorders it."""
+    """Columns that meet every quota; rules across places and framings may still be broken."""
     order = [a for a in lexicon.angles() if a in targets["angle"]]
     angle = [a for a in order for _ in range(targets["angle"][a])]
     seen = [lexicon.angles()[a].face for a in angle]
@@ -152,7 +268,7 @@ def _columns(
         "camera": _beside(
             framing, rules.cameras, targets.get("camera"), rules.values["camera"], random, "camera"
         ),
-        "gaze": _gazes(angle, expression, rules),
+        "gaze": _gazes(angle, expression),
     }
     return columns, notes
 
@@ -176,43 +292,51 @@ def _beside(
     found = assign(Counter(framing), allowed, exact, mixed(values, random))
     if found.short or found.unplaced:
         short = ", ".join(found.short) or "a framing"
-        raise InputError(
-            f"the quota of {axis} does not fit the framings ({short})",
-            where=f"shots.quotas.{axis}",
-            fix="Lower its share, or ask for more of the framings that show it.",
-        )
+        raise InputError(f"the quota of {axis} does not fit the framings ({short})")
     ready = {f: iter(mixed(_units(found.flow.get(f, {})), random)) for f in sorted(set(framing))}
     return [next(ready[f]) for f in framing]
 
 
-def _gazes(angle: Sequence[str], expression: Sequence[str], rules: Rules) -> list[str]:
+def _gazes(angle: Sequence[str], expression: Sequence[str]) -> list[str]:
     """Gazes of each angle and mood in the mood's own proportions."""
     turn: Counter[tuple[str, str]] = Counter()
     found = []
     for pair in zip(angle, expression, strict=True):
-        fitting = rules.gazes(*pair)
+        fitting = gazes_of(*pair)
         found.append(fitting[turn[pair] % len(fitting)])
         turn[pair] += 1
     return found
 
 
-def _allowed(rules: Rules) -> Any:
+def fits_of(rules: Rules) -> Fits:
+    """The test whether one shot's values may stand together, by all rules at once."""
     lightings = {k: set(v) for k, v in rules.lightings.items()}
     outfits = {k: set(v) for k, v in rules.outfits.items()}
     poses = {k: set(v) for k, v in rules.poses.items()}
     cameras = {k: set(v) for k, v in rules.cameras.items()}
-    gazes = {(a, m): set(rules.gazes(a, m)) for a in lexicon.angles() for m in lexicon.moods()}
+    places = rules.places
+    gazes = {(a, m): set(gazes_of(a, m)) for a in lexicon.angles() for m in lexicon.moods()}
+    known: dict[tuple[str, str, str], bool] = {}
 
-    def check(row: Mapping[str, str]) -> bool:
+    def genre(*triple: str) -> bool:
+        if triple not in known:
+            known[triple] = bool(rules.shared_genres(*triple))  # type: ignore[index]
+        return known[triple]  # type: ignore[index]
+
+    def fits(work: Mapping[str, Sequence[str]], i: int) -> bool:
+        setting, framing, lighting = work["setting"][i], work["framing"][i], work["lighting"][i]
+        pose, camera = work["pose"][i], work["camera"][i]
         return (
-            row["lighting"] in lightings[row["setting"]]
-            and row["outfit"] in outfits[row["setting"]]
-            and row["pose"] in poses[row["framing"]]
-            and row["camera"] in cameras[row["framing"]]
-            and row["gaze"] in gazes[row["angle"], row["expression"]]
+            lighting in lightings[setting]
+            and work["outfit"][i] in outfits[setting]
+            and pose in poses[framing]
+            and camera in cameras[framing]
+            and (pose not in places or setting in places[pose])
+            and work["gaze"][i] in gazes[work["angle"][i], work["expression"][i]]
+            and genre(setting, lighting, camera)
         )
 
-    return check
+    return fits
 
 
 def shot_seed(seed: int, *names: object) -> int:
@@ -221,40 +345,20 @@ def shot_seed(seed: int, *names: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big") >> 1
 
 
-def _write(
-    columns: Columns,
-    seed: int,
-    trigger: str,
-    exclude: Sequence[str],
-    thresholds: Mapping[str, float] | None,
-) -> list[Shot]:
-    """Shots with prompts; each prompt takes the wording that shares fewest runs with the others."""
-    length = int(threshold("shared_run", thresholds))
-    total = len(columns["angle"])
-    tries = TRIES if total <= threshold("shared_run_up_to", thresholds) else TRIES_OF_MANY
-    used: set[tuple[str, ...]] = set()
-    for text in exclude:
-        used |= runs(text, length)
+def _rows(
+    columns: Columns, rules: Rules, tags: Mapping[str, str], *, named_genre: bool
+) -> list[dict[str, str]]:
+    """Attributes of each shot: its columns, which wording of the mood, genre and outfit tag."""
     turn: Counter[str] = Counter()
-    shots = []
-    for i in range(total):
-        shot_id = f"shot_{i + 1:03d}"
-        mood = columns["expression"][i]
+    rows = []
+    for i, mood in enumerate(columns["expression"]):
         row = {axis: columns[axis][i] for axis in (*lexicon.AXES, "gaze")}
-        row["expression_variant"] = str(turn[mood] % len(lexicon.moods()[mood].caption))
+        row["expression_variant"] = str(turn[mood] % rules.variants[mood])
         turn[mood] += 1
-        own = shot_seed(seed, shot_id)
-        best: tuple[int, str, set[tuple[str, ...]]] | None = None
-        for attempt in range(tries):
-            text = write_prompt(row, trigger, own + attempt)
-            grams = runs(text, length)
-            shared = len(grams & used)
-            if best is None or shared < best[0]:
-                best = (shared, text, grams)
-            if not shared:
-                break
-        assert best is not None
-        used |= best[2]
-        face = lexicon.angles()[row["angle"]].face
-        shots.append(Shot(shot_id, i + 1, row, best[1], own, face_visible=face))
-    return shots
+        if named_genre:
+            shared = rules.shared_genres(row["setting"], row["lighting"], row["camera"])
+            row["genre"] = shared[turn[mood] % len(shared)]
+        if row["outfit"] in tags:
+            row[TAG] = tags[row["outfit"]]
+        rows.append(row)
+    return rows

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import floor
 
-from limner.errors import InputError
+from limner.errors import InputError, UsageError
 
 REST = "*"
 """The share nobody named; it is spread over the values that are left."""
@@ -31,6 +31,29 @@ def largest_remainder(shares: Mapping[str, float], total: int) -> dict[str, int]
     for key in order[: total - sum(counts.values())]:
         counts[key] += 1
     return counts
+
+
+def parse_quotas(texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """`angle:front=50,side=20` -> {"angle": {"front": 50, "side": 20}}. Raises UsageError."""
+    found: dict[str, dict[str, float]] = {}
+    for text in texts:
+        axis, colon, shares = text.partition(":")
+        for part in shares.split(","):
+            value, equals, share = (p.strip() for p in part.partition("="))
+            try:
+                number = float(share.removesuffix("%"))
+            except ValueError:
+                number = -1.0
+            if not (colon and equals and value) or not 0 <= number <= 100:
+                raise UsageError(
+                    f"{text!r} is no quota",
+                    where="--quota",
+                    fix="Write AXIS:VALUE=PERCENT,..., for example angle:front=50,side=20.",
+                )
+            if value in found.setdefault(axis.strip(), {}):
+                raise UsageError(f"{value} has two shares", where="--quota", fix="Give it one.")
+            found[axis.strip()][value] = number
+    return found
 
 
 def fill_up(
@@ -53,7 +76,8 @@ def fill_up(
     left = 100 - sum(own.values())
     if left < -0.01:
         raise InputError(
-            f"the shares of {axis} sum to {100 - left:g} %",
+            f"the shares of {axis} sum to {100 - left:g} %; these alone are too much: "
+            + ", ".join(f"{v} {own[v]:g} %" for v in _too_much(own)),
             where=f"shots.quotas.{axis}",
             fix="Let them sum to 100 or less; what is left is shared out.",
         )
@@ -72,6 +96,16 @@ def fill_up(
             fix="Let them sum to 100.",
         )
     return {**own, REST: left}
+
+
+def _too_much(shares: Mapping[str, float]) -> list[str]:
+    """The fewest, largest shares that pass 100 % together: without any of them they would not."""
+    kept: list[str] = []
+    for value in sorted(shares, key=lambda v: -shares[v]):
+        kept.append(value)
+        if sum(shares[v] for v in kept) > 100.01:
+            break
+    return kept
 
 
 @dataclass

@@ -16,26 +16,9 @@ from typing import Any
 from limner import lexicon
 from limner.project.records import Shot
 from limner.shots.quotas import REST
+from limner.shots.relations import forbidden
 from limner.shots.rules import threshold
-from limner.shots.search import cramers_v
-
-BY_RULE = {
-    frozenset(pair)
-    for pair in (
-        ("setting", "lighting"),
-        ("setting", "outfit"),
-        ("setting", "mix"),
-        ("mix", "lighting"),
-        ("mix", "outfit"),
-        ("lighting", "outfit"),
-        ("framing", "pose"),
-        ("framing", "camera"),
-        ("pose", "camera"),
-        ("expression", "gaze"),
-        ("angle", "gaze"),
-    )
-}
-"""Pairs that lean on each other because the rules of what goes with what say so."""
+from limner.shots.search import FACE_AXES, cramers_v
 
 _WORD = re.compile(r"[\w'/&.-]+")
 
@@ -62,9 +45,7 @@ def counts(shots: Sequence[Shot]) -> dict[str, dict[str, int]]:
     return found
 
 
-def needed_distinct(
-    total: int, own: Mapping[str, float] | None, wear_outfits: int | None = None
-) -> dict[str, int]:
+def needed_distinct(total: int, own: Mapping[str, float] | None) -> dict[str, int]:
     """Fewest distinct settings, outfits and lights for a plan of `total` shots."""
     scaled = ceil(threshold("distinct_share", own) * total)
     names = {"setting": "distinct_settings", "outfit": "distinct_outfits"}
@@ -73,15 +54,39 @@ def needed_distinct(
 
 
 def associations(shots: Sequence[Shot]) -> list[dict[str, Any]]:
-    """Bias-corrected Cramer's V of every pair of axes, strongest first; None = not measurable."""
-    axes = (*lexicon.AXES, "mix", "gaze")
-    columns = {axis: column(shots, axis) for axis in axes}
+    """`associations_of` the columns of these shots."""
+    columns = {axis: column(shots, axis) for axis in (*lexicon.AXES, "mix", "gaze")}
+    return associations_of(columns, [s.face_visible for s in shots])
+
+
+def associations_of(
+    columns: Mapping[str, Sequence[str]], seen: Sequence[bool]
+) -> list[dict[str, Any]]:
+    """Bias-corrected Cramer's V and coverage of every pair of axes, strongest first.
+
+    Each: {axes, v (None = not measurable, with reason), by_rule (the pair leans on each other
+    because a rule forbids some of it), covered, possible}. possible: value pairs that the rules
+    allow, at most one a shot. Expression and gaze count where a face is seen.
+    """
+    faces = [i for i, face in enumerate(seen) if face]
     found = []
-    for a, b in combinations(axes, 2):
-        v = cramers_v(columns[a], columns[b])
-        reason = None if v is not None else "too few shots or a single value"
-        by_rule = frozenset((a, b)) in BY_RULE
-        found.append({"axes": [a, b], "v": v, "reason": reason, "by_rule": by_rule})
+    for a, b in combinations(columns, 2):
+        among = faces if {a, b} & set(FACE_AXES) else range(len(seen))
+        used = {axis: {values[i] for i in among} for axis, values in columns.items()}
+        first, second = ([columns[x][i] for i in among] for x in (a, b))
+        v = cramers_v(first, second)
+        banned = forbidden(a, b, used)
+        allowed = len(set(first)) * len(set(second)) - len(banned)
+        found.append(
+            {
+                "axes": [a, b],
+                "v": v,
+                "reason": None if v is not None else "too few shots or a single value",
+                "by_rule": bool(banned),
+                "covered": len(set(zip(first, second, strict=True))),
+                "possible": min(allowed, len(among)),
+            }
+        )
     return sorted(found, key=lambda e: -(e["v"] if e["v"] is not None else -1.0))
 
 
@@ -102,13 +107,20 @@ def make_report(
     pairs = Counter((s.attributes["setting"], s.attributes["outfit"]) for s in shots)
     strengths = associations(shots)
     free = [e["v"] for e in strengths if e["v"] is not None and not e["by_rule"]]
+    tied = [e["v"] for e in strengths if e["v"] is not None and e["by_rule"]]
+    nested = {"setting", "mix"}  # a place has one kind: nothing to cover
+    crossed = [e for e in strengths if set(e["axes"]) != nested]
     words = [len(s.prompt.split()) for s in shots]
     return {
         "count": len(shots),
         "wear": wear,
         "exact": all(e["asked"] == e["got"] for axis in quotas.values() for e in axis.values()),
         "quotas": quotas,
-        "counts": found,
+        "axes": found,
+        "max_association": max(free, default=None),
+        "max_association_by_rule": max(tied, default=None),
+        "pairs_covered": sum(e["covered"] for e in crossed)
+        / max(1, sum(e["possible"] for e in crossed)),
         "distinct": {
             axis: {"got": len(found[axis]), "needed": need}
             for axis, need in needed_distinct(len(shots), thresholds).items()
@@ -117,9 +129,7 @@ def make_report(
         "coverage": coverage(shots),
         "association": {
             "measure": "bias-corrected Cramer's V",
-            "strongest_free": max(free) if free else None,
-            "measured": len(strengths),
-            "pairs": [e for e in strengths if e["v"] != 0],
+            "pairs": strengths,
         },
         "words": {"fewest": min(words), "most": max(words), "mean": sum(words) / len(words)},
         "shared_runs": len(shared_runs(shots, int(threshold("shared_run", thresholds)))),

@@ -5,8 +5,6 @@ In: a `Project`. Out: shots in the store and `shots/prompts.txt`; findings; file
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,6 +18,7 @@ from limner.lexicon.constants import find_constants
 from limner.project import Project
 from limner.project.files import write_json, write_text
 from limner.project.records import Shot
+from limner.shots.listing import by_domain, exported, table
 from limner.shots.planner import make_plan, make_targets
 from limner.shots.quotas import REST
 from limner.shots.report import associations, column, counts, needed_distinct, shared_runs
@@ -105,7 +104,7 @@ def _summary(report: Mapping[str, Any]) -> str:
 
 def _write_files(project: Project, report: Mapping[str, Any]) -> None:
     folder = project.folder("shots")
-    write_text(folder / "prompts.txt", _clipboard(project.store.shots()))
+    write_text(folder / "prompts.txt", by_domain(project.store.shots()))
     write_json(folder / "report.json", report)
 
 
@@ -126,51 +125,10 @@ def export(project: Project, kind: str = "txt") -> Path:
     shots = planned(project)
     file = project.folder("shots") / f"prompts.{kind}"
     if kind == "json":
-        write_json(file, [_plain(s) for s in shots])
+        write_json(file, [exported(s) for s in shots])
     else:
-        write_text(file, _clipboard(shots) if kind == "txt" else _table(shots))
+        write_text(file, by_domain(shots) if kind == "txt" else table(shots))
     return file
-
-
-def _plain(shot: Shot) -> dict[str, Any]:
-    angle = lexicon.angles()[shot.attributes["angle"]]
-    return {
-        "id": shot.id,
-        "domain": angle.domain,
-        "prompt": shot.prompt,
-        "attributes": shot.attributes,
-        "seed": shot.seed,
-        "face_visible": shot.face_visible,
-    }
-
-
-def _table(shots: Sequence[Shot]) -> str:
-    out = io.StringIO()
-    axes = (*lexicon.AXES, "gaze")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["id", "domain", *axes, "seed", "prompt"])
-    for shot in shots:
-        plain = _plain(shot)
-        values = [shot.attributes[a] for a in axes]
-        writer.writerow([shot.id, plain["domain"], *values, shot.seed, shot.prompt])
-    return out.getvalue()
-
-
-def _clipboard(shots: Sequence[Shot]) -> str:
-    """Prompts under the guide's headings, numbered inside each domain."""
-    domains: dict[int, list[Shot]] = {}
-    titles: dict[int, str] = {}
-    for shot in shots:
-        angle = lexicon.angles()[shot.attributes["angle"]]
-        domains.setdefault(angle.domain, []).append(shot)
-        titles[angle.domain] = angle.title
-    parts = []
-    for number in sorted(domains):
-        lines = [f"DOMAIN {number}: {titles[number]} ({len(domains[number])} prompts)", ""]
-        for i, shot in enumerate(domains[number], 1):
-            lines += [f"Prompt {i} ({shot.id}):", shot.prompt, ""]
-        parts.append("\n".join(lines))
-    return "\n".join(parts)
 
 
 def check(project: Project) -> list[Finding]:

@@ -1,0 +1,70 @@
+"""Signature outfits: clothes that belong to a character, each with its own tag and enough shots.
+
+In: tag -> outfit and number of shots. Out: exact counts for the planner, and the tag of an outfit.
+The tag stands in a shot's attributes as `outfit_tag`; captions and evaluation read it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from limner.errors import InputError
+from limner.shots.quotas import REST, largest_remainder
+from limner.shots.rules import Rules
+
+TAG = "outfit_tag"
+"""Name of the tag among a shot's attributes."""
+
+
+class Signature(NamedTuple):
+    """An outfit of the lexicon (or the project's own) and its exact number of shots."""
+
+    outfit: str
+    shots: int
+
+
+def with_signature(
+    targets: Mapping[str, Mapping[str, int]],
+    signature: Mapping[str, Signature],
+    count: int,
+    rules: Rules,
+) -> dict[str, dict[str, int]]:
+    """Targets where every signature outfit has its shots; other outfits share what is left.
+
+    Raises InputError for an unknown outfit, one that is named twice, or more shots than `count`.
+    """
+    found = {axis: dict(counts) for axis, counts in targets.items()}
+    if not signature:
+        return found
+    fixed: dict[str, int] = {}
+    for tag, (outfit, shots) in signature.items():
+        where = f"shots.signature.{tag}"
+        if outfit not in rules.values["outfit"]:
+            raise InputError(
+                f"there is no outfit {outfit!r} to plan",
+                where=where,
+                fix=f"Use one of: {', '.join(rules.values['outfit'])}.",
+            )
+        if outfit in fixed:
+            raise InputError(f"{outfit} has two tags", where=where, fix="Give it one.")
+        fixed[outfit] = shots
+    left = count - sum(fixed.values())
+    if left < 0:
+        raise InputError(
+            f"signature outfits ask for {count - left} shots, the plan has {count}",
+            where="shots.signature",
+            fix=f"Set shots.count to {count - left} or more, or ask for fewer shots an outfit.",
+        )
+    others = {k: n for k, n in found.get("outfit", {}).items() if k not in fixed and k != REST}
+    if others and left:
+        rest = {k: float(n) for k, n in {**others, REST: found["outfit"].get(REST, 0)}.items()}
+        found["outfit"] = {**fixed, **{k: n for k, n in largest_remainder(rest, left).items() if n}}
+    else:
+        found["outfit"] = {**fixed, **({REST: left} if left else {})}
+    return found
+
+
+def tags_of(signature: Mapping[str, Signature]) -> dict[str, str]:
+    """Outfit -> tag."""
+    return {entry.outfit: tag for tag, entry in signature.items()}
