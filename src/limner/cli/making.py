@@ -16,17 +16,6 @@ app.add_typer(shots_app, name="shots")
 app.add_typer(captions_app, name="captions")
 app.add_typer(dataset_app, name="dataset")
 
-Replace = Annotated[bool, typer.Option("--replace", help="Plan anew; shots with takes stay")]
-
-
-@command(shots_app, "plan")
-def shots_plan(replace: Replace = False) -> Answer:
-    """Plan the shots with exact quotas on every axis (character.yaml, `shots:`)."""
-    from limner.pipeline import plan_shots
-
-    found = screen().run(plan_shots(project(), replace=replace))
-    return Answer(found, [f"{found['count']} shots planned: {found['prompts']}"])
-
 
 @command(shots_app, "check")
 def shots_check() -> Answer:
