@@ -65,16 +65,15 @@ def misspelt(text: str, trigger: str, value: Mapping[str, float]) -> list[str]:
     n = trigger.count("_") + 1
     joined = [" ".join(words[i : i + n]) for i in range(len(words) - n + 1)] if n > 1 else []
     found = []
-    for i, word in enumerate([*words, *joined]):
+    for i, word in enumerate(words):
         if word == trigger:
             continue
-        same = _plain(word) == plain
-        first = i == 0 or i == len(words)
+        same, first = _plain(word) == plain, i == 0
         apart = abs(len(word) - len(trigger)) > most + 1  # spares the table for most words
         close = (rare or first) and not apart and 0 < edit_distance(_plain(word), plain) <= most
         if same or (close and len(word) > 2):
             found.append(word)
-    return found
+    return found + [pair for pair in joined if _plain(pair) == plain and pair not in found]
 
 
 def _plain(word: str) -> str:
