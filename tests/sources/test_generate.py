@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,16 @@ from limner.events import Notice, Progress, collect
 from limner.project import Project
 from limner.project.files import sha256_file
 from limner.shots import plan
-from limner.sources import Picture, Request, generate, identity_of, open_source
+from limner.sources import (
+    Note,
+    Order,
+    Picture,
+    Price,
+    Request,
+    generate,
+    identity_of,
+    open_source,
+)
 
 SIZE = 64
 COUNT = 8
@@ -42,6 +52,7 @@ class Flat:
     """A source of flat pictures: what it is asked for decides the colour; may fail or be poor."""
 
     name = "flat"
+    at_once = None
 
     def __init__(
         self, *, fail: tuple[str, ...] = (), able: dict[str, tuple[str, ...]] | None = None
@@ -53,14 +64,25 @@ class Flat:
     def abilities(self) -> dict[str, tuple[str, ...]]:
         return self.able
 
-    def make(self, request: Request) -> Picture:
+    def remarks(self) -> list[str]:
+        return []
+
+    def order(self, request: Request) -> Order:
+        return {}
+
+    def prices(self, orders: Sequence[Order]) -> list[Price] | None:
+        return None
+
+    def make(self, request: Request, order: Order, note: Note) -> list[Picture]:
         self.asked.append(request)
         if request.shot_id in self.fail:
             raise WorkFailedError("the picture did not come out")
         out = io.BytesIO()
         color = tuple(request.seed.to_bytes(4, "big")[1:])
         Image.new("RGB", (request.size, request.size), color).save(out, "PNG")
-        return Picture(out.getvalue(), request.size, request.size, {})
+        return [Picture(out.getvalue(), request.size, request.size, {})]
+
+    def stop(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -102,7 +124,7 @@ def test_a_rejected_take_is_made_again_with_another_seed(tmp_path: Path) -> None
     first = project.store.takes(shot_id="shot_003")[0]
     project.store.decide(first.id, "reject", ["blurred"], "person")
     assert collect(generate(project, source=source)) | {"takes": 0} == {
-        **{"made": 1, "failed": 0, "resumed": 0, "open": 0, "takes": 0}
+        **{"made": 1, "failed": 0, "resumed": 0, "later": 0, "open": 0, "takes": 0}
     }
     again = project.store.takes(shot_id="shot_003")[1]
     assert again.attempt == 2 and again.seed != first.seed and again.sha256 != first.sha256

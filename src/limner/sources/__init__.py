@@ -1,25 +1,29 @@
 """Sources: where the pictures come from.
 
-1. A source says what it can make (`abilities`) and makes one picture a request (`make`).
-2. `generate` makes a take for every open shot: journaled first, written whole, then marked done.
-3. Killed at any point, the same command goes on: pending takes are made again into their rows.
-4. A value the source lacks is replaced by its nearest, said aloud and kept in the take's labels.
-5. The built-in source is the atelier; what it makes is a drawing and is marked as one.
+1. A source says what it can make (`abilities`), writes an `order` and fulfils it (`make`).
+2. `generate` makes a take for every open shot: priced, journaled, sent, written whole, then done.
+3. Killed at any point, the same command goes on: pending orders are fulfilled, never paid twice.
+4. Sources: the built-in atelier (drawings, marked as such), Higgsfield's Soul models, the `inbox`.
+5. Journal, budget, retries, fetching and progress are written once: `run`, `budget`, `wire`.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from limner.sources.atelier import AtelierSource, identity_of
-from limner.sources.source import (
-    LaterError,
-    Note,
-    Order,
-    Picture,
-    Price,
-    Request,
-    Source,
-)
-from limner.sources.stage import generate, nearest, open_source, substitute
+from limner.sources.inbox import WAYS, inbox, realism
+from limner.sources.source import LaterError, Note, Order, Picture, Price, Request, Source
+from limner.sources.stage import NAMES, generate, nearest, open_source, substitute
+
+if TYPE_CHECKING:
+    from limner.events import Events
+    from limner.project import Project
 
 __all__ = [
+    "NAMES",
+    "WAYS",
     "AtelierSource",
     "LaterError",
     "Note",
@@ -28,9 +32,19 @@ __all__ = [
     "Price",
     "Request",
     "Source",
+    "create_soul_id",
     "generate",
     "identity_of",
+    "inbox",
     "nearest",
     "open_source",
+    "realism",
     "substitute",
 ]
+
+
+def create_soul_id(project: Project, folder: Path, *, base_url: str | None = None) -> Events:
+    """Train a Higgsfield Soul ID; see `limner.sources.higgsfield.create_soul_id`."""
+    from limner.sources import higgsfield
+
+    return higgsfield.create_soul_id(project, folder, base_url=base_url)

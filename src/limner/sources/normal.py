@@ -23,8 +23,8 @@ READ = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "TIFF", "AVIF", "GIF", "HEIF")
 """Formats that are opened; everything else is refused."""
 
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .avif .gif .heic .heif .hif".split()
-)
+    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+) | {".avif", ".heic", ".heif", ".hif"}
 """What looks like a picture in a folder."""
 
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")

@@ -77,7 +77,7 @@ class Api:
         if not found.get("upload_url") or not found.get("public_url"):
             raise WorkFailedError("Higgsfield gave no address for the upload")
         # the address is signed: the account's key must not go there, the headers it names must
-        headers = {"Content-Type": content_type, **(found.get("upload_headers") or {})}
+        headers = found.get("upload_headers") or {"Content-Type": content_type}
         self.wire.put(str(found["upload_url"]), data, headers)
         return str(found["public_url"])
 

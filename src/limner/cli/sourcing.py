@@ -1,0 +1,153 @@
+"""Commands that bring pictures in: generate, soul-id, inbox."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.shell import app, command, project, screen
+from limner.cli.show import Answer
+
+soul_id_app = typer.Typer(help="A trained reference at a service.", rich_markup_mode=None)
+app.add_typer(soul_id_app, name="soul-id")
+
+BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", help="Another address of the service; keys go there")
+]
+
+
+@command(app, "generate")
+def generate(
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes at once")] = 2,
+    source: Annotated[
+        str | None,
+        typer.Option("--with", help="atelier or higgsfield  [default: character.yaml's source]"),
+    ] = None,
+    base_url: BaseUrl = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Dollars this command may cost at most")
+    ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(help="Only one angle domain: front, 2, ... or `next`, after its review"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be made and paid, and stop")
+    ] = False,
+) -> Answer:
+    """Make a picture for every shot that needs one; run again after a stop, nothing is lost."""
+    from limner.pipeline import generate as make
+
+    found = screen().run(
+        make(
+            project(),
+            limit=limit,
+            workers=workers,
+            name=source,
+            base_url=base_url,
+            max_cost=max_cost,
+            domain=domain,
+            dry_run=dry_run,
+        )
+    )
+    lines = [f"{found['made']} pictures made, {found['failed']} failed"]
+    if found["later"]:
+        lines.append(f"{found['later']} are still under way: run this again to fetch them")
+    if "cost" in found:
+        cost = found["cost"]
+        lines.append(f"paid now ${cost['spent_now_usd']}, by this project ${cost['spent_usd']}")
+    if dry_run:
+        lines = [f"{found['open']} shots want a picture; nothing was made"]
+    return Answer(found, lines)
+
+
+@command(soul_id_app, "create")
+def soul_id_create(
+    folder: Annotated[Path, typer.Argument(help="20 or more sharp pictures of the one person")],
+    base_url: BaseUrl = None,
+) -> Answer:
+    """Train a Higgsfield Soul ID and write it into character.yaml; run again after a stop."""
+    from limner.sources import create_soul_id
+
+    found = screen().run(create_soul_id(project(), folder, base_url=base_url))
+    lines = [
+        f"Soul ID {found['id']} ({found['model_version']}) from {found['pictures']} pictures",
+        f"written into {found['file']}",
+    ]
+    return Answer(found, lines)
+
+
+@command(app, "inbox")
+def inbox(
+    path: Annotated[Path, typer.Argument(help="Folder or zip of pictures made elsewhere")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the match, take nothing")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Take what matched without asking")] = False,
+    by: Annotated[
+        str | None,
+        typer.Option(help="Ways to match, in order  [default: prompt,name,measured,order]"),
+    ] = None,
+    kind: Annotated[
+        str, typer.Option(help="shots, or realism: real bodies for the second folder")
+    ] = "shots",
+    licence: Annotated[str, typer.Option(help="realism: under which licence, from where")] = "",
+    consent: Annotated[
+        str, typer.Option(help="realism: proof that the people shown agreed, or why none is needed")
+    ] = "",
+) -> Answer:
+    """Bring in pictures made elsewhere: match them to shots, look at the match, take them."""
+    from limner import sources
+
+    here = project()
+    if kind != "shots":
+        return _realism(path, kind, licence, consent, dry_run)
+    ways = tuple(w.strip() for w in by.split(",")) if by else sources.WAYS
+    preview: dict[str, Any] = screen().run(sources.inbox(here, path, ways=ways, dry_run=True))
+    lines = _match_lines(preview)
+    if dry_run or not preview["pairs"]:
+        return Answer(preview, lines, findings=not dry_run)
+    if not yes and not _agreed(lines):
+        return Answer(
+            preview, [*lines, "nothing was taken: add --yes to take what matched"], findings=True
+        )
+    found = screen().run(sources.inbox(here, path, ways=ways))
+    return Answer(found, [*(lines if yes else []), f"{found['taken']} pictures taken"])
+
+
+def _agreed(lines: list[str]) -> bool:
+    """Ask a person at a terminal; a program is never asked."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or screen().as_json:
+        return False
+    for line in lines:
+        print(line)
+    return typer.confirm("Take these pictures?")
+
+
+def _match_lines(found: dict[str, Any]) -> list[str]:
+    lines = []
+    for pair in found["pairs"]:
+        notes = f"  ({'; '.join(pair['notes'])})" if pair["notes"] else ""
+        lines.append(f"{pair['shot']}  <-  {pair['file']}  by {pair['by']}{notes}")
+    lines += [f"left over: {one['file']}  {one['reason']}" for one in found["leftovers"]]
+    if found["gaps"]:
+        lines.append(f"without a picture: {', '.join(found['gaps'])}")
+    return lines
+
+
+def _realism(path: Path, kind: str, licence: str, consent: str, dry_run: bool) -> Answer:
+    from limner import sources
+    from limner.errors import UsageError
+
+    if kind != "realism":
+        raise UsageError(f"There is no kind {kind!r}", fix="Use shots or realism.")
+    found = screen().run(
+        sources.realism(project(), path, licence=licence, consent=consent, dry_run=dry_run)
+    )
+    lines = [f"{one['file']}: {one['reason']}" for one in found["leftovers"]]
+    verb = "would be taken" if dry_run else "taken"
+    return Answer(found, [*lines, f"{found['taken']} pictures {verb} into {found['folder']}"])

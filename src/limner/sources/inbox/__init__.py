@@ -1,0 +1,14 @@
+"""The inbox: pictures made elsewhere, matched to shots and taken after a look.
+
+1. `opening` reads a folder or zip without trusting it; nothing is unpacked to disk.
+2. `matching` places pictures by embedded prompt, name, measured head angle, or order.
+3. `inbox` shows the match (`dry_run`) or takes it; what was dropped in stays as it is.
+4. What is taken is plain: upright, sRGB, 8 bits, opaque, without private notes.
+5. `realism` takes real bodies for the second folder, only with licence and consent.
+"""
+
+from limner.sources.inbox.matching import WAYS
+from limner.sources.inbox.realism import realism
+from limner.sources.inbox.stage import inbox
+
+__all__ = ["WAYS", "inbox", "realism"]

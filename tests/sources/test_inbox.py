@@ -1,0 +1,347 @@
+"""Pictures made elsewhere: found, matched to shots, shown, and taken in a plain form."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FAST  # noqa: F401  (the planned project)
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from limner.cli import shell
+from limner.errors import InputError, UsageError
+from limner.events import collect
+from limner.project import Project
+from limner.project.files import sha256_file
+from limner.project.records import Shot
+from limner.sources import inbox, realism
+from limner.sources.inbox.matching import Candidate, match
+from limner.sources.inbox.opening import INBOX
+from limner.sources.inbox.stage import angle_of
+
+Grace = Callable[..., Project]
+
+
+def picture(path: Path, color: int, **save: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (96, 96), (color, 80, 255 - color)).save(path, **save)
+    return path
+
+
+def run(project: Project, path: Path, **more: Any) -> dict[str, Any]:
+    found = collect(inbox(project, path, **more))
+    assert isinstance(found, dict)
+    return found
+
+
+def pairs(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    return {p["file"]: (p["shot"], p["by"]) for p in found["pairs"]}
+
+
+def test_pictures_find_their_shots_are_shown_and_taken_once(
+    grace: Grace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = grace(source__short_side=128)
+    shots = project.store.shots()
+    drop = tmp_path / "drop"
+    info = PngInfo()
+    info.add_text("parameters", f"{shots[0].prompt}\nNegative prompt: blurry\nSteps: 20, Seed: 1")
+    picture(drop / "a1111.png", 1, pnginfo=info)
+    graph = PngInfo()
+    graph.add_text("prompt", json.dumps({"6": {"inputs": {"text": shots[1].prompt}}}))
+    picture(drop / "comfy.png", 2, pnginfo=graph)
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + shots[2].prompt.encode("utf-16-le")
+    picture(drop / "deep" / "camera.jpg", 3, exif=exif)
+    picture(drop / "Shot-4 (final).webp", 4)
+    picture(drop / "shot_004_2.png", 5)
+    words = "_".join(shots[4].prompt.split()[3:11])
+    picture(drop / f"user_{words}_8f3a9c2d.png", 6)
+    picture(drop / "nobody knows.png", 7)
+    (drop / "notes.txt").write_text("hello")
+    picture(drop / "again.png", 7)
+    args = ["-C", str(project.root), "inbox", str(drop)]
+    assert shell.run([*args, "--dry-run", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert pairs(found) == {
+        "a1111.png": ("shot_001", "prompt"),
+        "comfy.png": ("shot_002", "prompt"),
+        "deep/camera.jpg": ("shot_003", "prompt"),
+        "Shot-4 (final).webp": ("shot_004", "name"),
+        "shot_004_2.png": ("shot_004", "name"),
+        f"user_{words}_8f3a9c2d.png": ("shot_005", "name"),
+    }
+    assert found["gaps"] == ["shot_006", "shot_007", "shot_008"]
+    left = {one["file"]: one["reason"] for one in found["leftovers"]}
+    assert "same file as again.png" in left["nobody knows.png"] and "again.png" in left
+    assert left["notes.txt"] == "not a picture"
+    assert any("96 px on the short side, 128 wanted" in n for n in found["pairs"][0]["notes"])
+    assert not project.store.takes()
+    assert shell.run([*args, "--json"]) == 1 and not project.store.takes()  # nobody said yes
+    capsys.readouterr()
+    assert shell.run([*args, "--yes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["taken"] == 6
+    takes = project.store.takes(state="done")
+    assert [t.shot_id for t in takes] == [f"shot_00{n}" for n in (1, 2, 3, 4, 4, 5)]
+    for take in takes:
+        file = project.path(take.path or "")
+        assert take.source == "inbox" and sha256_file(file) == take.sha256
+        assert take.labels["matched_by"] and take.labels["file"] in pairs(found)
+        assert shots[0].prompt.encode() not in file.read_bytes(), "notes are left out of the copy"
+    assert takes[0].labels["texts"] == [shots[0].prompt]
+    again = run(project, drop)
+    assert again["taken"] == 0 and "taken already" in str(again["leftovers"])
+
+
+def test_order_and_measured_heads_place_what_says_nothing(
+    grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    for number in range(1, 9):
+        picture(drop / f"img{number}.png", number)
+    found = run(project, drop, ways=("name", "order"), dry_run=True)
+    assert pairs(found)["img2.png"] == ("shot_002", "order") and not found["gaps"]
+    (drop / "img8.png").unlink()
+    found = run(project, drop, ways=("order",), dry_run=True)
+    assert not found["pairs"] and len(found["gaps"]) == 8, "seven for eight tell nothing"
+    angles = ("front", "side", "front", "three_quarter")
+    shots = [Shot(f"shot_{n}", n, {"angle": a}, "x", n) for n, a in enumerate(angles)]
+    seen = ("side", "front", "front", "three_quarter", "three_quarter")
+    turned = [Candidate(f"img{n}.png", (), angle) for n, angle in enumerate(seen)]
+    got = match(turned, shots, ways=("measured",))
+    assert {p.name: p.shot_id for p in got.pairs} == {
+        **{"img0.png": "shot_1", "img1.png": "shot_0", "img2.png": "shot_2"}
+    }
+    assert got.gaps == ["shot_3"], "two heads for one shot tell nothing"
+    assert [angle_of(y) for y in (3.0, -20.0, 35.0, 60.0, -88.0)] == [
+        *("front", "front", "three_quarter", "three_quarter", "side")
+    ]
+    with pytest.raises(UsageError, match="guess"):
+        run(project, drop, ways=("guess",))
+
+
+def test_real_heads_are_measured(grace: Grace, tmp_path: Path) -> None:
+    """Two drawn heads, one turned: the picture of the turned one goes to the turned shot."""
+    faces = pytest.importorskip("limner.vision.faces")
+    if faces.available("photo") is not None:
+        pytest.skip(f"no face finder here: {faces.available('photo')}")
+    from limner.atelier import Character, identity_from_seed, scene_for
+
+    project = grace()
+    shots = project.store.shots()
+    kept = {a: next(s for s in shots if s.attributes["angle"] == a) for a in ("front", "side")}
+    for shot in shots:  # every other shot has its picture already
+        if shot.id != kept["front"].id:
+            project.store.update_shot(shot.id, state="kept")
+    character = Character(identity_from_seed(5))
+    wanted = {**kept["front"].attributes, "framing": "close_up"}
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    Image.fromarray(character.draw(scene_for(wanted, 3), 320).image).save(drop / "x.png")
+    found = run(project, drop, ways=("measured",), dry_run=True)
+    assert pairs(found) == {"x.png": (kept["front"].id, "measured")}
+
+
+def _tiff16() -> bytes:
+    import numpy as np
+
+    out = io.BytesIO()
+    grey = (np.arange(64 * 64, dtype=np.uint16) * 16).reshape(64, 64)
+    Image.fromarray(grey).save(out, "TIFF")
+    return out.getvalue()
+
+
+def saved(image: Image.Image, kind: str, **more: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **more)
+    return out.getvalue()
+
+
+def _turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
+    return saved(Image.new("RGB", (64, 32), "red"), "JPEG", exif=exif)
+
+
+def _png16() -> bytes:
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        whole = kind + data
+        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    rows = b"".join(b"\0" + b"\x80\x00\x40\x00\xc0\x00" * 40 for _ in range(40))
+    head = struct.pack(">IIBBBBB", 40, 40, 16, 2, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+HALF = Image.new("RGBA", (40, 40), (255, 0, 0, 0))
+FRAMES = [Image.new("RGB", (40, 40), c) for c in ("red", "green", "blue")]
+ODD = {
+    "turned.jpg": (_turned(), "turned upright", (32, 64), (254, 0, 0)),
+    "cmyk.jpg": (saved(Image.new("CMYK", (40, 40), (0, 255, 255, 0)), "JPEG"), "CMYK", (40, 40),
+                 (254, 0, 0)),
+    "deep.tif": (_tiff16(), "16-bit grey", (64, 64), None),
+    "deep.png": (_png16(), "16 bits a channel", (40, 40), (128, 64, 192)),
+    "clear.png": (saved(HALF, "PNG"), "laid on white", (40, 40), (255, 255, 255)),
+    "moving.gif": (saved(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]),
+                   "3 frames: the first", (40, 40), (255, 0, 0)),
+    "moving.webp": (saved(FRAMES[0], "WEBP", save_all=True, append_images=FRAMES[1:]),
+                    "3 frames: the first", (40, 40), None),
+    "still.avif": (saved(FRAMES[2], "AVIF"), "AVIF stored as PNG", (40, 40), None),
+    "still.bmp": (saved(FRAMES[2], "BMP"), "BMP stored as PNG", (40, 40), (0, 0, 255)),
+    "grey.jpg": (saved(Image.new("L", (40, 40), 90), "JPEG"), "stored as RGB", (40, 40), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_formats_become_plain_pictures(name: str, grace: Grace, tmp_path: Path) -> None:
+    data, change, size, color = ODD[name]
+    project = grace()
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / f"shot_001_{name}").write_bytes(data)
+    found = run(project, drop)
+    assert found["taken"] == 1, found["leftovers"]
+    take = project.store.takes()[0]
+    assert any(change in text for text in take.labels["changes"]), take.labels["changes"]
+    with Image.open(project.path(take.path or "")) as made:
+        assert (made.mode, made.size) == ("RGB", size) and not made.getexif()
+        middle = made.getpixel((5, 5))
+    if color is not None:
+        assert isinstance(middle, tuple)
+        assert all(abs(a - b) <= 3 for a, b in zip(middle, color, strict=True))
+    if name == "deep.tif":
+        assert made.size == (64, 64)
+
+
+def test_heic_is_read_or_says_what_it_needs(
+    grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "shot_001.heic").write_bytes((Path(__file__).parent / "data" / "red.heic").read_bytes())
+    monkeypatch.setitem(__import__("sys").modules, "pi_heif", None)
+    found = run(project, drop, dry_run=True)
+    assert "limner[heic]" in found["leftovers"][0]["reason"]
+    monkeypatch.undo()
+    pytest.importorskip("pi_heif", reason="pi-heif (extra `heic`) is not installed")
+    found = run(project, drop, dry_run=True)
+    assert (found["pairs"][0]["width"], found["pairs"][0]["height"]) == (64, 48)
+
+
+def test_a_hostile_zip_gets_nowhere(
+    grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = grace()
+    good = saved(Image.new("RGB", (64, 64), "red"), "PNG")
+    bomb = _huge_png()
+    file = tmp_path / "drop.zip"
+    link = zipfile.ZipInfo("shot_002.png")
+    link.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../shot_003.png", good)
+        archive.writestr("/etc/shot_004.png", good)
+        archive.writestr("C:\\shot_005.png", good)
+        archive.writestr(link, "/etc/passwd")
+        archive.writestr("shot_006.png", b"\0" * 3_000_000)
+        archive.writestr("shot_007.png", bomb)
+        archive.writestr("__MACOSX/._shot_001.png", b"junk")
+        archive.writestr("more.zip", b"PK")
+        archive.writestr("shot_001.png", good)
+        archive.writestr("shot_008.png", good[:80])
+    found = run(project, file)
+    assert pairs(found) == {"shot_001.png": ("shot_001", "name")} and found["taken"] == 1
+    why = {one["file"]: one["reason"] for one in found["leftovers"]}
+    assert "out of the zip" in why["../../shot_003.png"]
+    assert "out of the zip" in why["/etc/shot_004.png"] and "out of" in why["C:/shot_005.png"]
+    assert "link" in why["shot_002.png"] and "suspiciously" in why["shot_006.png"]
+    assert "too large" in why["shot_007.png"] and "damaged" in why["shot_008.png"]
+    assert why["more.zip"] == "not a picture" and len(why) == 8
+    assert not list(tmp_path.parent.glob("shot_00*")) and not list(tmp_path.glob("shot_00*"))
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(file.read_bytes()[:-30])
+    with pytest.raises(InputError):
+        run(project, broken)
+    monkeypatch.setitem(INBOX, "all_bytes", type(INBOX["files"])(10, "derived", "", ""))
+    with pytest.raises(InputError, match="would unpack to more"):
+        run(project, file)
+
+
+def _huge_png() -> bytes:
+    """A PNG whose header promises 60000 x 60000 pixels."""
+    import struct
+    import zlib
+
+    head = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + head
+    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(head)) + chunk
+    return start + struct.pack(">I", zlib.crc32(chunk)) + b"\0" * 40
+
+
+def test_links_in_a_folder_are_not_followed(grace: Grace, tmp_path: Path) -> None:
+    project = grace()
+    secret = picture(tmp_path / "elsewhere" / "shot_001.png", 9)
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "shot_001.png").symlink_to(secret)
+    (drop / "inner").symlink_to(secret.parent, target_is_directory=True)
+    found = run(project, drop)
+    assert found["taken"] == 0
+    assert {one["reason"] for one in found["leftovers"]} == {"a link is not followed"}
+    with pytest.raises(UsageError, match="no such folder"):
+        run(project, tmp_path / "none")
+
+
+def test_real_bodies_come_only_with_licence_and_consent(grace: Grace, tmp_path: Path) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    picture(drop / "one.jpg", 1)
+    picture(drop / "two.png", 2)
+    (drop / "three.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match="only with their licence"):
+        collect(realism(project, drop, licence="", consent="release 12"))
+    with pytest.raises(UsageError, match="only with their consent"):
+        collect(realism(project, drop, licence="CC0", consent=" "))
+    said = {"licence": "CC0, example.org/12", "consent": "model release 12"}
+    assert collect(realism(project, drop, **said, dry_run=True))["taken"] == 2
+    assert collect(realism(project, drop, **said))["taken"] == 2
+    assert collect(realism(project, drop, **said))["taken"] == 0
+    folder = project.root / "takes" / "realism"
+    record = json.loads((folder / "pictures.json").read_text())
+    assert [e["licence"] for e in record] == ["CC0, example.org/12"] * 2
+    assert all(sha256_file(folder / e["file"]) == e["sha256"] for e in record)
+    assert {e["kind"] for e in record} == {"realism"} and not project.store.takes()
+
+
+SHOTS = [
+    Shot(f"shot_{n:03d}", n, {"angle": "front"}, f"alpha beta gamma delta number {n}", n)
+    for n in range(1, 13)
+]
+NAMES = st.lists(
+    st.text("abcdefgshotprm_0123456789 ", min_size=1, max_size=20), unique=True, max_size=14
+)
+
+
+@given(NAMES, st.sets(st.sampled_from([s.id for s in SHOTS])))
+def test_matching_loses_and_doubles_no_picture(names: list[str], wanting: set[str]) -> None:
+    found = match([Candidate(f"{n}.png") for n in names], SHOTS, wanting=wanting)
+    placed = [p.name for p in found.pairs]
+    assert sorted([*placed, *found.left]) == sorted(f"{n}.png" for n in names)
+    filled = {p.shot_id for p in found.pairs}
+    assert set(found.gaps) == wanting - filled
+    by_order = [p for p in found.pairs if p.by == "order"]
+    assert len({p.shot_id for p in by_order}) == len(by_order)
