@@ -16,9 +16,19 @@ if TYPE_CHECKING:
     from limner.pipeline.machine import doctor
     from limner.pipeline.stages import STAGES, status
     from limner.pipeline.walk import demo
-    from limner.pipeline.wiring import evaluate, generate, plan_shots, review
+    from limner.pipeline.wiring import evaluate, generate, plan_shots, replan_shots, review
 
-__all__ = ["STAGES", "demo", "doctor", "evaluate", "generate", "plan_shots", "review", "status"]
+__all__ = [
+    "STAGES",
+    "demo",
+    "doctor",
+    "evaluate",
+    "generate",
+    "plan_shots",
+    "replan_shots",
+    "review",
+    "status",
+]
 
 _HOMES = {
     "STAGES": "stages",
@@ -28,6 +38,7 @@ _HOMES = {
     "evaluate": "wiring",
     "generate": "wiring",
     "plan_shots": "wiring",
+    "replan_shots": "wiring",
     "review": "wiring",
 }
 

@@ -4,23 +4,30 @@
 2. Quotas are exact on every axis at once (largest remainder for any N); rules keep values possible.
 3. A seeded search with a work budget keeps attributes from sticking together (Cramer's V).
 4. The writer turns attributes into varied prompts without constants of the person.
-5. `plan` writes a project's shots; `make_plan` is the same without a project; `check`, `export`.
+5. `plan` writes a project's shots; `make_plan` is the same without a project; `replan`, `check`,
+   `export`.
 """
 
 from limner.shots.planner import PLANNED_COUNTS, ShotPlan, make_plan, shot_seed
 from limner.shots.quotas import parse_quotas
-from limner.shots.stage import EXPORTS, check, export, plan
+from limner.shots.signature import Signature, shared_out
+from limner.shots.stage import EXPORTS, check, export, learn, plan, replan, signature_of
 from limner.shots.writer import write_prompt
 
 __all__ = [
     "EXPORTS",
     "PLANNED_COUNTS",
     "ShotPlan",
+    "Signature",
     "check",
     "export",
+    "learn",
     "make_plan",
     "parse_quotas",
     "plan",
+    "replan",
+    "shared_out",
     "shot_seed",
+    "signature_of",
     "write_prompt",
 ]

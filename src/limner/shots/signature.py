@@ -68,3 +68,12 @@ def with_signature(
 def tags_of(signature: Mapping[str, Signature]) -> dict[str, str]:
     """Outfit -> tag."""
     return {entry.outfit: tag for tag, entry in signature.items()}
+
+
+def shared_out(signature: Mapping[str, Signature], count: int) -> dict[str, Signature]:
+    """The same outfits for a small set of `count` shots: half of them, alike often (starting value).
+
+    The other half shows the character in other clothes, so that a claim covers both.
+    """
+    each = count // (2 * len(signature)) if signature else 0
+    return {tag: Signature(entry.outfit, each) for tag, entry in signature.items() if each}

@@ -18,11 +18,14 @@ from limner.lexicon.constants import find_constants
 from limner.project import Project
 from limner.project.files import write_json, write_text
 from limner.project.records import Shot
+from limner.shots.dialects import DIALECTS
 from limner.shots.listing import by_domain, exported, table
 from limner.shots.planner import make_plan, make_targets
 from limner.shots.quotas import REST
+from limner.shots.replanning import AGAIN, replan_shots
 from limner.shots.report import associations, column, counts, needed_distinct, shared_runs
 from limner.shots.rules import rules_for, threshold, wear_of
+from limner.shots.signature import Signature, with_signature
 
 EXPORTS = ("txt", "json", "csv")
 _NEGATION = re.compile(r"\b(?:no|not|without|never|avoid|don't)\b", re.IGNORECASE)
@@ -38,12 +41,14 @@ def plan(
 ) -> Events:
     """Plan the project's shots from character.yaml and write them with shots/prompts.txt.
 
-    abilities: axis -> ids that the source can make (None = everything). An equal plan is left as it
-    is. Raises UsageError when another plan is there (replace=True plans anew while no take exists).
+    abilities: axis -> ids that the source can make (None = everything). Own words come from the
+    project's vocabulary/. An equal plan is left as it is. Raises UsageError when another plan is
+    there (replace=True plans anew while no take exists).
     Result: {count, changed, prompts, report}.
     """
     character = project.character
     settings = character.shots
+    learn(project)
     with project.exclusive("shots"):
         yield Progress("planning", 0, settings.count)
         made = make_plan(
@@ -52,9 +57,12 @@ def plan(
             preset=settings.preset,
             quotas=settings.quotas,
             abilities=abilities,
+            genres=settings.genres,
+            signature=signature_of(project),
             trigger=character.trigger,
             class_word=character.class_word,
             thresholds=settings.thresholds,
+            dialect=dialect_for(project),
         )
         yield Progress("planning", settings.count, settings.count)
         changed = _store(project, made.shots, replace=replace)
@@ -70,13 +78,82 @@ def plan(
     yield Result({**value, "report": made.report})
 
 
+def learn(project: Project) -> dict[str, int]:
+    """Know the project's own words from now on; axis -> how many (see `lexicon.learn`)."""
+    return lexicon.learn(project.root / lexicon.OWN_FOLDER)
+
+
+def signature_of(project: Project) -> dict[str, Signature]:
+    """The character's signature outfits by tag."""
+    own = project.character.shots.signature
+    return {tag: Signature(entry.outfit, entry.shots) for tag, entry in own.items()}
+
+
+def dialect_for(project: Project) -> str:
+    """The dialect of the project's source; sources without one are spoken to as the guide does."""
+    name = project.character.source.name
+    return name if name in DIALECTS else "inbox"
+
+
+def replan(
+    project: Project,
+    ids: Sequence[str],
+    *,
+    abilities: Mapping[str, Sequence[str]] | None = None,
+) -> Events:
+    """Plan shots anew in their own cells (see `replan_shots`); every other shot stays as it is.
+
+    Raises UsageError for a shot with a take that is not rejected: its picture shows the old plan.
+    Result: {replanned, prompts}.
+    """
+    character, settings = project.character, project.character.shots
+    learn(project)
+    with project.exclusive("shots"):
+        shots = planned(project)
+        _only_rejected(project, ids)
+        rules = rules_for(wear_of(character.class_word), abilities, settings.genres)
+        fresh = replan_shots(
+            shots,
+            ids,
+            rules=rules,
+            counted=[*settings.quotas],
+            seed=settings.seed,
+            trigger=character.trigger,
+            dialect=dialect_for(project),
+            thresholds=settings.thresholds,
+        )
+        with project.store.transaction():
+            for shot in fresh:
+                changed = {"attributes": shot.attributes, "prompt": shot.prompt, "seed": shot.seed}
+                project.store.update_shot(shot.id, **changed)
+        write_text(project.folder("shots") / "prompts.txt", by_domain(project.store.shots()))
+        project.store.log("shots", "replanned", shots=[s.id for s in fresh])
+    value = {"replanned": [s.id for s in fresh], "prompts": "shots/prompts.txt"}
+    yield Result(value)
+
+
+def _only_rejected(project: Project, ids: Sequence[str]) -> None:
+    decisions = project.store.standing_decisions()
+    for shot_id in ids:
+        for take in project.store.takes(shot_id=shot_id):
+            verdict = decisions[take.id].verdict if take.id in decisions else None
+            if take.state != "failed" and verdict != "reject":
+                raise UsageError(
+                    f"{shot_id} has a take that is not rejected (take {take.id})",
+                    where=str(project.root),
+                    fix=f"Run `limner reject {take.id}` first, or leave the shot as it is.",
+                )
+
+
 def _store(project: Project, shots: list[Shot], *, replace: bool) -> bool:
     """Write the plan unless an equal one is there; True when the store changed."""
     old = project.store.shots()
-    same = [(s.id, s.attributes, s.prompt, s.seed) for s in old] == [
-        (s.id, s.attributes, s.prompt, s.seed) for s in shots
-    ]
-    if same:
+    anew = {s.id for s in old if AGAIN in s.attributes}  # these went their own way
+
+    def facts(some: Sequence[Shot]) -> list[tuple[object, ...]]:
+        return [(s.id,) if s.id in anew else (s.id, s.attributes, s.prompt, s.seed) for s in some]
+
+    if facts(old) == facts(shots):
         return False
     if old and project.store.takes():
         raise UsageError(
@@ -136,6 +213,7 @@ def check(project: Project) -> list[Finding]:
 
     severity: error | warning. Raises NotReadyError when there is no plan.
     """
+    learn(project)
     shots = planned(project)
     character = project.character
     own = character.shots.thresholds
@@ -151,9 +229,9 @@ def _check_quotas(project: Project, shots: Sequence[Shot]) -> list[Finding]:
     """What character.yaml asks for now against what was planned (a preset's mix may give way)."""
     character = project.character
     asked = character.shots
-    targets = make_targets(
-        asked.count, asked.preset, asked.quotas, rules_for(wear_of(character.class_word))
-    )
+    rules = rules_for(wear_of(character.class_word), None, asked.genres)
+    targets = make_targets(asked.count, asked.preset, asked.quotas, rules)
+    targets = with_signature(targets, signature_of(project), asked.count, rules)
     have = counts(shots)
     fix = "Run `limner shots plan --replace`, or put character.yaml back as it was."
     return [
