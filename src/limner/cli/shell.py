@@ -66,10 +66,12 @@ def root() -> Path:
 
 def project() -> Project:
     """The project to work in. Raises NotAProjectError, InputError (wrong character.yaml)."""
+    from limner import lexicon
     from limner.project import Project
 
     found = Project.open(_root)
     _ = found.character  # a wrong file is said before any work
+    lexicon.learn(found.root / lexicon.OWN_FOLDER)
     return found
 
 

@@ -38,6 +38,14 @@ def plan_shots(project: Project, *, replace: bool = False) -> Events:
     yield from shots.plan(project, abilities=abilities, replace=replace)
 
 
+def replan_shots(project: Project, ids: Sequence[str]) -> Events:
+    """Plan lost or rejected shots anew, within what the project's source can make."""
+    from limner import shots, sources
+
+    abilities = sources.open_source(project).abilities()
+    yield from shots.replan(project, ids, abilities=abilities)
+
+
 def generate(project: Project, *, limit: int | None = None, workers: int = 2) -> Events:
     """Make a picture for every shot that wants one."""
     from limner import sources
@@ -81,8 +89,10 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
         raise NotReadyError(
             "No shots are planned", where=str(project.root), fix="Run `limner shots plan` first."
         )
+    shots.learn(project)
+    count = character.evaluation.prompts
     plan = shots.make_plan(
-        count=character.evaluation.prompts,
+        count=count,
         seed=character.shots.seed + EVALUATION_SEED_OFFSET,
         preset="portrait",
         quotas={
@@ -90,6 +100,8 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
             "framing": assessable_framings(models.resolve_base(character.training.base)),
         },
         abilities=sources.open_source(project).abilities(),
+        genres=character.shots.genres,
+        signature=shots.shared_out(shots.signature_of(project), count),
         thresholds=character.shots.thresholds,
         trigger=character.trigger,
         class_word=character.class_word,
