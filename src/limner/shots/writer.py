@@ -245,9 +245,8 @@ class _Parts:
 
     def genre(self) -> str:
         genre = self.of.get("genre")
-        return self.choose(
-            "genre", lexicon.genres()[genre].phrase if genre else wordings()["genre"]
-        )
+        phrases: Sequence[str] = lexicon.genres()[genre].phrase if genre else wordings()["genre"]
+        return self.choose("genre", phrases)
 
     def _outfit(self) -> str:
         outfit = lexicon.outfits()[self.of["outfit"]]
