@@ -36,18 +36,6 @@ def shots_export(
     return Answer({"path": str(path)}, [f"wrote {path}"])
 
 
-@command(app, "generate")
-def generate(
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many pictures")] = None,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes at once")] = 2,
-) -> Answer:
-    """Make a picture for every shot that needs one; run again after a stop, nothing is lost."""
-    from limner.pipeline import generate as make
-
-    found = screen().run(make(project(), limit=limit, workers=workers))
-    return Answer(found, [f"{found['made']} pictures made, {found['failed']} failed"])
-
-
 @command(app, "review")
 def review(
     again: Annotated[bool, typer.Option("--again", help="Measure judged takes anew")] = False,

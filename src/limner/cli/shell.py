@@ -129,7 +129,14 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def load_commands() -> None:
     """Register every command on `app` (once)."""
-    from limner.cli import looking, making, measuring, planning, shooting  # noqa: F401  (they register)
+    from limner.cli import (  # noqa: F401  (they register)
+        looking,
+        making,
+        measuring,
+        planning,
+        shooting,
+        sourcing,
+    )
 
 
 def run(args: list[str]) -> int:

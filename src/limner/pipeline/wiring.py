@@ -46,11 +46,30 @@ def replan_shots(project: Project, ids: Sequence[str]) -> Events:
     yield from shots.replan(project, ids, abilities=abilities)
 
 
-def generate(project: Project, *, limit: int | None = None, workers: int = 2) -> Events:
-    """Make a picture for every shot that wants one."""
+def generate(
+    project: Project,
+    *,
+    limit: int | None = None,
+    workers: int = 2,
+    name: str | None = None,
+    base_url: str | None = None,
+    max_cost: float | None = None,
+    domain: str | None = None,
+    dry_run: bool = False,
+) -> Events:
+    """Make a picture for every shot that wants one; the arguments are those of the sources."""
     from limner import sources
 
-    yield from sources.generate(project, limit=limit, workers=workers)
+    yield from sources.generate(
+        project,
+        limit=limit,
+        workers=workers,
+        name=name,
+        base_url=base_url,
+        max_cost=max_cost,
+        domain=domain,
+        dry_run=dry_run,
+    )
 
 
 def review(project: Project, *, again: bool = False) -> Events:
