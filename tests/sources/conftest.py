@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_higgsfield import FAST, KEY, SECRET
 
 from limner.events import collect
 from limner.project import Project
 from limner.shots import plan
-
-KEY, SECRET = "key-id-1", "s3cret-of-key"
-FAST = {
-    **{"poll_first_s": 0.01, "poll_longest_s": 0.03, "first_wait_s": 0.001},
-    **{"longest_wait_s": 0.01, "job_s": 30.0, "slot_s": 30.0},
-}
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +38,6 @@ def planned(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def grace(planned: Project, tmp_path: Path) -> Callable[..., Project]:
     """Copies of the planned project with other settings."""
-    import shutil
 
     def make(name: str = "grace", **settings: object) -> Project:
         root = tmp_path / name

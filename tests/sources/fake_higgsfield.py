@@ -19,6 +19,15 @@ from urllib.parse import parse_qs, urlsplit
 
 from PIL import Image
 
+KEY, SECRET = "key-id-1", "s3cret-of-key"
+"""The account that the fake knows."""
+
+FAST = {
+    **{"poll_first_s": 0.01, "poll_longest_s": 0.03, "first_wait_s": 0.001},
+    **{"longest_wait_s": 0.01, "job_s": 30.0, "slot_s": 30.0},
+}
+"""`source.limits` under which a test waits for nothing."""
+
 MODELS = {
     "higgsfield-ai/soul/standard": "v1",
     "higgsfield-ai/soul/v2/standard": "v2",
@@ -88,8 +97,8 @@ class FakeHiggsfield:
     carried out but not yet answered: the moments at which a client may be killed.
     """
 
-    key: str = "key-id-1"
-    secret: str = "s3cret-of-key"
+    key: str = KEY
+    secret: str = SECRET
     limit: int = 4
     times: tuple[float, float] = (0.0, 0.0)
     outcome: Callable[[int], str] = lambda n: "completed"
@@ -123,11 +132,11 @@ class FakeHiggsfield:
             def _any(self) -> None:
                 outer._serve(self)
 
-            do_GET = do_POST = do_PUT = do_DELETE = _any
-
             def log_message(self, *_: Any) -> None:
                 pass
 
+        for verb in ("GET", "POST", "PUT", "DELETE"):
+            setattr(Handler, f"do_{verb}", Handler._any)
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
@@ -287,7 +296,9 @@ class FakeHiggsfield:
             words = BUSY_WORDS[len(self.requests) % len(BUSY_WORDS)]
             return 400, {"detail": words.format(n=self.limit)}, {}
         self.most_at_once = max(self.most_at_once, len(busy) + 1)
-        job = Job(str(uuid.uuid4()), model, body, time.monotonic(), self.outcome(len(self.jobs) + 1))
+        job = Job(
+            str(uuid.uuid4()), model, body, time.monotonic(), self.outcome(len(self.jobs) + 1)
+        )
         self.jobs[job.id] = job
         self.ledger[job.id] = int(body.get("batch_size", 1))
         self.credits -= self._credits(body)

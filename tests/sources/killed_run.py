@@ -16,15 +16,12 @@ import httpx  # noqa: F401  (loaded before the fork)
 import PIL.JpegImagePlugin  # noqa: F401
 import stamina  # noqa: F401
 
-import limner.project.settings
-import limner.project.yamlfile  # noqa: F401
-import limner.sources.higgsfield
 from limner.events import collect
 from limner.project import Project
 from limner.sources import generate
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "faults"))
-from zygote import Counter  # noqa: E402
+from zygote import Counter
 
 
 def child(order: dict[str, object], answer: int) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, SECRET
-from fake_higgsfield import Fault, FakeHiggsfield
+from fake_higgsfield import KEY, SECRET, FakeHiggsfield, Fault
 
 from limner.cli import shell
 from limner.errors import InputError, LimnerError, UsageError, WorkFailedError
@@ -44,7 +43,7 @@ def test_pictures_are_priced_ordered_and_kept_as_they_came(grace: Grace) -> None
         )
         told = " ".join(e.text for e in events if isinstance(e, Notice))
         assert "2 orders cost $0.19" in told and "1152 x 1152" in told and "No Soul ID" in told
-        assert [path for _, path, _, _ in fake.requests][0].startswith("/estimate/")
+        assert next(path for _, path, _, _ in fake.requests).startswith("/estimate/")
         assert fake.charged == 2
         first, second = project.store.takes()
         sent = [body for _, body in fake.submits()]
@@ -276,6 +275,7 @@ def test_an_interrupted_run_does_not_wait_for_the_service(grace: Grace) -> None:
     with FakeHiggsfield(picture=TINY, times=(0.0, 60.0)) as fake:
         run = generate(project, name="higgsfield", base_url=fake.url, max_cost=2, limit=2)
         deadline, started = time.monotonic() + 20, time.monotonic()
+
         def interrupt() -> None:
             while len(fake.jobs) < 2 and time.monotonic() < deadline:
                 time.sleep(0.01)

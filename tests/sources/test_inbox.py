@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST  # noqa: F401  (the planned project)
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image

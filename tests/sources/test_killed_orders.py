@@ -1,4 +1,4 @@
-"""kill -9 at any moment of a paid run: afterwards every picture is there, and none is paid twice."""
+"""kill -9 at any moment of a paid run: afterwards every picture is there, none paid twice."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FAST
-from fake_higgsfield import MODELS, FakeHiggsfield
+from fake_higgsfield import FAST, MODELS, FakeHiggsfield
 
 from limner.events import collect
 from limner.project import Project

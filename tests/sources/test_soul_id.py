@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, SECRET
-from fake_higgsfield import Fault, FakeHiggsfield
+from fake_higgsfield import KEY, SECRET, FakeHiggsfield, Fault
 from PIL import Image
 
 from limner.cli import shell

@@ -44,13 +44,14 @@ class Quote:
 
     def sentence(self) -> str:
         """What the user reads before anything is paid."""
+        reserve = 100 * BUDGET["retake_reserve"].value
         share = f"{100 * self.retakes / self.shots:.0f} %" if self.shots else "none"
         norm = f"{100 * BUDGET['retake_norm_low'].value:.0f} to " + (
             f"{100 * BUDGET['retake_norm_high'].value:.0f} %"
         )
         return (
             f"{self.orders} orders cost {dollars(self.new)} ({self.credits.normalize():f} "
-            f"credits); with 20 % in reserve for retakes {dollars(self.with_reserve)}. "
+            f"credits); with {reserve:.0f} % in reserve for retakes {dollars(self.with_reserve)}. "
             f"The project has spent {dollars(self.spent)}; retakes so far {share} of its shots "
             f"(usual: {norm})."
         )

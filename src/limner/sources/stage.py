@@ -88,7 +88,8 @@ def generate(
                 yield from (Notice(text) for text in used.remarks())
             cost = _price(project, used, jobs)
             if cost is not None:
-                yield Notice(cost.sentence())
+                if cost.orders:
+                    yield Notice(cost.sentence())
                 if not dry_run:
                     limit_of_project = project.character.source.max_cost
                     budget.hold(cost, command=max_cost, project=limit_of_project)

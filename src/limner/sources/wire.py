@@ -7,6 +7,7 @@ In: method, URL, body. Out: JSON or bytes. Shared by every source that speaks HT
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -89,6 +90,8 @@ class Wire:
     def __post_init__(self) -> None:
         import httpx
 
+        # retries are no news for a terminal that expects nothing but our own words
+        logging.getLogger("stamina").addHandler(logging.NullHandler())
         local = is_local(self.base_url)
         timeout = httpx.Timeout(self.limits["answer_s"], connect=self.limits["connect_s"])
         self._http = httpx.Client(

@@ -186,6 +186,7 @@ class _Making:
             if state != self.entry.get("state"):
                 self._save(state=state)
             if state == "completed":
+                self._save(links={})  # public addresses of the pictures: not needed any more
                 yield Progress("training the Soul ID", 1, 1)
                 return
             if state == "failed":

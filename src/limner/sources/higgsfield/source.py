@@ -104,7 +104,11 @@ class HiggsfieldSource:
         }
 
     def prices(self, orders: Sequence[Order]) -> list[Price] | None:
-        """Asked once for all orders that differ only in prompt and seed. Raises LimnerError."""
+        """Asked once for all orders that differ only in prompt and seed. Raises LimnerError.
+
+        A run calls this first, also without orders: keys are found before any thread needs them.
+        """
+        _ = self.api
         known: dict[str, Price] = {}
         found = []
         for order in orders:
@@ -136,8 +140,7 @@ class HiggsfieldSource:
         """Order (unless a killed run did), wait, fetch. Raises LaterError, WorkFailedError."""
         try:
             done = self._completed(order, note)
-            images = [i.get("url") for i in done.get("images") or [] if isinstance(i, Mapping)]
-            urls = [str(url) for url in images if url]
+            urls = _links(done)
             if not urls:
                 raise WorkFailedError("Higgsfield says completed, but names no picture")
             return [self._fetch(url, order, done) for url in urls]
@@ -170,7 +173,7 @@ class HiggsfieldSource:
         if state != "completed":
             note({"state": state, "charged": False})
             raise _refused(state, str(done.get("error") or ""))
-        links = [str(i.get("url", "")).split("?")[0] for i in done.get("images") or []]
+        links = [url.split("?")[0] for url in _links(done)]
         note({"state": state, "charged": True, "links": links, **_expiry(done)})
         return done
 
@@ -312,6 +315,13 @@ class HiggsfieldSource:
         if min(width, height) < self.short_side:
             labels["too_small"] = f"short side {min(width, height)}, {self.short_side} wanted"
         return labels
+
+
+def _links(done: Mapping[str, Any]) -> list[str]:
+    """Addresses of the finished pictures."""
+    images = done.get("images")
+    found = [i.get("url") for i in images or () if isinstance(i, Mapping)]
+    return [str(url) for url in found if url]
 
 
 def _refused(state: str, said: str) -> WorkFailedError:
