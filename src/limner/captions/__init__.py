@@ -5,7 +5,7 @@
 2. It says what must stay controllable (framing, clothes, place, expression, angle, pose, gaze).
 3. It leaves out what must fuse with the trigger (hair, eyes, skin, age, build), light and camera.
 4. Every caption has an author and a history; a person's text wins over any rule (`read_back`).
-5. `compile` captions the kept takes, `edit` sets one by hand, `check` reports findings.
+5. `compile` captions the kept takes, `describe` lets a model do it, `check` reports findings.
 """
 
 from limner.captions.audit import check

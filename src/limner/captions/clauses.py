@@ -9,7 +9,7 @@ import re
 import unicodedata
 
 from limner.captions.phrases import tokens_of
-from limner.captions.words import adjectives
+from limner.captions.words import adjectives, words
 
 MARK = "|"  # stands where the trigger stood
 
@@ -18,7 +18,16 @@ def clean(text: str) -> str:
     """One line, NFC, straight quotes, no control characters."""
     text = unicodedata.normalize("NFC", text).replace("’", "'").replace("‘", "'")
     text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
+    text = re.sub(r"\"(\w+)\"\s*:\s*\"([^\"]*)\"\s*,?", r". \1: \2.", text)  # JSON as a prompt
+    text = re.sub(r"\(\s*([\w-]+)\s*\)", _in_brackets, text.replace("|", " , "))
+    text = re.sub(r"\b(she|he|it|that|there)'s\b", r"\1 is", text, flags=re.IGNORECASE)
+    text = re.sub(r"\b(wine|water|champagne|beer) glass(es)?\b", r"\1-glass\2", text, flags=re.I)
     return " ".join(re.sub(r"[|`*_#]{2,}|[|`*#]", " ", text).split())
+
+
+def _in_brackets(match: re.Match[str]) -> str:
+    """`sweater (beige)` -> `sweater in beige`."""
+    return f" in {match.group(1)} " if match.group(1).lower() in words("color") else match.group(0)
 
 
 _LABELS = {
@@ -121,4 +130,6 @@ def _waits(spoken: list[str]) -> bool:
         rest.pop()
     if rest and rest[-1] == "and" and len(rest) > 1:
         return False
-    return not rest or rest[-1] in ("a", "an", "the", "her", "his", "their", "with", "in", "and")
+    if rest and rest[-1] in ("with", "in"):
+        return len(rest) == 1  # not `a sweater in beige`: that phrase is whole
+    return not rest or rest[-1] in ("a", "an", "the", "her", "his", "their", "and")

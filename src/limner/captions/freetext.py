@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 from limner.captions import phrases as P
@@ -48,17 +48,19 @@ def compile_text(
     *,
     template: Template = "character",
     outfit_tag: str | None = None,
+    allow: Collection[str] = (),
 ) -> Compiled:
     """A prompt in words -> caption: trigger, framing, clothing, background, expression, pose.
 
     Profiles: default drops light; seed keeps the guide's order and its generic light phrase; strict
     drops "looking at camera" too (sets: `drop_common`). template body puts `realistic_body` second.
+    allow: traits of the person that change between pictures (`captions.constants`: vary, ignore).
     Every word left out is in `dropped` with its reason, every change in `edits`. Any text is read.
     Raises InputError for an unknown profile, UsageError for a trigger that is no word.
     """
     check_profile(profile)
     check_trigger(trigger)
-    reading = read(text, trigger, class_word)
+    reading = read(text, trigger, class_word, frozenset(allow))
     written = _is_caption(text, trigger, reading)
     edits: list[dict[str, str]] = []
     if reading.trigger_at > 0:
@@ -67,7 +69,7 @@ def compile_text(
         reading.dropped.append(P.drop(str(class_word), "class_word"))
     parts = _body(reading, text) if template == "body" else _character(reading, profile, written)
     dropped = list(reading.dropped)
-    kept = _scrub(parts, trigger, class_word, dropped)
+    kept = _scrub(parts, trigger, lambda t: _leaks(t, class_word, allow), dropped)
     edits += [edit(p.source, p.text, p.slot, "rewritten") for p in kept if _changed(p)]
     light = _generic_light(reading, written) if profile == "seed" else ""
     if light:
@@ -108,7 +110,8 @@ def _is_caption(text: str, trigger: str, reading: Reading) -> bool:
 
 
 def _character(reading: Reading, profile: str, written: bool) -> list[Phrase]:
-    framing, angle = reading.of("framing")[:1], reading.of("angle")[:1]
+    framing = sorted(reading.of("framing"), key=lambda p: p.text == "portrait")[:1]
+    angle = reading.of("angle")[:1]
     if not framing:  # "profile view" frames a picture when nothing else does
         framing, angle = angle, []
     gaze, face = reading.of("gaze")[:1], reading.of("expression")[:1]
@@ -116,7 +119,7 @@ def _character(reading: Reading, profile: str, written: bool) -> list[Phrase]:
         reading.dropped.append(P.drop(gaze[0].source, "set"))
         gaze = []
     clothing, place = _clothing(reading, written), _place(reading, written)
-    mood, state = reading.of("mood")[:1], reading.of("state")[:1]
+    mood, state = reading.of("mood")[:1], reading.of("state")[:2]
     pose = reading.of("pose")[:2]
     if profile == "seed":
         if gaze and face and gaze[0].clause == face[0].clause and _mergeable(gaze[0], face[0]):
@@ -147,7 +150,7 @@ def _place(reading: Reading, written: bool) -> list[Phrase]:
     found = reading.of("place")
     if not found:
         return []
-    first = found[0]
+    first = next((p for p in found if "weak" not in p.marks), found[0])
     typed = "typed" in first.marks or first.text.split()[-1] in words("place_type")
     bare = typed or (written and "behind" not in first.marks)
     said = first.text if bare else f"{first.text} background"
@@ -191,20 +194,26 @@ def _body(reading: Reading, text: str) -> list[Phrase]:
 # ---- what may not stay
 
 
+def _leaks(text: str, class_word: str | None, allow: Collection[str]) -> bool:
+    return any(c.trait not in allow for c in find_constants(text, class_word))
+
+
 def _scrub(
-    parts: Sequence[Phrase], trigger: str, class_word: str | None, dropped: list[P.Dropped]
+    parts: Sequence[Phrase],
+    trigger: str,
+    leaks: Callable[[str], bool],
+    dropped: list[P.Dropped],
 ) -> list[Phrase]:
     """The last gate: no phrase that names a constant or repeats the trigger gets through."""
     kept = []
     for part in parts:
-        repeated = re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", part.text, re.IGNORECASE)
-        if repeated:
+        if re.search(rf"(?<!\w){re.escape(trigger)}(?!\w)", part.text, re.IGNORECASE):
             dropped.append(P.drop(part.source, "double"))
-        elif find_constants(part.text, class_word):
+        elif leaks(part.text):
             dropped.append(P.drop(part.source, "identity"))
         else:
             kept.append(part)
-    while kept and find_constants(", ".join(p.text for p in kept), class_word):
+    while kept and leaks(", ".join(p.text for p in kept)):
         dropped.append(P.drop(kept.pop().source, "identity"))  # two phrases that read as one
     return kept
 

@@ -104,7 +104,7 @@ def _stays_in_clothes(token: str, following: str, head: str, colored: bool) -> b
     low = token.lower()
     if low == "denim" and head.lower() in ("jeans", "denims"):
         return False
-    if low == "fitted" or low in words("region"):
+    if low in ("fitted", "knit") or low in words("region"):
         return False
     if low in words("shade"):
         return _is_color(following) or (low in ("dark", "pale") and following == head)
@@ -218,12 +218,14 @@ def expression(tokens: list[str]) -> Kept | None:
     head = next((i for i, t in enumerate(tokens) if is_a(t, "expression")), -1)
     if head < 0:
         return None
-    before = tokens[:head]
+    before, after = tokens[:head], tokens[head + 1 :]
     adjective = next((t for t in before if _feeling(t)), None)
     if adjective is None:
         adjective = next((t for t in before if _adverb(t)), None)
+    if adjective is None:  # `her smile genuine and warm`
+        adjective = next((t for t in after if _feeling(t)), None)
     dropped = [drop(t, _expression_rule(t)) for t in before if t is not adjective]
-    dropped += [drop(t, "expression") for t in tokens[head + 1 :]]
+    dropped += [drop(t, _expression_rule(t)) for t in after if t is not adjective]
     noun = tokens[head]
     if adjective is None:
         if noun.lower() in ("expression", "look", "gaze", "stare", "countenance", "demeanor"):

@@ -55,15 +55,24 @@ class Reading:
     light: list[str] = field(default_factory=list)
     trigger_at: int = -1
     class_word_seen: bool = False
+    allow: frozenset[str] = frozenset()
 
     def of(self, slot: str) -> list[Phrase]:
         """The phrases of one slot."""
         return [p for p in self.phrases if p.slot == slot]
 
 
-def read(text: str, trigger: str, class_word: str | None = None) -> Reading:
-    """The phrases of a prompt or description. Pure; any text is read, most of it may be dropped."""
-    found = Reading()
+def read(
+    text: str,
+    trigger: str,
+    class_word: str | None = None,
+    allow: frozenset[str] = frozenset(),
+) -> Reading:
+    """The phrases of a prompt or description. Pure; any text is read, most of it may be dropped.
+
+    allow: traits of the person that captions may say, because they change between pictures.
+    """
+    found = Reading(allow=allow)
     text = clean(text)
     if len(text) > MOST_CHARACTERS:
         found.dropped.append(P.drop(text[MOST_CHARACTERS:][:80] + " ...", "unknown"))
@@ -299,6 +308,8 @@ def _read_piece(
         return
     if "and" in [t.lower() for t in piece.tokens] and _halves(piece, previous, number, found):
         return
+    if found.allow and _allowed(says, number, found):
+        return
     if _touches_person(content) and not _names(piece, "garment"):
         found.dropped.append(P.drop(says, "identity"))
     elif _is_clothing(piece):
@@ -318,6 +329,22 @@ def _read_piece(
         _read_place(piece, previous, number, found, lone)
     else:
         _read_other(piece, low, number, found)
+
+
+_MAKEUP = re.compile(r"\b(?:[\w-]+ )?(?:lipstick|eyeliner|mascara|make-?up)\b", re.IGNORECASE)
+
+
+def _allowed(text: str, number: int, found: Reading) -> bool:
+    """Keep what names traits that may change, when nothing else of the person is named."""
+    constants = find_constants(text)
+    said = [c.words for c in constants if c.trait in found.allow]
+    if "makeup" in found.allow:
+        said += [m.group(0) for m in _MAKEUP.finditer(text)]
+    if not said or any(c.trait not in found.allow for c in constants):
+        return False
+    for words_ in said:
+        _keep(found, "state", words_, text, number)
+    return True
 
 
 _LENSES = ("camera", "lens", "viewer", "photographer")
@@ -456,12 +483,20 @@ def _read_place(
         return  # "in the background": what stands there was named before
     kept = P.place(piece.tokens, stands_alone=lone and not behind, unknown_head=guess)
     if kept is None or (head < 0 and _unfit(kept.text)):
-        found.dropped.append(P.drop(piece.source, "background" if behind else "unknown"))
-    elif found.of("place"):
+        if behind:
+            found.dropped.append(P.drop(piece.source, "background"))
+        else:
+            _read_other(piece, [t.lower() for t in piece.tokens], number, found)
+    elif any("weak" not in p.marks for p in found.of("place")):
         found.dropped.append(P.drop(piece.source, "background"))
     else:
-        marks = frozenset({"behind"}) if behind else frozenset()
-        _keep_kept(found, "place", kept, piece.source, number, marks)
+        marks = {"behind"} if behind else set()
+        weak = {"weak"} if piece.lead in _WEAK else set()
+        _keep_kept(found, "place", kept, piece.source, number, frozenset(marks | weak))
+
+
+_WEAK = ("through", "behind", "before", "around", "across", "beneath", "by", "near", "beside")
+"""Prepositions whose place is the picture's only when no other is named (`through the window`)."""
 
 
 def _unfit(text: str) -> bool:

@@ -37,7 +37,7 @@ def compile(project: Project, *, profile: str | None = None, over_model: bool = 
     with project.exclusive("captions"):
         lexicon.learn(project.root / lexicon.OWN_FOLDER)
         takes = kept_takes(project)
-        read = _read_back(project)
+        read = read_back_now(project)
         for take_id in read:
             shot = project.store.take(take_id).shot_id
             yield Notice(f"{shot}: your caption was read back and stays as it is.")
@@ -75,13 +75,13 @@ def _put(project: Project, take: Take, old: Caption | None, made: Compiled | Non
     """Record one take's caption; says which counter it belongs to."""
     if made is None:
         assert old is not None
-        _write_beside(project, take, old.text)
+        write_beside(project, take, old.text)
         return "by_hand" if old.author == "person" else "by_model"
     if old is not None and old.text == made.text:
-        _write_beside(project, take, made.text)
+        write_beside(project, take, made.text)
         return "unchanged"
     project.store.put_caption(take.id, made.text, "rule", made.dropped)
-    _write_beside(project, take, made.text)
+    write_beside(project, take, made.text)
     return "compiled"
 
 
@@ -114,6 +114,7 @@ def _compile(project: Project, take: Take, used: set[str], profile: str) -> Comp
             class_word,
             profile,
             outfit_tag=attributes.get("outfit_tag"),
+            allow=changing_traits(project),
         )
     first = int.from_bytes(hashlib.blake2b(take.shot_id.encode(), digest_size=3).digest(), "big")
     made = None
@@ -125,6 +126,12 @@ def _compile(project: Project, take: Take, used: set[str], profile: str) -> Comp
             break
     assert made is not None
     return made
+
+
+def changing_traits(project: Project) -> list[str]:
+    """Traits that the user says change between pictures, so that captions may say them."""
+    own = project.character.captions.constants
+    return [name for name, policy in own.items() if policy in ("vary", "ignore")]
 
 
 def has_attributes(attributes: Mapping[str, str]) -> bool:
@@ -148,7 +155,8 @@ def text_file(project: Project, take: Take) -> Path:
     return project.path(take.path).with_suffix(".txt")
 
 
-def _write_beside(project: Project, take: Take, text: str) -> None:
+def write_beside(project: Project, take: Take, text: str) -> None:
+    """Write a caption into the file beside its picture, if it is not there already."""
     file = text_file(project, take)
     if not file.is_file() or file.read_text("utf-8", errors="replace") != text:
         write_text(file, text)
@@ -162,10 +170,11 @@ def read_back(project: Project) -> list[int]:
     after the newest caption. Raises InputError for a file that is no UTF-8.
     """
     with project.exclusive("captions"):
-        return _read_back(project)
+        return read_back_now(project)
 
 
-def _read_back(project: Project) -> list[int]:
+def read_back_now(project: Project) -> list[int]:
+    """`read_back` for a caller that holds the captions of the project already."""
     found = []
     for take_id, file, written in _files(project):
         text = _read(file)
@@ -221,5 +230,5 @@ def edit(project: Project, take_id: int, text: str) -> Caption:
     take = project.store.take(take_id)
     with project.exclusive("captions"):
         project.store.put_caption(take_id, line, "person")
-        _write_beside(project, take, line)
+        write_beside(project, take, line)
     return project.store.captions()[take_id]

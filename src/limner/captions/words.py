@@ -52,7 +52,9 @@ def _words(name: str, _state: tuple[int, ...]) -> frozenset[str]:
         if name == "place":
             return listed | {p[-1] for p in said}
         colors = _words("color", _state)
-        taken = colors | frozenset(str(w) for n in ("style", "shade") for w in _raw()[n])
+        taken = colors | frozenset(
+            str(w) for n in ("style", "shade", "place_known") for w in _raw()[n]
+        )
         return listed | ({w for p in said for w in p[:-1]} - taken)
     return listed
 
@@ -93,6 +95,15 @@ def feeling_nouns() -> dict[str, str]:
     return {str(k): str(v) for k, v in _raw()["feeling_noun"].items()}
 
 
+def groups_of(name: str, word: str) -> frozenset[str]:
+    """The groups of a grouped class (`worn_where`, `color_family`) that a word is in."""
+    raw = _raw()[name]
+    if not isinstance(raw, dict):
+        return frozenset({name}) if word.lower() in raw else frozenset()
+    low = word.lower()
+    return frozenset(str(group) for group, listed in raw.items() if low in listed)
+
+
 def either(*names: str) -> re.Pattern[str]:
     """Any word or phrase of these classes, whole words, longest first."""
     return _either(names, vocabulary())
@@ -123,8 +134,9 @@ FRAMING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\b(?:extreme |tight |intimate )?close[- ]?up{_KIND}*\b", "close-up portrait"),
         (rf"\b(?:tight )?head[- ]and[- ]shoulders?{_KIND}*\b", "close-up portrait"),
         (r"\bhead[- ]?shot\b", "close-up portrait"),
-        (rf"\b{_SEEN}from\s+{_OWN}waist[- ]up(?:wards?)?\b", "waist-up shot"),
+        (rf"\b{_SEEN}from\s+{_OWN}waist[- ](?:and[- ])?up(?:wards?)?\b", "waist-up shot"),
         (rf"\b{_SEEN}{_OWN}(?:at\s+)?waist[- ]?up(?:wards?)?{_KIND}*\b", "waist-up shot"),
+        (r"\b(?:cropped|framed|cut)\s+(?:off\s+)?(?:at|to)\s+(?:the\s+)?waist\b", "waist-up shot"),
         (rf"\bhalf[- ](?:body|length){_KIND}*", "half-body shot"),
         (rf"\bupper[- ]body{_KIND}+", "upper-body shot"),
         (r"\b(?:medium|mid)[- ]shot\b", "medium shot"),

@@ -124,8 +124,9 @@ class ReviewSettings(_Settings):
 class CaptionsSettings(_Settings):
     """What captions say."""
 
-    profile: Literal["default", "seed"] = Field(
-        default="default", description="seed keeps the guide's generic light phrase"
+    profile: Literal["default", "seed", "strict"] = Field(
+        default="default",
+        description="seed: the guide's light phrase; strict: nothing all captions share",
     )
     class_word: bool = Field(default=False, description="Write the class word beside the trigger")
     constants: dict[str, Literal["fuse", "vary", "ignore", "sometimes"]] = Field(
