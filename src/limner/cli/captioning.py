@@ -95,3 +95,171 @@ def _character() -> Any:
         return Project.open(root()).character
     except NotAProjectError:
         return None
+
+
+Base = Annotated[
+    str | None, typer.Option(help="Base whose tokenizer counts: a name, a folder, miniature")
+]
+
+
+@command(captions_app, "trigger")
+def captions_trigger(
+    word: Annotated[str, typer.Argument(help="The word to judge")],
+    base: Base = None,
+    class_word: ClassWord = None,
+) -> Answer:
+    """Judge a trigger word: form, tokens of the base's own tokenizer, words of the language."""
+    from limner.captions.trigger import advise
+    from limner.captions.vocabularies import BASE
+
+    own = _character()
+    if base is None:
+        trained = own.training.base if own is not None else BASE
+        base = BASE if trained == "miniature" else trained
+    given = class_word or (own.class_word if own is not None else "")
+    advice = advise(word, base, class_word=given)
+    weighty = [f for f in advice.findings if f["severity"] != "info"]
+    return Answer(advice.as_dict(), _trigger_lines(advice), findings=bool(weighty))
+
+
+def _trigger_lines(advice: Any) -> list[str]:
+    measured = "" if advice.tokens_at_start else ", as far as measured"
+    lines = [f"{advice.word}: {advice.verdict}{measured}"]
+    if advice.tokens_at_start is None:
+        lines.append(f"tokens: not measured ({advice.tokens_reason})")
+    else:
+        lines.append(
+            f"tokens: {advice.tokens_at_start} at the start of a caption "
+            f"({' + '.join(advice.pieces)}), {advice.tokens_inside} inside a sentence "
+            f"({advice.tokenizer})"
+        )
+        if advice.tokens_reason:
+            lines.append(f"  {advice.tokens_reason}")
+    for finding in advice.findings:
+        lines.append(f"{finding['severity']}: {finding['text']}  [{finding['source']}]")
+        lines.append(f"  fix: {finding['fix']}")
+    return [*lines, advice.conflict]
+
+
+Picture = Annotated[
+    Path | None, typer.Argument(help="One picture to try; without it, every kept take")
+]
+Url = Annotated[str | None, typer.Option(help="OpenAI-compatible endpoint; else LIMNER_LLM_URL")]
+Model = Annotated[str | None, typer.Option(help="Model name; with --local a folder or an id")]
+Local = Annotated[bool, typer.Option("--local", help="Run the model here with transformers")]
+Asked = Annotated[
+    str | None, typer.Option("--prompt", help="What to ask; {name}, {class_word}, {words}")
+]
+AskedFile = Annotated[Path | None, typer.Option("--prompt-file", help="The same from a text file")]
+Words = Annotated[int | None, typer.Option(help="Words asked for")]
+Show = Annotated[bool, typer.Option("--show", help="Show the exact request and send nothing")]
+Init = Annotated[bool, typer.Option("--init", help="Write captioner.yaml to edit, ask nothing")]
+CheckOnly = Annotated[
+    bool, typer.Option("--check", help="Write no caption; report where picture and plan disagree")
+]
+
+
+@command(captions_app, "describe")
+def captions_describe(
+    picture: Picture = None,
+    url: Url = None,
+    model: Model = None,
+    local: Local = False,
+    prompt: Asked = None,
+    prompt_file: AskedFile = None,
+    words: Words = None,
+    trigger: Trigger = None,
+    profile: Profile = None,
+    class_word: ClassWord = None,
+    show: Show = False,
+    init: Init = False,
+    check: CheckOnly = False,
+) -> Answer:
+    """Let a model look at the pictures: captions edited by the same rules, or a check of them."""
+    from limner.captions import captioners, describing
+
+    if init:
+        return _write_captioner_file()
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("Give --prompt or --prompt-file, not both")
+    given = {
+        "where": "local" if local else None,
+        "url": url,
+        "model": model,
+        "prompt": prompt if prompt_file is None else "\n".join(_lines(prompt_file)),
+        "words": words,
+    }
+    own = _character()
+    settings = captioners.load_settings(root() if own is not None else None, given)
+    name = trigger or (own.trigger if own is not None else "")
+    if not name:
+        raise UsageError("Which trigger word?", fix="Give --trigger, or run this in a project.")
+    asked = captioners.captioner_prompt(
+        settings, name, class_word or (own.class_word if own is not None else "person")
+    )
+    captioner = captioners.open_captioner(settings, asked)
+    try:
+        if show:
+            return _show_request(captioner, picture)
+        if picture is not None:
+            return _try_one(captioner, picture, name, profile, class_word)
+        work = (
+            describing.look(project(), captioner, attempts=settings.attempts)
+            if check
+            else describing.describe(
+                project(), captioner, profile=profile, attempts=settings.attempts
+            )
+        )
+        found = screen().run(work)
+    finally:
+        captioner.close()
+    if check:
+        return _looked(found)
+    lines = [
+        f"{found['described']} captions by {found['captioner']['model']}, {found['unchanged']} "
+        f"unchanged, {found['by_hand']} by hand stay",
+        *(f"{f['shot']}: {f['text']}" for f in found["failed"]),
+    ]
+    return Answer(found, lines, findings=bool(found["failed"]))
+
+
+def _write_captioner_file() -> Answer:
+    from limner.captions.captioners import own_words, write_settings
+
+    path = write_settings(project().root, own_words())
+    return Answer({"path": str(path)}, [f"wrote {path}"])
+
+
+def _show_request(captioner: Any, picture: Path | None) -> Answer:
+    import json
+
+    from limner.captions.stage import kept_takes
+
+    if picture is None:
+        here = project()
+        picture = here.path(str(kept_takes(here)[0].path))
+    request = captioner.request(picture)
+    return Answer({"request": request}, [json.dumps(request, indent=1, ensure_ascii=False)])
+
+
+def _try_one(
+    captioner: Any, picture: Path, trigger: str, profile: str | None, class_word: str | None
+) -> Answer:
+    """One picture through the code of the batch; nothing is recorded."""
+    from limner import captions
+
+    said = captioner.caption(picture)
+    made = captions.compile_text(said.text, trigger, class_word, profile or "default")
+    data = {**captions.as_dict(made), "said": said.text, "model": said.model}
+    return Answer(data, [made.text])
+
+
+def _looked(found: dict[str, Any]) -> Answer:
+    lines = [
+        f"{found['compared']} of {found['total']} pictures compared by "
+        f"{found['captioner']['model']}, {len(found['findings'])} disagreements"
+    ]
+    for finding in found["findings"]:
+        lines += [f"warning: {finding['shot']}: {finding['text']}", f"  fix: {finding['fix']}"]
+    lines += [f"{f['shot']}: {f['text']}" for f in found["failed"]]
+    return Answer(found, lines, findings=bool(found["findings"] or found["failed"]))
