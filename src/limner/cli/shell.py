@@ -130,6 +130,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def load_commands() -> None:
     """Register every command on `app` (once)."""
     from limner.cli import (  # noqa: F401  (they register)
+        captioning,
+        checking,
+        editing,
         looking,
         making,
         measuring,
