@@ -164,7 +164,10 @@ def make_florence(folder: Path) -> None:
         size={"height": 64, "width": 64}, do_center_crop=False, image_seq_length=5
     )
     pixels.image_seq_length = 5
-    Florence2Processor(image_processor=pixels, tokenizer=words).save_pretrained(folder)
+    tasks = {"pure_text": {}}  # as in the published processor
+    Florence2Processor(
+        image_processor=pixels, tokenizer=words, post_processor_config=tasks
+    ).save_pretrained(folder)
 
 
 MAKERS = {"llava": make_llava, "qwen": make_qwen, "florence2": make_florence}

@@ -99,7 +99,7 @@ def test_fifty_paraphrases_obey_each_of_the_ten_rules(number: int) -> None:
 
 
 def test_prose_lists_and_json_are_read_like_prompts() -> None:
-    """Thirteen prompts written freely (sentences, pipes, JSON): the rules that hold of any order."""
+    """Thirteen prompts written freely (sentences, pipes, JSON): the rules that any order obeys."""
     for prompt in (DATA / "prose.txt").read_text("utf-8").splitlines():
         caption = compile_text(prompt, "grace_char", profile="seed").text
         assert all(RULES[n](caption) for n in (1, 2, 3, 4, 6, 8, 9, 10)), caption
@@ -260,6 +260,7 @@ def test_compile_works_outside_a_project(
     assert found["caption"] == CAPTION
     assert {"text", "reason"} <= set(found["dropped"][0])
     assert cli.run(["captions", "compile", PROMPT]) == 2  # whose trigger?
+    assert cli.run(["captions", "compile", "--outfit-tag", "red_dress"]) == 2  # of what?
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("\n".join(PARAPHRASES[:3]), encoding="utf-8")
     assert cli.run(["captions", "compile", "--trigger", "g_x", "--file", str(prompts)]) == 0

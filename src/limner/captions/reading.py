@@ -141,7 +141,8 @@ def _idioms(clause: str) -> list[_Span]:
                 take(match, slot, said.format("looking" if verb == "gazing" else verb))
     for pattern in POSE:
         for match in pattern.finditer(clause):
-            take(match, "pose", _plain(match.group(0)))
+            words_ = _plain(match.group(0)).split()
+            take(match, "pose", " ".join(words_[: P.MOST_POSE_WORDS]))
     return _joined(sorted(spans, key=lambda s: s.start), clause)
 
 

@@ -43,6 +43,11 @@ def captions_compile(
     from limner import captions
 
     if prompt is None and file is None:
+        if trigger or class_word or outfit_tag or template != "character":
+            raise UsageError(
+                "These options are for a prompt; a project's own stand in character.yaml",
+                fix='Give the prompt too: limner captions compile --trigger WORD "PROMPT".',
+            )
         found = screen().run(captions.compile(project(), profile=profile))
         return Answer(found, [f"{found['compiled']} captions compiled"])
     if prompt is not None and file is not None:
