@@ -164,10 +164,12 @@ def repaired(decoded: Decoded) -> str | None:
     """The text on one line without the faults that can be mended; None when it is no text."""
     if decoded.text is None:
         return None
-    text = unscrambled(decoded.text)
-    text = _INVISIBLE.sub("", text)
-    text = _CONTROL.sub(" ", _ODD_SPACE.sub(" ", text))
-    return unicodedata.normalize("NFC", " ".join(text.split()))
+    text, last = decoded.text, None
+    while text != last:  # what one mend uncovers, the next round mends; each makes it shorter
+        last = text
+        text = _CONTROL.sub(" ", _ODD_SPACE.sub(" ", _INVISIBLE.sub("", unscrambled(text))))
+        text = unicodedata.normalize("NFC", " ".join(text.split()))
+    return text
 
 
 def encode(decoded: Decoded, text: str) -> bytes:

@@ -95,11 +95,11 @@ class ProjectJournal:
     def entries(self) -> list[tuple[int, str, dict[str, Any]]]:
         """As `Journal.entries`; other diary lines of the stage are passed over."""
         lines = self.project.store.diary("captions", limit=1 << 31)
-        return [(e.id, e.at, e.data) for e in lines if e.kind == "journal"]
+        return [(e.id, e.at, e.data["entry"]) for e in lines if e.kind == "journal"]
 
     def append(self, data: dict[str, Any]) -> int:
         """As `Journal.append`."""
-        self.project.store.log("captions", "journal", **data)
+        self.project.store.log("captions", "journal", entry=data)
         return self.entries()[-1][0]
 
 
@@ -206,6 +206,15 @@ def apply(
                 fix="Run the command again and look at the new preview.",
             )
         return _write(fresh, new, what, author, undoes)
+
+
+def ready(sheet: Sheet) -> Sheet:
+    """The place read anew for a change: what was cut short is finished, hand edits are steps.
+
+    Raises UsageError when another process works here.
+    """
+    with _alone(sheet):
+        return _settled(sheet)
 
 
 def _raw(sheet: Sheet, key: str) -> bytes | None:

@@ -42,10 +42,13 @@ Only = Annotated[str, typer.Option("--file", help="Only captions like this, with
 Apply = Annotated[bool, typer.Option("--apply", help="Write it; without this, show what would")]
 
 
-def _sheet(folder: Path | None) -> Sheet:
+def _sheet(folder: Path | None, *, to_write: bool = False) -> Sheet:
+    """The captions; `to_write`: with hand edits recorded and a step cut short finished first."""
+    from limner.captions import steps
     from limner.captions.folder import open_sheet
 
-    return open_sheet(project() if folder is None else folder)
+    sheet = open_sheet(project() if folder is None else folder)
+    return steps.ready(sheet) if to_write else sheet
 
 
 def _examine(
@@ -134,7 +137,7 @@ def fix(
     """Mend findings of the check: shows the diff first; --apply writes it as one step."""
     from limner.captions import edits
 
-    sheet = _sheet(folder)
+    sheet = _sheet(folder, to_write=apply)
     audit = _examine(sheet, trigger, class_word, constant)
     wanted = edits.pick(audit.active, ids or (), rule or (), file)
     rules = ", ".join(sorted({f.rule for f in wanted if f.mends}))
@@ -166,7 +169,7 @@ def edit(
     from limner.captions import edits
     from limner.errors import UsageError
 
-    sheet = _sheet(folder)
+    sheet = _sheet(folder, to_write=apply)
     if text is None:
         found = edits.find_replace(
             sheet, find, replace, regex=not plain, ignore_case=ignore_case, only=file
