@@ -8,7 +8,7 @@
 5. `compile` captions the kept takes, `describe` lets a model do it, `check` reports findings.
 """
 
-from limner.captions.audit import check
+from limner.captions.audit import Audit, check, examine
 from limner.captions.freetext import (
     TEMPLATES,
     as_dict,
@@ -22,6 +22,7 @@ from limner.captions.stage import compile, edit, read_back
 __all__ = [
     "PROFILES",
     "TEMPLATES",
+    "Audit",
     "Compiled",
     "as_dict",
     "check",
@@ -30,6 +31,7 @@ __all__ = [
     "compile_text",
     "compile_texts",
     "edit",
+    "examine",
     "read_back",
     "template_named",
 ]
