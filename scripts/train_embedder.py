@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=2500)
     parser.add_argument("--minutes", type=float, default=15.0, help="CPU minutes of training")
     parser.add_argument("--work", type=Path, default=None, help="default: CORPUS/embedder")
+    parser.add_argument("--keep-finder", action="store_true", help="fit the embedder alone")
     parser.add_argument("--no-draw", action="store_true", help="use the shards that are there")
     args = parser.parse_args()
     work = args.work or args.corpus / "embedder"
@@ -40,30 +41,38 @@ def main() -> None:
     torch.set_num_threads(1)
     if not args.no_draw:
         corpus.make(args.corpus, args.people)
-    train = load(args.corpus, args.people, measured=False)
-    print(f"{len(train.pictures)} drawings of other characters to learn from", flush=True)
-    finder = train_finder(train, work, args.minutes * FINDER_SHARE)
-    persons = len(set(train.person.tolist()))
-    del train
-    embedder = train_embedder(args.corpus, args.people, work, args.minutes * (1 - FINDER_SHARE))
+    finder, minutes = None, args.minutes
+    if not args.keep_finder:
+        train = load(args.corpus, args.people, measured=False)
+        print(f"{len(train.pictures)} drawings of other characters to learn from", flush=True)
+        minutes = args.minutes * (1 - FINDER_SHARE)
+        finder = train_finder(train, work, args.minutes * FINDER_SHARE)
+        del train
+    embedder, persons = train_embedder(args.corpus, args.people, work, minutes)
     test = load(args.corpus, args.people, measured=True)
-    ship(finder, embedder, DATA, persons, args.minutes)
+    ship(finder, embedder, DATA, persons, minutes)
     from scripts.embedder import report
 
     print(json.dumps(report.write(test, DATA, work), indent=1))
 
 
 def ship(
-    finder: torch.nn.Module, embedder: torch.nn.Module, data: Path, persons: int, minutes: float
+    finder: torch.nn.Module | None,
+    embedder: torch.nn.Module,
+    data: Path,
+    persons: int,
+    minutes: float,
 ) -> None:
-    """Write both networks as ONNX and the card that names them."""
+    """Write the networks as ONNX and the card that names them. finder None: the shipped one."""
     data.mkdir(parents=True, exist_ok=True)
     card = {"renderer": RENDERER_VERSION, "persons": persons, "minutes": minutes}
-    for name, model in (
-        ("finder", networks.export_finder(finder)),  # type: ignore[arg-type]
-        ("drawn", networks.export_embedder(embedder)),  # type: ignore[arg-type]
-    ):
+    made = {"drawn": networks.export_embedder(embedder)}  # type: ignore[arg-type]
+    if finder is not None:
+        made["finder"] = networks.export_finder(finder)  # type: ignore[arg-type]
+    for name, model in made.items():
         (data / f"{name}.onnx").write_bytes(model)
+    for name in ("finder", "drawn"):
+        model = (data / f"{name}.onnx").read_bytes()
         card[name] = {"bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
     card["version"] = card["drawn"]["sha256"][:12]  # type: ignore[index]
     (data / "drawn.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -207,8 +207,11 @@ class Faces:
         return np.stack(picked)
 
 
-def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> nn.Module:
-    """Fit the embedder on the persons below number `people`; shards may still be growing."""
+def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> tuple[nn.Module, int]:
+    """Fit the embedder on the persons below number `people`; shards may still be growing.
+
+    Returns it and the number of persons it has seen.
+    """
     torch.manual_seed(4)
     network = Embedder()
     network.train()
@@ -222,4 +225,4 @@ def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> nn.
         return pair_loss(network(views_of(faces.batch(BATCH, rng), rng)))
 
     run("embedder", {"network": network}, loss_of, work, minutes, 3e-3)
-    return network.eval()
+    return network.eval(), len(faces.persons)
