@@ -137,7 +137,12 @@ class FakeHiggsfield:
 
         for verb in ("GET", "POST", "PUT", "DELETE"):
             setattr(Handler, f"do_{verb}", Handler._any)
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: Any) -> None:
+                """A client that was killed is no news."""
+
+        self._http = Server(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from limner.atelier import abilities as atelier_abilities
 from limner.errors import InputError, NotReadyError, WorkFailedError
 from limner.events import Notice, Progress, collect
 from limner.project import Project
@@ -44,7 +45,7 @@ def new(root: Path, **settings: object) -> Project:
         description="Auburn curly hair and green eyes, freckles, 34 years old.",
     )
     project.change_character(shots__count=COUNT, source__size=SIZE, **settings)
-    collect(plan(project))
+    collect(plan(project, abilities=atelier_abilities()))
     return project
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -21,7 +21,7 @@ from limner.events import collect
 from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
-from limner.sources import inbox, realism
+from limner.sources import inbox, realism, substitute
 from limner.sources.inbox.matching import Candidate, match
 from limner.sources.inbox.opening import INBOX
 from limner.sources.inbox.stage import angle_of
@@ -133,7 +133,7 @@ def test_real_heads_are_measured(grace: Grace, tmp_path: Path) -> None:
     faces = pytest.importorskip("limner.vision.faces")
     if faces.available("photo") is not None:
         pytest.skip(f"no face finder here: {faces.available('photo')}")
-    from limner.atelier import Character, identity_from_seed, scene_for
+    from limner.atelier import Character, abilities, identity_from_seed, scene_for
 
     project = grace()
     shots = project.store.shots()
@@ -142,7 +142,7 @@ def test_real_heads_are_measured(grace: Grace, tmp_path: Path) -> None:
         if shot.id != kept["front"].id:
             project.store.update_shot(shot.id, state="kept")
     character = Character(identity_from_seed(5))
-    wanted = {**kept["front"].attributes, "framing": "close_up"}
+    wanted, _ = substitute({**kept["front"].attributes, "framing": "close_up"}, abilities())
     drop = tmp_path / "drop"
     drop.mkdir()
     Image.fromarray(character.draw(scene_for(wanted, 3), 320).image).save(drop / "x.png")
@@ -285,10 +285,12 @@ def _huge_png() -> bytes:
     import struct
     import zlib
 
+    found = b"\x89PNG\r\n\x1a\n"
     head = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
-    chunk = b"IHDR" + head
-    start = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", len(head)) + chunk
-    return start + struct.pack(">I", zlib.crc32(chunk)) + b"\0" * 40
+    for kind, data in ((b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 999)), (b"IEND", b"")):
+        found += struct.pack(">I", len(data)) + kind + data
+        found += struct.pack(">I", zlib.crc32(kind + data))
+    return found
 
 
 def test_links_in_a_folder_are_not_followed(grace: Grace, tmp_path: Path) -> None:
@@ -335,6 +337,7 @@ NAMES = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(NAMES, st.sets(st.sampled_from([s.id for s in SHOTS])))
 def test_matching_loses_and_doubles_no_picture(names: list[str], wanting: set[str]) -> None:
     found = match([Candidate(f"{n}.png") for n in names], SHOTS, wanting=wanting)

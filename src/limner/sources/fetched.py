@@ -49,8 +49,7 @@ def check(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Checked:
                 return Checked(str(picture.format), width, height)
     except UnidentifiedImageError:
         raise InputError(f"this is no {', '.join(FORMATS)} picture") from None
-    except (
-        *(OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError, TypeError),
-        Image.DecompressionBombError,
-    ) as error:
+    except Image.DecompressionBombError:
+        raise InputError("the picture is too large") from None
+    except (*(OSError, ValueError, SyntaxError, EOFError), *(struct.error, MemoryError)) as error:
         raise InputError(f"the picture is damaged or cut off ({error})") from None

@@ -65,7 +65,11 @@ def plain(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Plain:
                 return _plain(data, picture)
     except UnidentifiedImageError:
         raise InputError("This is no picture, or of a kind that is not read here") from None
-    except (*_DAMAGE, *_DAMAGE_TOO, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"The picture is too large, at most {max_pixels / 1e6:.0f} million pixels"
+        ) from None
+    except (*_DAMAGE, *_DAMAGE_TOO) as error:
         raise InputError(f"The picture is damaged or cut off ({error})") from None
 
 

@@ -138,7 +138,7 @@ def _by_name(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pai
     found = []
     for one in candidates:
         stem = re.sub(r"\.\w+$", "", one.name.rpartition("/")[2]).lower()
-        marked = re.findall(r"(?:shot|prompt)[ _-]?0*(\d+)(?!\d)", stem)
+        marked = re.findall(r"(?:shot|prompt)[ _-]?0*(\d+)(?![0-9a-z])", stem)
         hits = {ids[n] for n in (int(m) for m in marked) if n in ids}
         if len(hits) == 1:
             found.append(Pair(one.name, hits.pop(), "name", "the name names the shot"))
