@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli.shell import app, command
-from limner.cli.show import Answer
+from limner.cli.show import Answer, findings_answer
 from limner.errors import UsageError
 
 
@@ -62,3 +62,72 @@ def _write_fixed(text: Any, out: Path, path: Path) -> str:
         )
     write_text(out, text)
     return f"wrote {out}"
+
+
+lora_app = typer.Typer(help="LoRA files of any trainer.", rich_markup_mode=None)
+app.add_typer(lora_app, name="lora")
+
+LoraFile = Annotated[Path, typer.Argument(help="A .safetensors LoRA of Qwen-Image")]
+
+
+@command(lora_app, "info")
+def lora_info(file: LoraFile) -> Answer:
+    """Show rank, alpha, naming, modules, type, step and metadata of a LoRA file."""
+    from limner.models import lora
+
+    found = lora.summary(file)
+    alpha = "none stated (counts as the rank)" if found["alpha"] is None else found["alpha"]
+    lines = [
+        f"{found['path']}: {found['bytes'] / 1e6:.1f} MB, {found['parameters'] / 1e6:.2f} M "
+        f"parameters, {', '.join(found['dtypes'])}",
+        f"rank {found['rank']}, alpha {alpha}, naming {found['naming']}",
+        f"{len(found['modules'])} modules in {found['blocks']} blocks: "
+        f"{', '.join(found['linears'])}",
+        f"step {'not stated' if found['step'] is None else found['step']}, tensors "
+        f"{found['tensor_sha256'][:16]}",
+        *(f"  {key}: {value[:120]}" for key, value in sorted(found["metadata"].items())),
+    ]
+    if found["leftover"]:
+        lines.append(f"{len(found['leftover'])} keys are no LoRA's: see `limner lora check`")
+    return Answer(found, lines)
+
+
+@command(lora_app, "check")
+def lora_check(
+    file: LoraFile,
+    base: Annotated[
+        str, typer.Option(help="Base whose layers it must fit: folder, hub id or miniature")
+    ] = "",
+) -> Answer:
+    """Say what would load wrongly, or not at all and in silence, in diffusers or ComfyUI."""
+    from limner.models import lora, resolve_base
+
+    if not file.is_file():
+        raise UsageError("There is no such file", where=str(file), fix="Check the path.")
+    modules = lora.base_modules(Path(resolve_base(base).path)) if base else None
+    answer = findings_answer(
+        [dict(row) for row in lora.check(file, modules)], f"{file}: nothing found"
+    )
+    for row in answer.data["findings"]:
+        row.update(line=None, what=row["text"], instead=row["fix"])
+    return answer
+
+
+@command(lora_app, "convert")
+def lora_convert(
+    file: LoraFile,
+    to: Annotated[str, typer.Option(help="diffusers, comfyui (ai-toolkit) or kohya (musubi)")],
+    out: Annotated[
+        Path | None, typer.Option(help="File to write  [default: NAME.TO.safetensors]")
+    ] = None,
+) -> Answer:
+    """Write a LoRA in another program's naming: the same tensors, the scale where it belongs."""
+    from limner.models.lora_convert import convert
+
+    if not file.is_file():
+        raise UsageError("There is no such file", where=str(file), fix="Check the path.")
+    target = out or file.with_name(f"{file.stem}.{to}.safetensors")
+    found = convert(file, target, to)  # type: ignore[arg-type]  # refused inside when unknown
+    rounded = "" if found["exact"] else "; B was rounded once, the way back is not exact"
+    said = f"{found['modules']} modules, {found['was']} -> {found['naming']}"
+    return Answer(found, [f"wrote {found['path']}: {said}, alpha {found['alpha']}{rounded}"])

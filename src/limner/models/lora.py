@@ -12,24 +12,19 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError, UsageError
 from limner.models import tensorfile
+from limner.models.lora_naming import BLOCK_LINEARS as BLOCK_LINEARS
+from limner.models.lora_naming import OTHER_KINDS, PREFIX, foreign_key, known_module
+from limner.models.lora_naming import parse_key as parse_key
 from limner.models.tensorfile import Tensor
 
 if TYPE_CHECKING:
     import numpy as np
-
-BLOCK_LINEARS = (
-    *("attn.to_q", "attn.to_k", "attn.to_v", "attn.to_out.0"),
-    *("attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj", "attn.to_add_out"),
-    *("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2"),
-    *("img_mod.1", "txt_mod.1"),
-)
-"""The 14 linears of a block that LoRAs of this model family touch, as diffusers names them."""
 
 TARGETS = BLOCK_LINEARS[:12]
 """What Limner trains: attention and MLP of both streams, without the two modulations.
@@ -40,20 +35,9 @@ they could only learn a global tint, and musubi-tuner leaves them out too. 6.64 
 on the 60-block model instead of 9.22 M.
 """
 
-PREFIX = "transformer."
 HEADER_LIMIT = 1 << 20  # ComfyUI shows no metadata beyond 1 MB
 MODELSPEC = "1.0.1"
-_KOHYA = {name.replace(".", "_"): name for name in BLOCK_LINEARS}
-_PARTS = {
-    "lora_A.weight": "down",
-    "lora_B.weight": "up",
-    "lora_A.default.weight": "down",
-    "lora_B.default.weight": "up",
-    "lora_down.weight": "down",
-    "lora_up.weight": "up",
-    "alpha": "alpha",
-}
-_SILENT_PREFIXES = ("base_model.model.", "unet.", "model.diffusion_model.", "lora_transformer_")
+_READABLE = {"F64", *tensorfile.FLOATS}
 _ABSOLUTE = re.compile(r"(?:^|[\s\"'=:(,\[])(?:/[\w.@+-]+/[\w.@+-]|[A-Za-z]:\\\\?\w|~/|file://)")
 
 
@@ -97,31 +81,6 @@ class _Pair:
     alpha: Tensor | None = None
 
 
-def parse_key(key: str) -> tuple[str, str, str] | None:
-    """Tensor name -> (naming, module as in diffusers, down|up|alpha); None when it is no LoRA key.
-
-    >>> parse_key("lora_unet_transformer_blocks_0_attn_to_out_0.lora_down.weight")
-    ('kohya', 'transformer_blocks.0.attn.to_out.0', 'down')
-    """
-    for ending, part in _PARTS.items():
-        if not key.endswith(f".{ending}"):
-            continue
-        stem = key[: -len(ending) - 1]
-        for prefix in ("lora_unet_", "lycoris_"):
-            if stem.startswith(prefix):
-                found = re.fullmatch(r"transformer_blocks_(\d+)_(\w+)", stem[len(prefix) :])
-                if found is None or found[2] not in _KOHYA:
-                    return None
-                return "kohya", f"transformer_blocks.{found[1]}.{_KOHYA[found[2]]}", part
-        if stem.startswith(_SILENT_PREFIXES):
-            return None
-        for prefix, naming in ((PREFIX, "diffusers"), ("diffusion_model.", "diffusion_model")):
-            if stem.startswith(prefix):
-                return naming, stem[len(prefix) :], part
-        return "bare", stem, part
-    return None
-
-
 def _pairs(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Pair], list[str], set[str]]:
     """Module -> its tensors; keys that are no LoRA's; the namings met."""
     found: dict[str, dict[str, Tensor]] = {}
@@ -137,7 +96,7 @@ def _pairs(tensors: Mapping[str, Tensor]) -> tuple[dict[str, _Pair], list[str], 
     return {m: _Pair(**parts) for m, parts in sorted(found.items())}, leftover, namings
 
 
-def _stated_alpha(metadata: Mapping[str, str]) -> float | None:
+def stated_alpha(metadata: Mapping[str, str]) -> float | None:
     """Alpha that diffusers would read from the header (`lora_adapter_metadata`)."""
     try:
         adapter = json.loads(metadata.get("lora_adapter_metadata", "{}"))
@@ -147,17 +106,49 @@ def _stated_alpha(metadata: Mapping[str, str]) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
-def _scalar(tensor: Tensor) -> float:
-    return float(tensor.floats().reshape(-1)[0])
+def scalar(tensor: Tensor) -> float:
+    """The value of an alpha tensor. Raises InputError when it holds none."""
+    values = tensor.floats().reshape(-1)
+    if len(values) != 1:
+        raise InputError(f"An alpha tensor holds {len(values)} values instead of one")
+    return float(values[0])
+
+
+def suffix(module: str) -> str:
+    """A module's name without its block: what peft's target_modules match."""
+    return re.sub(r"^transformer_blocks\.\d+\.", "", module)
+
+
+def other_kind(key: str) -> str | None:
+    """What a key that is no LoRA's belongs to, in words; None when nobody knows."""
+    return next((said for mark, said in OTHER_KINDS.items() if mark in key), None)
+
+
+def refuse_pickle(path: Path) -> None:
+    """Raise InputError for a pickle (.pt, .ckpt, .bin, .pth): opening one can run any code."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError:
+        return  # the reader of the file says what is wrong
+    pickled = start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04"))
+    if pickled or path.suffix.lower() in (".pt", ".pth", ".ckpt", ".bin", ".pkl"):
+        raise InputError(
+            f"{path.name} is a pickle: opening one can run any code, so it is not opened",
+            where=str(path),
+            fix="Ask for a .safetensors file, or convert it with its own trainer where nothing "
+            "can be lost.",
+        )
 
 
 def info(path: Path) -> LoraInfo:
     """The facts of a LoRA file, without torch. Raises InputError when it is no safetensors file."""
+    refuse_pickle(path)
     tensors, metadata = tensorfile.read(path)
     pairs, leftover, namings = _pairs(tensors)
     ranks = {p.down.shape[0] for p in pairs.values() if p.down is not None and p.down.shape}
-    alphas = {_scalar(p.alpha) for p in pairs.values() if p.alpha is not None}
-    stated = _stated_alpha(metadata)
+    alphas = {scalar(p.alpha) for p in pairs.values() if p.alpha is not None}
+    stated = stated_alpha(metadata)
     return LoraInfo(
         path=path.name,
         naming=namings.pop() if len(namings) == 1 else "unknown",
@@ -172,6 +163,19 @@ def info(path: Path) -> LoraInfo:
         tensor_sha256=tensorfile.tensor_sha256(path),
         metadata=dict(metadata),
     )
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """`info` with the file's size and its modules by block, as plain data. Raises InputError."""
+    facts = info(path)
+    blocks = {m.split(".")[1] for m in facts.modules if m.startswith("transformer_blocks.")}
+    return {
+        **asdict(facts),
+        "bytes": path.stat().st_size,
+        "step": facts.step,
+        "blocks": len(blocks),
+        "linears": sorted({suffix(m) for m in facts.modules}),
+    }
 
 
 def base_modules(folder: Path) -> dict[str, tuple[int, int]]:
@@ -211,35 +215,58 @@ def check(path: Path, base: Mapping[str, tuple[int, int]] | None = None) -> list
         )
 
     try:
+        refuse_pickle(path)
         tensors, metadata = tensorfile.read(path)
     except InputError as error:
-        add("lora-unreadable", error.what, error.fix or "Copy or train it again.")
+        pickled = "pickle" in error.what
+        rule = "lora-pickle" if pickled else "lora-unreadable"
+        add(rule, error.what, error.fix or "Copy or train it again.")
         return found
     pairs, leftover, namings = _pairs(tensors)
-    for key in leftover:
-        add("lora-key", f"{key} is no LoRA tensor of this model", "Convert it to diffusers names.")
+    _check_leftover(leftover, add)
     if len(namings) > 1:
         add("lora-naming", f"Mixed naming: {', '.join(sorted(namings))}", "Convert it to one.")
-    if not pairs:
+    if not pairs and not any(foreign_key(key) for key in leftover):
         add("lora-empty", "The file holds no LoRA tensors", "Choose another file.")
     for module, pair in pairs.items():
         _check_pair(module, pair, base, add)
     _check_alpha(pairs, namings, metadata, add)
     _check_values(pairs, add)
+    _check_blocks(pairs, add)
     _check_metadata(path, metadata, add)
     return found
+
+
+def _check_leftover(leftover: list[str], add: Any) -> None:
+    """Keys that are passed over: whole families once, the others one by one."""
+    families: dict[str, list[str]] = {}
+    for key in leftover:
+        foreign = foreign_key(key)
+        family = foreign[0] if foreign else other_kind(key) or ""
+        families.setdefault(family, []).append(key)
+    for family, keys in families.items():
+        many = f"{len(keys)} keys such as {keys[0]}"
+        if foreign_key(keys[0]):
+            add(
+                "lora-silent",
+                f"{many} begin with {family}: ComfyUI loads none of them and says nothing",
+                "limner lora convert FILE --to comfyui",
+            )
+        elif family:
+            add("lora-kind", f"{many}: {family}", "Train a plain LoRA.")
+        else:
+            for key in keys[:20]:
+                add(
+                    "lora-key",
+                    f"{key} is no LoRA tensor of this model",
+                    "Use it with the model it was made for.",
+                )
 
 
 def _check_pair(
     module: str, pair: _Pair, base: Mapping[str, tuple[int, int]] | None, add: Any
 ) -> None:
-    known = (
-        module in base
-        if base is not None
-        else re.fullmatch(
-            rf"transformer_blocks\.\d+\.(?:{'|'.join(map(re.escape, BLOCK_LINEARS))})", module
-        )
-    )
+    known = module in base if base is not None else known_module(module)
     if not known:
         add("lora-module", f"The base has no {module}", "Use the base it was trained on.")
         return
@@ -267,16 +294,20 @@ def _check_alpha(
         add(
             "lora-alpha",
             f"{len(with_alpha)} alpha tensors stand beside lora_A/B; diffusers discards them",
-            "Fold the scale in: `limner lora fold`.",
+            "Fold the scale in: limner lora convert FILE --to diffusers",
         )
     if namings == {"kohya"} and len(with_alpha) < len(pairs):
-        add("lora-alpha", "lora_down/up without alpha", "Fold the scale in: `limner lora fold`.")
-    stated = _stated_alpha(metadata)
+        add(
+            "lora-alpha",
+            "lora_down/up without alpha",
+            "Fold the scale in: limner lora convert FILE --to diffusers",
+        )
+    stated = stated_alpha(metadata)
     if stated is not None and ranks and {stated} != {float(r) for r in ranks}:
         add(
             "lora-alpha",
             f"alpha {stated:g} differs from rank {sorted(ranks)}; ComfyUI would read it as rank",
-            "Fold the scale in: `limner lora fold`.",
+            "Fold the scale in: limner lora convert FILE --to diffusers",
             "warning",
         )
 
@@ -285,6 +316,15 @@ def _check_values(pairs: Mapping[str, _Pair], add: Any) -> None:
     import numpy as np
 
     moved = False
+    odd = sorted({t.dtype for p in pairs.values() for t in (p.down, p.up) if t} - _READABLE)
+    if odd:
+        add(
+            "lora-type",
+            f"Tensors of type {', '.join(odd)} lose the small differences a LoRA is made of",
+            "Save it as bf16 or float16.",
+            "warning",
+        )
+        return
     for module, pair in pairs.items():
         for tensor in (pair.down, pair.up):
             if tensor is None:
@@ -296,6 +336,26 @@ def _check_values(pairs: Mapping[str, _Pair], add: Any) -> None:
             moved = True
     if pairs and not moved:
         add("lora-zero", "All weights are zero: it changes nothing", "Use a later checkpoint.")
+
+
+def _check_blocks(pairs: Mapping[str, _Pair], add: Any) -> None:
+    """Linears that some blocks have and others lack: a file cut or merged badly."""
+    blocks: dict[str, set[int]] = {}
+    for module in pairs:
+        block = re.fullmatch(r"transformer_blocks\.(\d+)\.(.+)", module)
+        if block:
+            blocks.setdefault(block[2], set()).add(int(block[1]))
+    everywhere = set().union(*blocks.values())
+    for name, there in sorted(blocks.items()):
+        lacking = sorted(everywhere - there)
+        if lacking:
+            add(
+                "lora-gap",
+                f"{name} is missing in {len(lacking)} of {len(everywhere)} blocks, first in "
+                f"{lacking[0]}",
+                "Use the whole file, or be sure that only these blocks were trained.",
+                "warning",
+            )
 
 
 def _check_metadata(path: Path, metadata: Mapping[str, str], add: Any) -> None:
@@ -359,7 +419,7 @@ def save(
     for key, value in metadata.items():
         if absolute_path(value):
             raise UsageError(f"Metadata {key} holds a path of this machine", where=str(path))
-    suffixes = {re.sub(r"^transformer_blocks\.\d+\.", "", module) for module in pairs}
+    suffixes = {suffix(module) for module in pairs}
     full = {
         **metadata,
         "format": "pt",
@@ -383,13 +443,13 @@ def fold(path: Path, out: Path, *, scale: float = 1.0) -> str:
             where=f"{path.name}: {', '.join(leftover[:3]) or 'no LoRA keys'}",
             fix="Only lora_A/lora_B and lora_down/lora_up pairs can be folded.",
         )
-    stated = _stated_alpha(metadata)
+    stated = stated_alpha(metadata)
     weights: dict[str, np.ndarray[Any, Any]] = {}
     for module, pair in pairs.items():
         if pair.down is None or pair.up is None:
             raise InputError(f"{module} lacks one half of its pair", where=path.name)
         rank = pair.down.shape[0]
-        alpha = _scalar(pair.alpha) if pair.alpha is not None else stated
+        alpha = scalar(pair.alpha) if pair.alpha is not None else stated
         factor = scale * (alpha / rank if alpha is not None else 1.0)
         weights[f"{module}.lora_A.weight"] = pair.down.floats()
         weights[f"{module}.lora_B.weight"] = pair.up.floats() * factor

@@ -83,19 +83,22 @@ def header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str], int]:
             parsed = json.loads(file.read(length))
     except OSError as error:
         raise InputError(f"{path.name} cannot be read: {error.strerror}", where=str(path)) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise wrong("the header is no JSON") from None
     if not isinstance(parsed, dict):
         raise wrong("the header is no JSON object")
     metadata = parsed.pop("__metadata__", {})
+    if not isinstance(metadata, dict):
+        raise wrong("the metadata is no JSON object")
     end = 0
     for name, entry in parsed.items():
         try:
             first, last = entry["data_offsets"]
             expected = math.prod(entry["shape"]) * SIZES[entry["dtype"]]
+            whole = all(isinstance(n, int) and n >= 0 for n in (first, last, *entry["shape"]))
         except (KeyError, TypeError, ValueError):
             raise wrong(f"{name} has no type, shape or place") from None
-        if last - first != expected:
+        if not whole or last - first != expected:
             raise wrong(f"{name} has not the bytes of its shape")
         end = max(end, last)
     if end != size - 8 - length:
