@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fakes.chat import ChatServer
 from limner.captions import alike, edits, steps
 from limner.captions.audit import Audit, examine, tokens
 from limner.captions.findings import Finding, numbers
@@ -151,6 +152,23 @@ def test_fused_phrases_say_whether_the_pictures_show_them(tmp_path: Path) -> Non
         made = edits.mend(sheet, [one])
         assert {e.key for e in made} == {f"{i:02}.txt" for i in range(n, 12)}
         assert all("white" not in str(e.after) for e in made)
+
+
+def test_a_model_is_asked_where_nothing_else_can_tell(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three pictures asked about show the hat; the third caption loses it, no other."""
+    answers = iter(["Yes.", "<think>a cap?</think>no", "yes, it does"])
+    root = write(tmp_path / "f", {f"{i:02}": caption(i, "straw hat") for i in range(12)})
+    with ChatServer(lambda body: next(answers)) as server:
+        monkeypatch.setenv("LIMNER_LLM_URL", server.url)
+        code, told = run(capsys, "check", root, "--trigger", "grace_char", "--ask", "3")
+    asked = [body for path, _, body in server.requests if path.endswith("chat/completions")]
+    assert code == 1 and len(asked) == 3 and "straw hat" in str(asked[0]["messages"])
+    phrase = next(p for p in told["phrases"] if p["phrase"] == "straw hat")
+    assert (phrase["pictures"], phrase["pictures_show"]) == ("partly", 2)
+    one = next(f for f in told["findings"] if f["subject"] == "straw hat")
+    assert one["mendable"] == 1 and "a model was asked about 3 of 12" in one["text"]
 
 
 @given(

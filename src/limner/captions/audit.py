@@ -16,6 +16,7 @@ from typing import Any
 
 from limner.captions import alike, folder, leaks, spelling, steps
 from limner.captions.agreeing import against_attributes, against_itself, against_measures
+from limner.captions.asking import Look
 from limner.captions.counting import Phrase, phrases
 from limner.captions.findings import RANK, Finding, Mend, Severity, numbers, printable
 from limner.captions.folder import Item, Sheet, open_sheet
@@ -93,11 +94,14 @@ def examine(
     class_word: str | None = None,
     constants: Mapping[str, str] | None = None,
     thresholds: Mapping[str, float] | None = None,
+    look: Look | None = None,
+    asked: int = 8,
 ) -> Audit:
     """Check a project or any folder. In a project, what is not given is read from character.yaml.
 
     trigger: none given in a folder: the trigger is not checked, and the audit says so. constants:
-    trait or own words -> fuse, vary, ignore or sometimes. Raises InputError (no folder, unknown
+    trait or own words -> fuse, vary, ignore or sometimes. look: a model to ask about `asked`
+    pictures of each fused phrase nothing else can tell of. Raises InputError (no folder, unknown
     trait or number), NotReadyError (no captions and no pictures; nothing kept).
     """
     sheet = place if isinstance(place, Sheet) else open_sheet(place)
@@ -115,7 +119,7 @@ def examine(
         thresholds = {**character.captions.thresholds, **(thresholds or {})}
     policy, value = leaks.policy(constants), numbers(thresholds)
     name, noun = trigger or "", class_word or ""
-    pictures = Pictures(sheet)
+    pictures = Pictures(sheet, look, asked)
     alone = {i.key for i in sheet.items if i.picture is None}
     texts = {k: t for k, t in sheet.said.items() if k not in alone}  # no picture, no training
     found = [*_of_files(sheet, name), *_of_project(sheet)]
@@ -318,7 +322,8 @@ def _counted(
             continue
         noun = f"{class_word} {BODY_TAG}" if group is body else class_word
         for phrase in phrases(group, trigger, noun, least=value["frequency_note"]):
-            seen = None if pictures is None else pictures.show(phrase.words, phrase.keys)
+            fused = phrase.share >= value["frequency_warning"]
+            seen = None if pictures is None else pictures.show(phrase.words, phrase.keys, ask=fused)
             verdict = "not measured" if seen is None else seen.verdict(value["shown_share"])
             said = "" if seen is None else seen.words(value["shown_share"])
             listed.append(
@@ -332,14 +337,14 @@ def _counted(
                     "how": printable(said),
                 }
             )
-            if phrase.share >= value["frequency_warning"]:
-                showing = seen.showing if seen is not None else frozenset()
-                found.append(_fused(phrase, verdict, said, showing, value))
+            if fused:
+                absent = seen.absent if seen is not None else frozenset()
+                found.append(_fused(phrase, verdict, said, absent, value))
     return found, listed
 
 
 def _fused(
-    phrase: Phrase, verdict: str, said: str, showing: frozenset[str], value: Mapping[str, float]
+    phrase: Phrase, verdict: str, said: str, absent: frozenset[str], value: Mapping[str, float]
 ) -> Finding:
     severity: Severity = "error" if phrase.share >= value["frequency_error"] else "warning"
     text = f'"{phrase.words}" stands in {len(phrase.keys)} of {phrase.total} captions'
@@ -347,7 +352,8 @@ def _fused(
     if said:
         text += f"; {said}"
     words = phrase.words
-    gone = [k for k in phrase.keys if k not in showing] if verdict != "both" else []
+    known = {"both": frozenset[str](), "partly": absent}.get(verdict, frozenset(phrase.keys))
+    gone = [k for k in phrase.keys if k in known]
     fix = {
         "both": "The words are right, the pictures are alike: vary the pictures, or waive it.",
         "text only": "Delete it: the pictures do not show it.",

@@ -1,4 +1,4 @@
-"""Whether the pictures show what the captions say: by recorded attributes, else by their pixels.
+"""Whether the pictures show what captions say: by recorded attributes, pixels, or a model's word.
 
 In: a phrase, the sheet. Out: `Seen`: in how many of the pictures the phrase holds, and how that is
 known; or "not measured" with the way to measure it.
@@ -13,13 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from limner.captions.asking import Look
 from limner.captions.counting import content
 from limner.captions.folder import Sheet
 from limner.errors import InputError
 
-WAY = (
-    "Let a captioning model look at the pictures and compare, or look at them yourself and waive it"
-)
+WAY = "let a model look (`limner captions check --ask 8`), or look at them yourself and waive it"
 SAMPLE = 48
 """Most pictures whose pixels are read for one check (about 20 ms each; evenly spread)."""
 PLAIN_DELTA = 24.0
@@ -34,13 +33,13 @@ _GREYSCALE = re.compile(r"\b(?:black[- ]and[- ]white|monochrome|gr[ae]yscale)\b"
 class Seen:
     """How many of the `of` pictures show a phrase; None: not measured, `how` says the way.
 
-    `how`: what that rests on. `showing`: keys of the captions whose picture shows it.
+    `how`: what that rests on. `absent`: keys of captions whose picture is known not to show it.
     """
 
     shown: int | None
     of: int
     how: str
-    showing: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
 
     def verdict(self, least: float) -> str:
         """both | text only | partly | not measured."""
@@ -53,7 +52,7 @@ class Seen:
     def words(self, least: float) -> str:
         """One sentence for a person."""
         if self.shown is None:
-            return f"whether the pictures show it was not measured. {self.how}."
+            return f"whether the pictures show it was not measured: {self.how}"
         count = f"{self.shown} of {self.of}"
         return {
             "both": f"the pictures show it too ({count}; {self.how})",
@@ -63,15 +62,19 @@ class Seen:
 
 
 class Pictures:
-    """What is known about the pictures of a sheet; pixels are read once, when first asked for."""
+    """What is known about the pictures of a sheet; pixels are read once, when first asked for.
 
-    def __init__(self, sheet: Sheet) -> None:
+    look: a model to ask about `asked` pictures a phrase, where nothing else can tell.
+    """
+
+    def __init__(self, sheet: Sheet, look: Look | None = None, asked: int = 0) -> None:
         self._sheet = sheet
+        self._look, self._asked = look, asked
         self._attributes = _attributes(sheet)
         self._pixels: dict[str, Pixels] | None = None
 
-    def show(self, words: str, keys: Sequence[str]) -> Seen:
-        """Whether the pictures of the captions `keys` show `words`."""
+    def show(self, words: str, keys: Sequence[str], *, ask: bool = True) -> Seen:
+        """Whether the pictures of the captions `keys` show `words`; `ask`: a model may be asked."""
         said = set(map(_stem, content(words)))
         if self._attributes and said and said <= _speakable():
             return self._by_attributes(said, keys)
@@ -82,14 +85,29 @@ class Pictures:
             name = _colors()[color]
             how = "measured: colour of the upper border"
             return self._by_pixels(keys, lambda p: name in p.ground, how)
+        if self._look is not None and ask:
+            return self._by_asking(self._look, words, keys)
         return Seen(None, len(keys), WAY)
+
+    def _by_asking(self, look: Look, words: str, keys: Sequence[str]) -> Seen:
+        paths = {i.key: self._sheet.root / i.picture for i in self._sheet.items if i.picture}
+        having = [k for k in keys if k in paths]
+        n = min(self._asked, len(having))
+        chosen = [having[i * len(having) // n] for i in range(n)]
+        said = {k: look(paths[k], words) for k in chosen}
+        known = {k for k, answer in said.items() if answer is not None}
+        if not known:
+            return Seen(None, len(keys), "the model gave no answer of yes or no")
+        absent = frozenset(k for k in known if not said[k])
+        how = f"a model was asked about {len(chosen)} of {len(keys)}"
+        return Seen(len(known) - len(absent), len(known), how, absent)
 
     def _by_attributes(self, said: set[str], keys: Sequence[str]) -> Seen:
         known = [k for k in keys if k in self._attributes]
-        showing = frozenset(k for k in known if said <= self._attributes[k].words)
+        absent = frozenset(k for k in known if not said <= self._attributes[k].words)
         drawn = all(self._attributes[k].drawn for k in known)
         how = "labels of the drawings" if drawn else "as the shots ask for, not measured"
-        return Seen(len(showing), len(known), how, showing)
+        return Seen(len(known) - len(absent), len(known), how, absent)
 
     def _by_pixels(self, keys: Sequence[str], holds: Any, how: str) -> Seen:
         if self._pixels is None:
@@ -97,9 +115,9 @@ class Pictures:
         known = [k for k in keys if k in self._pixels]
         if not known:
             return Seen(None, len(keys), "No picture could be read")
-        showing = frozenset(k for k in known if holds(self._pixels[k]))
+        absent = frozenset(k for k in known if not holds(self._pixels[k]))
         more = "" if len(known) == len(keys) else f", {len(known)} of {len(keys)} read"
-        return Seen(len(showing), len(known), how + more, showing)
+        return Seen(len(known) - len(absent), len(known), how + more, absent)
 
 
 # ---- recorded attributes

@@ -52,7 +52,11 @@ def _sheet(folder: Path | None, *, to_write: bool = False) -> Sheet:
 
 
 def _examine(
-    sheet: Sheet, trigger: str | None, class_word: str | None, constant: list[str] | None
+    sheet: Sheet,
+    trigger: str | None,
+    class_word: str | None,
+    constant: list[str] | None,
+    ask: int = 0,
 ) -> Audit:
     from limner.captions.audit import examine
     from limner.errors import UsageError
@@ -65,7 +69,14 @@ def _examine(
                 f"--constant {said}: no TRAIT=POLICY", fix="For example: --constant glasses=fuse"
             )
         constants[name.strip()] = policy.strip()
-    return examine(sheet, trigger=trigger, class_word=class_word, constants=constants)
+    given: dict[str, Any] = {"trigger": trigger, "class_word": class_word, "constants": constants}
+    if not ask:
+        return examine(sheet, **given)
+    from limner.captions.asking import looking
+    from limner.llm import Client, find_endpoint
+
+    with Client(find_endpoint()) as client:
+        return examine(sheet, **given, look=looking(client), asked=ask)
 
 
 @command(captions_app, "check")
@@ -74,13 +85,23 @@ def check(
     trigger: Trigger = None,
     class_word: ClassWord = None,
     constant: Constant = None,
+    ask: Annotated[
+        int,
+        typer.Option(
+            "--ask",
+            min=0,
+            max=200,
+            metavar="N",
+            help="Ask the model at LIMNER_LLM_URL about N pictures of each fused phrase",
+        ),
+    ] = 0,
     page: Annotated[
         Path | None, typer.Option("--page", help="Write the findings as one HTML page as well")
     ] = None,
 ) -> Answer:
     """Check captions: trigger, fused phrases, identity leaks, contradictions, encoding, doubles."""
     sheet = _sheet(folder)
-    audit = _examine(sheet, trigger, class_word, constant)
+    audit = _examine(sheet, trigger, class_word, constant, ask)
     lines = [] if audit.active else [f"captions: nothing found in {audit.captions}"]
     for finding in audit.active:
         one = finding.as_json()
