@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_higgsfield import KEY, SECRET, FakeHiggsfield, Fault
+from fake_higgsfield import FAST, KEY, SECRET, FakeHiggsfield, Fault
 
 from limner.cli import shell
 from limner.errors import InputError, LimnerError, UsageError, WorkFailedError
@@ -192,6 +192,19 @@ def test_broken_downloads_are_fetched_again_and_expired_ones_said(grace: Grace) 
         assert events[-1].value["cost"]["spent_usd"] == "0.094"  # type: ignore[union-attr]
 
 
+def test_an_order_that_takes_long_stays_and_is_waited_for_next_time(grace: Grace) -> None:
+    limits = {**FAST, "job_s": 0.05}
+    project = grace(source__limits=limits)
+    with FakeHiggsfield(picture=TINY, times=(0.0, 60.0)) as fake:
+        found = order_all(project, fake, limit=2)
+        assert (found["made"], found["failed"], found["later"]) == (0, 0, 2)
+        assert found["cost"]["spent_usd"] == "0.188"
+        assert len(fake.jobs) == 2 == len(project.store.takes(state="pending"))
+        fake.times = (0.0, 0.0)
+        project.store.update_shot("shot_001", state="kept")  # paid pictures are fetched anyway
+        assert order_all(project, fake, limit=2)["resumed"] == 2 and len(fake.jobs) == 2
+
+
 def test_a_batch_gives_four_takes_of_one_order(grace: Grace) -> None:
     project = grace(source__higgsfield__batch=4)
     with FakeHiggsfield(picture=TINY) as fake:
@@ -234,7 +247,8 @@ def test_sizes_are_those_of_the_service() -> None:
 def test_a_smaller_picture_than_promised_is_marked(grace: Grace) -> None:
     project = grace(source__short_side=1024)
     with FakeHiggsfield(picture=(512, 768)) as fake:
-        order_all(project, fake, limit=1)
+        run = generate(project, name="higgsfield", base_url=fake.url, max_cost=1, limit=1)
+        assert any("short side 512" in e.text for e in run if isinstance(e, Notice))
     take = project.store.takes()[0]
     assert (take.width, take.height) == (512, 768) and "512" in take.labels["too_small"]
 

@@ -22,9 +22,10 @@ from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
 from limner.sources import inbox, realism, substitute
-from limner.sources.inbox.matching import Candidate, match
-from limner.sources.inbox.opening import INBOX
-from limner.sources.inbox.stage import angle_of
+from limner.sources.intake import stage
+from limner.sources.intake.matching import Candidate, match
+from limner.sources.intake.opening import INBOX
+from limner.sources.intake.stage import angle_of
 
 Grace = Callable[..., Project]
 
@@ -98,6 +99,31 @@ def test_pictures_find_their_shots_are_shown_and_taken_once(
     assert takes[0].labels["texts"] == [shots[0].prompt]
     again = run(project, drop)
     assert again["taken"] == 0 and "taken already" in str(again["leftovers"])
+
+
+def test_an_inbox_cut_short_goes_on_without_doubles(
+    grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    for number in (1, 2, 3):
+        picture(drop / f"shot_{number:03d}.png", number)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "write_bytes", lambda path, data: _die_at(path, data, "shot_002"))
+        with pytest.raises(KeyboardInterrupt):
+            run(project, drop)
+    assert [t.state for t in project.store.takes()] == ["done", "pending"]
+    assert run(project, drop)["taken"] == 2
+    takes = project.store.takes()
+    assert [(t.shot_id, t.state, t.attempt) for t in takes] == [
+        (f"shot_{number:03d}", "done", 1) for number in (1, 2, 3)
+    ]
+
+
+def _die_at(path: Path, data: bytes, name: str) -> None:
+    if name in path.name:
+        raise KeyboardInterrupt
+    path.write_bytes(data)
 
 
 def test_order_and_measured_heads_place_what_says_nothing(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limner.sources.atelier import AtelierSource, identity_of
-from limner.sources.inbox import WAYS, inbox, realism
+from limner.sources.intake import WAYS, inbox, realism
 from limner.sources.source import LaterError, Note, Order, Picture, Price, Request, Source
 from limner.sources.stage import NAMES, generate, nearest, open_source, substitute
 

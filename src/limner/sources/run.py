@@ -133,6 +133,8 @@ class Run:
         if kind == "made":
             self._in_a_row = 0
             self._write(one, value)
+            small = {str(p.labels["too_small"]) for p in value if "too_small" in p.labels}
+            yield from (Notice(f"{one.take.shot_id}: {text}", "warning") for text in small)
         elif isinstance(value, LaterError):
             self.later += 1
             if value.stop and self._halt is None:

@@ -7,8 +7,8 @@
 5. `realism` takes real bodies for the second folder, only with licence and consent.
 """
 
-from limner.sources.inbox.matching import WAYS
-from limner.sources.inbox.realism import realism
-from limner.sources.inbox.stage import inbox
+from limner.sources.intake.bodies import realism
+from limner.sources.intake.matching import WAYS
+from limner.sources.intake.stage import inbox
 
 __all__ = ["WAYS", "inbox", "realism"]

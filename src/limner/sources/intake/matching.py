@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from limner.project.records import Shot
-from limner.sources.inbox.opening import INBOX, natural
+from limner.sources.intake.opening import INBOX, natural
 
 WAYS = ("prompt", "name", "measured", "order")
 """Ways to match, in the order they are tried: embedded prompt, file name, head angle, order."""

@@ -18,8 +18,8 @@ from limner.events import Events, Notice, Result, Ticker
 from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes
 from limner.project.records import Shot, Take
-from limner.sources.inbox.matching import WAYS, Candidate, Matching, match
-from limner.sources.inbox.opening import Dropped, LeftOut, opened
+from limner.sources.intake.matching import WAYS, Candidate, Matching, match
+from limner.sources.intake.opening import Dropped, LeftOut, opened
 from limner.sources.normal import Plain, plain
 
 NAME = "inbox"

@@ -15,7 +15,7 @@ from limner.events import Events, Result, Ticker
 from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes, write_json
 from limner.project.store import now
-from limner.sources.inbox.opening import LeftOut, opened
+from limner.sources.intake.opening import LeftOut, opened
 from limner.sources.normal import plain
 
 FOLDER = Path("takes") / "realism"
