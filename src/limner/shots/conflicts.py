@@ -32,8 +32,14 @@ class Item(NamedTuple):
         return f"{self.axis} {self.value} = {self.shots} shots"
 
 
-def explain(count: int, targets: Counts, rules: Rules, *, firm_mix: bool) -> InputError:
-    """The error for quotas that no plan meets, with an irreducible set of them."""
+def explain(
+    count: int, targets: Counts, rules: Rules, asked: Mapping[str, Mapping[str, float]]
+) -> InputError:
+    """The error for quotas that no plan meets, with an irreducible set of them.
+
+    asked: the user's own shares; what only a preset says is left out of the set where it can be.
+    """
+    firm_mix = "mix" in asked
     items = [
         Item(axis, value, n)
         for axis, counts in targets.items()
@@ -42,6 +48,8 @@ def explain(count: int, targets: Counts, rules: Rules, *, firm_mix: bool) -> Inp
         and axis in (*PLACE_AXES, "framing", "pose", "camera")
         and (axis != "mix" or firm_mix)
     ]
+
+    items.sort(key=lambda i: i.value in asked.get(i.axis, {}))  # left out in this order
 
     def holds(some: Sequence[Item]) -> bool:
         return can_hold(count, _counts(count, some), rules)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from limner import lexicon
@@ -25,7 +26,7 @@ from limner.shots.quotas import REST, assign, fill_up, largest_remainder
 from limner.shots.report import associations_of, make_report
 from limner.shots.rules import PRESETS, Rules, gazes_of, rules_for, threshold, wear_of
 from limner.shots.search import Columns, Fits, mend, untangle
-from limner.shots.signature import TAG, Signature, tags_of, with_signature
+from limner.shots.signature import TAG, Signature, advice, tags_of, with_signature
 
 COUNTS = (1, 400)
 """Shots a plan may have; evaluation asks for few."""
@@ -93,11 +94,11 @@ def make_plan(
     targets = make_targets(count, preset, quotas or {}, rules)
     targets = with_signature(targets, signature or {}, count, rules)
     budget = min(MOVES_A_SHOT * count, MOST_MOVES) if moves is None else moves
-    firm = "mix" in (quotas or {})
-    columns, notes = _best(count, targets, rules, seed, thresholds, firm_mix=firm, moves=budget)
+    columns, notes = arrange(count, targets, rules, seed, thresholds, quotas or {}, moves=budget)
     if notes:  # the preset's mix gave way
         targets.pop("mix")
-    seen = _seen(columns)
+    notes += advice(signature or {}, thresholds)
+    seen = faces_seen(columns)
     rows = _rows(columns, rules, tags_of(signature or {}), named_genre=not abilities)
     ids = [f"shot_{i + 1:03d}" for i in range(count)]
     seeds = [shot_seed(seed, name) for name in ids]
@@ -161,18 +162,19 @@ def _faces(angles: Mapping[str, int], *, asked: bool) -> int:
     return seen
 
 
-def _best(
+def arrange(
     count: int,
     targets: Mapping[str, Mapping[str, int]],
     rules: Rules,
     seed: int,
-    thresholds: Mapping[str, float] | None,
+    thresholds: Mapping[str, float] | None = None,
+    quotas: Quotas = MappingProxyType({}),
     *,
-    firm_mix: bool,
     moves: int,
 ) -> tuple[Columns, list[str]]:
     """The arrangement with the weakest free association; small plans are started several times.
 
+    quotas: the user's own, which bind the mix and are named first where nothing fits.
     Ends at the first one that is weak enough, or when `STARTS` shots were arranged.
     """
     best: tuple[float, Columns, list[str]] | None = None
@@ -180,9 +182,9 @@ def _best(
     fits = fits_of(rules)
     for start in range(max(1, STARTS // count)):
         random = Random(shot_seed(seed, "start", start))
-        columns, notes = _arrange(count, targets, rules, random, thresholds, firm_mix=firm_mix)
-        columns = untangle(columns, fits, random, moves, seen=_seen(columns))
-        pairs = associations_of(columns, _seen(columns))
+        columns, notes = _first(count, targets, rules, random, thresholds, quotas)
+        columns = untangle(columns, fits, random, moves, seen=faces_seen(columns))
+        pairs = associations_of(columns, faces_seen(columns))
         worst = max((e["v"] for e in pairs if e["v"] and not e["by_rule"]), default=0.0)
         if best is None or worst < best[0]:
             best = (worst, columns, notes)
@@ -192,24 +194,23 @@ def _best(
     return best[1], best[2]
 
 
-def _seen(columns: Columns) -> list[bool]:
+def faces_seen(columns: Columns) -> list[bool]:
     """Which shots show a face."""
     return [lexicon.angles()[a].face for a in columns["angle"]]
 
 
-def _arrange(
+def _first(
     count: int,
     targets: Mapping[str, Mapping[str, int]],
     rules: Rules,
     random: Random,
     thresholds: Mapping[str, float] | None,
-    *,
-    firm_mix: bool,
+    quotas: Quotas,
 ) -> tuple[Columns, list[str]]:
     """A first arrangement that meets every quota and rule, from the smallest pool that can."""
     for wider in (1, 2, 4, 400):
         pool = narrow(rules, count, targets, random, thresholds, wider=wider)
-        firm = firm_mix or wider < 400  # the preset's mix gives way last
+        firm = "mix" in quotas or wider < 400  # the preset's mix gives way last
         try:
             columns, notes = _columns(count, targets, pool, random, firm_mix=firm)
         except InputError:
@@ -217,7 +218,7 @@ def _arrange(
         columns, bad = mend(columns, fits_of(rules), random)
         if not bad or _free_poses(columns, bad, pool, targets):
             return columns, notes
-    raise explain(count, targets, rules, firm_mix=firm_mix)
+    raise explain(count, targets, rules, quotas)
 
 
 def _free_poses(

@@ -7,9 +7,9 @@ in another light, pose and angle does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from random import Random
 
 from limner import lexicon
@@ -25,15 +25,22 @@ class Wish:
     all_served: no host that could have a value may be left without one.
     """
 
-    fits: Mapping[str, Collection[str]]
+    fits: Mapping[str, Sequence[str]]
     weight: Mapping[str, float]
     all_served: bool = True
 
 
 def pool_size(axis: str, count: int, thresholds: Mapping[str, float] | None = None) -> int:
-    """How many distinct values an axis gets in a plan of `count` shots."""
-    needed = needed_distinct(count, thresholds).get(axis, 1)
-    return max(needed, 2, ceil(threshold(f"pool_{axis}", thresholds) * count))
+    """How many distinct values an axis gets in a plan of `count` shots.
+
+    Its share of the shots, but never fewer than `check` asks for or than keep each value under the
+    share it may repeat in.
+    """
+    needed = needed_distinct(count, thresholds).get(axis, 2)
+    if axis in ("setting", "outfit", "lighting"):
+        most = max(2, floor(threshold("repeat_share", thresholds) * count))
+        needed = max(needed, ceil(count / most) + 1)
+    return max(needed, ceil(threshold(f"pool_{axis}", thresholds) * count))
 
 
 def narrow(
@@ -59,6 +66,11 @@ def narrow(
         Wish(_hosts(rules.lightings), dict.fromkeys(rules.values["setting"], 1.0), False), random,
     )  # fmt: skip
     settings = _settings(rules, size("setting"), named, set(lights), targets, random)
+    lit = _hosts({s: rules.lightings[s] for s in settings})
+    lights = _choose(  # without those that no chosen place has, with some for every place
+        [v for v in rules.values["lighting"] if v in lit], size("lighting"),
+        [v for v in lights if v in lit], Wish(lit, dict.fromkeys(settings, 1.0)), random,
+    )  # fmt: skip
     outfits = _choose(
         rules.values["outfit"], size("outfit"), named["outfit"],
         Wish(_hosts(rules.outfits), dict.fromkeys(settings, 1.0)), random,
@@ -82,12 +94,12 @@ def narrow(
     return rules.narrowed(kept)
 
 
-def _hosts(table: Mapping[str, Sequence[str]]) -> dict[str, set[str]]:
-    """Value -> the hosts that allow it."""
-    found: dict[str, set[str]] = {}
+def _hosts(table: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Value -> the hosts that allow it, in the table's order (sums must not depend on hashes)."""
+    found: dict[str, list[str]] = {}
     for host, values in table.items():
         for value in values:
-            found.setdefault(value, set()).add(host)
+            found.setdefault(value, []).append(host)
     return found
 
 

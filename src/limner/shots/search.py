@@ -32,8 +32,12 @@ BLOCKS: tuple[tuple[str, ...], ...] = (
 
 WEIGHTS = {"angle": 2.0, "framing": 1.5, "expression": 2.0, "mix": 1.0, "gaze": 0.5, "camera": 0.5}
 """How much an axis' associations count in the search, multiplied over a pair; others 1."""
-PAIR_WEIGHTS = {frozenset(("setting", "outfit")): 12.0}
-"""Instead of the product: the same clothes at the same place twice is the repeat one sees first."""
+PAIR_WEIGHTS = {
+    frozenset(("setting", "outfit")): 12.0,  # the repeat one sees first
+    frozenset(("angle", "expression")): 12.0,  # each mood, each light in several angle domains
+    frozenset(("angle", "lighting")): 6.0,
+}
+"""Instead of the product."""
 FIRM = 30.0
 """Weight of an association beyond chance against an even spread of pairs (starting value)."""
 FACE_AXES = ("expression", "gaze")

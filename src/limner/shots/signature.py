@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from limner.errors import InputError
 from limner.shots.quotas import REST, largest_remainder
-from limner.shots.rules import Rules
+from limner.shots.rules import Rules, threshold
 
 TAG = "outfit_tag"
 """Name of the tag among a shot's attributes."""
@@ -65,13 +65,25 @@ def with_signature(
     return found
 
 
+def advice(
+    signature: Mapping[str, Signature], thresholds: Mapping[str, float] | None = None
+) -> list[str]:
+    """A sentence for each signature outfit with fewer or more shots than is advised."""
+    low, high = (threshold(f"signature_{end}", thresholds) for end in ("fewest", "most"))
+    return [
+        f"{tag} has {entry.shots} shots; {low:g} to {high:g} are advised for a signature outfit."
+        for tag, entry in signature.items()
+        if not low <= entry.shots <= high
+    ]
+
+
 def tags_of(signature: Mapping[str, Signature]) -> dict[str, str]:
     """Outfit -> tag."""
     return {entry.outfit: tag for tag, entry in signature.items()}
 
 
 def shared_out(signature: Mapping[str, Signature], count: int) -> dict[str, Signature]:
-    """The same outfits for a small set of `count` shots: half of them, alike often (starting value).
+    """The same outfits for a small set: half of `count` shots, alike often (starting value).
 
     The other half shows the character in other clothes, so that a claim covers both.
     """
