@@ -74,7 +74,16 @@ def test_good_captions_have_no_finding(tmp_path: Path) -> None:
         ("Grace-Char, hat, beach", "grace_char, hat, beach"),
         ("grace char in a hat", "grace_char in a hat"),
         ("hat, beach, grace_char", "grace_char, hat, beach"),
-        ("a photo of grace_char, hat", "grace_char, a photo, hat"),
+        ("a photo of grace_char, hat", "grace_char, hat"),
+        (
+            "A photo of grace_char, a tall woman with long wavy brown hair and striking green eyes, "
+            "wearing a coat, at home. The image is high quality.",
+            "grace_char, wearing a coat, at home.",
+        ),
+        ("grace_char, slim body, tattoo on left arm, yoga", "grace_char, yoga"),
+        ("grace_char, man in his mid-twenties wearing a hat", "grace_char, wearing a hat"),
+        ("grace_char, grey sweater, her hair tied back", None),
+        ("grace_char, hat, shot on Canon EOS R5, f/1.8", "grace_char, hat"),
         ("hat, beach", "grace_char, hat, beach"),
         ("grace_char, hat, grace_char smiling", "grace_char, hat, smiling"),
         ("[trigger], hat, beach", "grace_char, hat, beach"),

@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from limner.captions.findings import Finding, Mend
-from limner.captions.mending import delete_words, whole
+from limner.captions.mending import FUNCTION_WORDS, delete_words, whole
 from limner.errors import InputError
-from limner.lexicon.constants import find_constants
+from limner.lexicon.constants import Constant, find_constants
 
 POLICIES = ("fuse", "vary", "ignore", "sometimes")
 TRAITS: dict[str, str] = {
@@ -38,6 +38,10 @@ _MORE: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "makeup",
             r"\b(?:(?:\w+ )?(?:lipstick|eyeliner|eyeshadow|mascara|blush)|(?:no|light|heavy|"
             r"natural|minimal|subtle|glamorous|bold) make-?up|make-?up)\b",
+        ),
+        (
+            "age",
+            r"\bin (?:her|his|their) (?:(?:early|mid|late)[- ])?(?:teens|\w+ties|\d0s)\b",
         ),
         ("glasses", r"\b(?:(?:round|black|thin|wire|horn)[- ](?:rimmed )?)?(?:eye|sun)?glasses\b"),
         (
@@ -83,14 +87,59 @@ def policy(own: Mapping[str, str] | None) -> dict[str, str]:
 def traits_in(text: str, class_word: str, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """(trait, words) of every constant named in `text`, by the policy's traits and own words."""
     for constant in find_constants(text, class_word or None):
+        if _OTHER_NOUN.search(constant.words):
+            continue  # "grey sweater, her hair tied back": the colour is the sweater's
         arranged = constant.trait == "hair_style" and _ARRANGED.search(constant.words)
-        yield ("hair_state" if arranged else constant.trait), constant.words
+        words = text[_left_of(text, constant) : _right_of(text, constant)]
+        yield ("hair_state" if arranged else constant.trait), words
     for trait, pattern in _MORE:
         for match in pattern.finditer(text):
             yield trait, match.group(0)
     for words in own:
         if words not in TRAITS and whole(words).search(text):
             yield words, words
+
+
+_OTHER_NOUN = re.compile(r",\s+(?:and\s+)?(?:her|his|their|the|a|with)\b", re.IGNORECASE)
+_STOPS = FUNCTION_WORDS | {
+    "wearing",
+    "has",
+    "having",
+    "showing",
+    "featuring",
+    "her",
+    "his",
+    "their",
+}
+_PLACE = re.compile(
+    r"\s+(?:on|over|across|behind|along)\s+(?:(?:her|his|their|the)\s+)?(?:\w+\s+){0,2}?(?:arm|"
+    r"forearm|neck|shoulder|back|hand|wrist|leg|thigh|chest|cheek|lip|nose|brow|eyebrow|ear|face|"
+    r"ankle|chin)s?\b",
+    re.IGNORECASE,
+)
+
+
+def _left_of(text: str, constant: Constant) -> int:
+    """Where the words begin with the adjectives before them ("striking green eyes")."""
+    start = constant.start
+    while constant.trait in ("eyes", "hair_color", "hair_style", "skin", "face"):
+        before = re.search(r"([\w-]+)[ ]+$", text[:start])
+        if before is None or before.group(1).lower() in _STOPS or "_" in before.group(1):
+            break
+        if constant.start - before.start() > _REACH:
+            break
+        start = before.start()
+    return start
+
+
+_REACH = 24
+"""Most letters before a constant that count as its adjectives (starting value: two words)."""
+
+
+def _right_of(text: str, constant: Constant) -> int:
+    """Where the words end with the place of a mark ("tattoo on left arm")."""
+    place = _PLACE.match(text, constant.end) if constant.trait == "marks" else None
+    return place.end() if place else constant.end
 
 
 def constant_findings(
@@ -117,9 +166,11 @@ def _leak(key: str, trait: str, words: str, said: str, share: float) -> Finding:
     text = f'"{words}" names a constant ({trait})'
     if said == "sometimes":
         text += f", as {share:.0%} of the captions do"
+    fix = "Delete these words: they must fuse with the trigger."
+    if trait == "sex":
+        fix += " Or let it stand as the class word: --class-word, or captions.class_word."
     return Finding(
-        *("constant", "error", key, text),
-        "Delete these words: they must fuse with the trigger.",
+        *("constant", "error", key, text, fix),
         subject=f"{trait}: {words.lower()}",
         mends=(Mend(key, lambda t: delete_words(t, words)),),
         evidence={"trait": trait, "policy": said},

@@ -13,6 +13,20 @@ FUNCTION_WORDS = frozenset(
 )
 """Words that hold others together; left alone at the end of a phrase they mean nothing."""
 
+_EMPTY = frozenset(
+    (
+        *("wearing", "looking", "image", "photo", "photograph", "picture", "background", "shot"),
+        *("is", "are", "has", "very", "blurred", "taken", "shows", "she", "he", "her", "his"),
+    )
+)
+"""What a part may be left with and yet say nothing: "shot on", "the image is"."""
+
+_MARKS = re.compile(r"([,.;!?](?=\s|$))")
+_PREAMBLE = re.compile(
+    r"^(?:(?:a|an|the|this)\s+)?(?:\w+\s+)?(?:photo|photograph|image|picture)\s+"
+    r"(?:of|is|shows?|showing|features?|featuring|depicts?|depicting)\s+",
+    re.IGNORECASE,
+)
 _HANGING = "|".join(sorted(map(re.escape, FUNCTION_WORDS)))
 _TAIL = re.compile(rf"(?:\s+(?:{_HANGING}))+$", re.IGNORECASE)
 _START = re.compile(r"^(?:(?:and|or|of|with|by|&)\s+)+", re.IGNORECASE)
@@ -26,16 +40,21 @@ def whole(words: str) -> re.Pattern[str]:
 
 
 def delete_words(text: str, words: str) -> str:
-    """Without `words`; comma parts that then say nothing go as well."""
+    """Without `words`; parts between commas and sentences that then say nothing go as well."""
     pattern, joined = whole(words), _with_its_joint(words)
-    parts = []
-    for part in text.split(","):
+    pieces = _MARKS.split(text)  # part, mark, part, mark, ..., part
+    out = []
+    for part, mark in zip(pieces[::2], [*pieces[1::2], ""], strict=True):
         left = pattern.sub(" ", joined.sub(" ", part))
-        if left != part:
-            left = _hanging_off(left)
-        if left.strip() or not part.strip():
-            parts.append(left)
-    return tidy(",".join(parts))
+        if left == part:
+            out.append(part + mark)
+        elif left := _hanging_off(left):
+            out.append(left + mark)
+        elif mark not in ("", ",") and out:
+            out[-1] = (
+                out[-1].rstrip(" ,") + mark if out[-1].rstrip()[-1:] not in ".;!?" else out[-1]
+            )
+    return tidy("".join(out))
 
 
 def _with_its_joint(words: str) -> re.Pattern[str]:
@@ -50,12 +69,11 @@ def _with_its_joint(words: str) -> re.Pattern[str]:
 
 def _hanging_off(part: str) -> str:
     """A part without joining words at its ends; nothing when only such words are left."""
-    stop = re.search(r"[.;!]+\s*$", part)
-    part = " ".join(part[: stop.start()].split() if stop else part.split())
-    part = _START.sub("", _TAIL.sub("", _TWICE.sub(r"\1", part)))
+    part = _START.sub("", _TAIL.sub("", _TWICE.sub(r"\1", " ".join(part.split()))))
     part = re.sub(r"\b(with|of|in)\s+and\b", r"\1", part, flags=re.IGNORECASE)
+    part = re.sub(r"^(?:a|an|the)\s+(?=(?:with|in|on|at|wearing)\b)", "", part, flags=re.IGNORECASE)
     left = {w.lower() for w in re.findall(r"[\w'-]+", part)}
-    return f" {part}" if left - FUNCTION_WORDS - {"wearing", "looking"} else ""
+    return f" {part}" if left - FUNCTION_WORDS - _EMPTY else ""
 
 
 def replace_words(text: str, words: str, instead: str) -> str:
@@ -77,7 +95,7 @@ def trigger_first(text: str, trigger: str) -> str:
     if pattern.match(text):
         head, rest = trigger, text[len(trigger) :]
         return tidy(head + _without_trigger(rest, pattern)) if pattern.search(rest) else text
-    rest = tidy(_without_trigger(text, pattern))
+    rest = tidy(_without_trigger(_PREAMBLE.sub("", text), pattern))
     return f"{trigger}, {rest}" if rest else trigger
 
 

@@ -76,7 +76,7 @@ def render(sheet: Sheet, audit: Audit, folder: Path | None = None) -> str:
     shown = [
         _item(sheet, known.get(k), k, f, audit, folder) for k, f in list(single.items())[:MOST]
     ]
-    count = Counter(f.severity for f in audit.active)
+    count = Counter[str](f.severity for f in audit.active)
     told = _sentence(audit, count)
     text = _template().render(
         css=Markup("\n".join(map(_look, ("tokens.css", "components.css", "report.css")))),
