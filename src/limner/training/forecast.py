@@ -153,13 +153,13 @@ def _findings(ask: Ask, run: RunCounts, case: hardware.Case) -> list[Finding]:
                 f"For the first reading give --steps {once} instead of --epochs.",
             )
         )
-    if trainer.name == "ai-toolkit" and run.keep_needed > trainer.keep:
+    if 0 < trainer.keep < run.keep_needed:
         found.append(
             _finding(
                 "pruned-checkpoints",
                 "warning",
-                f"ai-toolkit keeps the newest {trainer.keep} unless told otherwise: the first "
-                f"{run.keep_needed - trainer.keep} of {run.keep_needed} numbered files would go",
+                f"{trainer.name} keeps the newest {trainer.keep} unless told otherwise: the first "
+                f"{run.keep_needed - trainer.keep} of {run.keep_needed} would be deleted",
                 f"Write {trainer.keep_key}: {run.keep_needed} (in `settings`).",
             )
         )

@@ -95,6 +95,9 @@ def check_folder(
     texts = _captions(files, pictures, found, shown)
     word = trigger or _usual_trigger(texts)
     mended = _check_captions(texts, word, found, shown)
+    for row in found.rows:
+        if row["rule"] == "caption-form" and row["file"].startswith(f"{shown}/"):
+            mended.setdefault(row["file"], f"{row['instead']}\n")
     _check_set(texts, word, found, v, shown)
     return mended
 
@@ -154,8 +157,8 @@ def _look(file: Path) -> tuple[tuple[int, int, bool] | None, str]:
     try:
         with Image.open(file) as picture:
             width, height = picture.size
-            lying = picture.getexif().get(0x0112, 1) not in (0, 1)
-            kind = picture.format
+            kind = picture.format  # a PNG's EXIF would decode it whole
+            lying = kind != "PNG" and picture.getexif().get(0x0112, 1) not in (0, 1)
             if kind == "PNG":
                 picture.verify()
         if kind == "JPEG":
