@@ -16,6 +16,7 @@ MARK = "|"  # stands where the trigger stood
 
 def clean(text: str) -> str:
     """One line, NFC, straight quotes, no control characters."""
+    text = re.sub(r"\s*\n(?=\s*\n|\s*[-*•]|\s*\**\w+\**\s*:)", ". ", text)  # lists, paragraphs
     text = unicodedata.normalize("NFC", text).replace("’", "'").replace("‘", "'")
     text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     text = re.sub(r"\"(\w+)\"\s*:\s*\"([^\"]*)\"\s*,?", r". \1: \2.", text)  # JSON as a prompt

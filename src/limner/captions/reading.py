@@ -97,9 +97,10 @@ class _Span:
 
 def _read_clause(clause: str, number: int, found: Reading) -> None:
     """Idioms first; what stands between them is cut into pieces and given to slots."""
-    if find_negation(clause):
-        found.dropped.append(P.drop(clause, "unknown"))
-        return
+    denied = _DENIED.search(clause)
+    if denied:  # what is not there is no part of a caption
+        found.dropped.append(P.drop(clause[denied.start() :], "unknown"))
+        clause = clause[: denied.start()]
     spans = _idioms(clause)
     position = 0
     for span in [*spans, _Span(len(clause), len(clause), "", "")]:
@@ -109,9 +110,7 @@ def _read_clause(clause: str, number: int, found: Reading) -> None:
         position = span.end
 
 
-def find_negation(clause: str) -> bool:
-    """Whether a clause says what is not there ("no hat"): captions say what is."""
-    return bool(re.match(r"\s*(?:no|without|avoid|not)\b", clause, re.IGNORECASE))
+_DENIED = re.compile(r"\b(?:no|not|without|avoid|never|nor|isn't|aren't)\b", re.IGNORECASE)
 
 
 def _idioms(clause: str) -> list[_Span]:
@@ -130,10 +129,12 @@ def _idioms(clause: str) -> list[_Span]:
     blurred = bool(either("blur").search(clause))
     for slot in ("light", "camera", *(() if blurred else ("detail",)), "pose"):
         for match in idioms(slot).finditer(clause):
+            if slot == "light" and not lit and match.group(0).lower().startswith("from "):
+                continue
             take(match, slot, _plain(match.group(0)) if slot == "pose" else "")
     for pattern in STATE:
         for match in pattern.finditer(clause):
-            take(match, "state", _plain(match.group(0)))
+            take(match, "state", re.split(r" in(?:to)? an? ", _plain(match.group(0)))[0])
     for slot, table in (("gaze", GAZE), ("framing", FRAMING), ("angle", ANGLE)):
         for regex, said in table:
             for match in regex.finditer(clause):
@@ -196,7 +197,7 @@ def _cuts(_state: tuple[int, ...]) -> re.Pattern[str]:
     acts = rf"(?:{'|'.join(does)})(?!\s+(?:{heads})\b)"  # "swimming hall", "laughing expression"
     more = (
         *("shot on", "shot with", "captured on", "captured with", "captured in", "captured by"),
-        *("for the", "into the", "towards", "toward"),
+        *("for the", "into the", "towards", "toward", *_DOWN),
         *("taken with", "taken on", "photographed with", "photographed on", "filmed on"),
         *("bathed in", "lit by", "lit with", "illuminated by", "illuminated with", "backlit by"),
         *("surrounded by", "set in", "set against", "situated in", "paired with", "matched with"),
@@ -447,10 +448,19 @@ def _felt(token: str) -> bool:
     return P.is_a(token, "feeling", "temperature") or token.lower() in feeling_nouns()
 
 
+_DOWN = ("down the", "down a", "up the", "up a")
+
+
 def _is_place(piece: _Piece, lone: bool) -> bool:
     if piece.lead == "with":
         return P.place_head(piece.tokens) >= 0 and _ends_in(piece, "place")
-    if piece.lead in words("place_prep") | {"set in", "set against", "situated in", "captured in"}:
+    if piece.lead in words("place_prep") | {
+        *_DOWN,
+        "set in",
+        "set against",
+        "situated in",
+        "captured in",
+    }:
         return True
     return P.place_head(piece.tokens) >= 0 and not _is_camera(piece.source)
 
@@ -469,7 +479,7 @@ def _read_place(
     if _joins_pose(piece, found, number):
         return
     head = P.place_head(piece.tokens)
-    behind = piece.lead in words("place_prep")
+    behind = piece.lead in words("place_prep") | set(_DOWN)
     text = " ".join(piece.tokens)
     if head < 0 and (_is_camera(text) or _is_light(text) or _names(piece, "detail", "furniture")):
         _read_other(piece, [t.lower() for t in piece.tokens], number, found)

@@ -153,7 +153,10 @@ FRAMING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 ANGLE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), said)
     for pattern, said in (
-        (r"\bfront(?:al)?[- ](?:view|angle|facing|shot)\b|\bseen from the front\b", "front view"),
+        (
+            r"\bfront(?:al)?[- ](?:view|angle|facing|shot)\b|\b(?:seen )?from the front\b",
+            "front view",
+        ),
         (r"\b(?:directly )?facing (?:the |towards? the )?camera\b", "facing the camera"),
         (
             r"\b(?:three[- ]quarters?|3/4)[- ](?:view|angle|turn|profile|pose)s?\b",
@@ -163,7 +166,7 @@ ANGLE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(?:left |right )?side[- ]profile(?:[- ](?:view|shot|angle))?\b", "side profile view"),
         (r"\bprofile[- ](?:view|shot|angle)\b", "profile view"),
         (r"\bin profile\b", "in profile"),
-        (r"\bside[- ](?:view|angle)\b|\bseen from the side\b", "side view"),
+        (r"\bside[- ](?:view|angle)\b|\b(?:seen )?from the side\b", "side view"),
         (r"\bover[- ](?:the[- ])?shoulder[- ]view\b", "over-shoulder view"),
         (r"\bover[- ](?:the[- ])?shoulder[- ](?:shot|angle|pose|portrait)\b", "over-shoulder shot"),
         (r"\b(?:back|rear)[- ](?:view|angle)\b|\b(?:seen |shot )?from the back\b", "back view"),
@@ -258,7 +261,7 @@ STATE: tuple[re.Pattern[str], ...] = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         r"\b(?:windswept|wet|damp|tousled|wind-?blown)\s+hair\b",
-        rf"\b{_OWN}hair\s+(?:tied(?:\s+(?:up|back))?|blowing(?:\s+in\s+the\s+wind)?|pulled\s+back"
+        rf"\b{_OWN}hair\s+(?:tied(?:\s+(?:up|back))?(?:\s+in(?:to)?\s+an?\s+(?:\w+\s+)?\w+)?|blowing(?:\s+in\s+the\s+wind)?|pulled\s+back"
         r"|tucked\s+(?:back|behind\s+(?:her|his|the|one)\s+ears?)|put\s+up)\b",
         rf"\b{_OWN}(?:half-closed|closed)\s+eyes\b|\b{_OWN}eyes\s+(?:half-closed|closed)\b",
     )
