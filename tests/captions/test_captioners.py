@@ -15,6 +15,7 @@ from PIL import Image
 
 from fakes.chat import ChatServer
 from limner.captions import check as check_captions
+from limner.captions import compile as compile_captions
 from limner.captions import edit
 from limner.captions.captioners import CaptionerSettings, Said, captioner_prompt, open_captioner
 from limner.captions.comparing import compare
@@ -123,6 +124,27 @@ def test_a_models_words_become_captions_and_nothing_is_paid_twice(
     other = collect(describe(project, opened(server, words=60)))  # another question is a new one
     assert other["asked"] == 3
     assert "error" not in {f["severity"] for f in check_captions(project) if f["rule"] != "length"}
+
+
+def test_rules_leave_a_models_captions_alone_and_read_brought_prompts(
+    project: Project, server: ChatServer
+) -> None:
+    found = collect(compile_captions(project))  # no attributes: the prompts' own words
+    takes = project.store.kept()
+    captions = project.store.captions()
+    assert found["compiled"] == 4 and captions[takes[0].id].text == (
+        "grace_char, full body shot, wearing red dress, city street background, genuine smile, "
+        "front view"
+    )
+    collect(describe(project, opened(server)))
+    said = {t.id: project.store.captions()[t.id].text for t in takes}
+    again = collect(compile_captions(project))
+    assert again["compiled"] == 0 and again["by_model"] >= 3  # one says what the rule had said
+    assert {t: c.text for t, c in project.store.captions().items()} == said
+    over = collect(compile_captions(project, over_model=True, profile="strict"))
+    assert over["compiled"] >= 3 and over["by_model"] == 0
+    history = project.store.caption_history(takes[0].id)
+    assert [c.author for c in history] == ["rule", "model", "rule"]
 
 
 def test_what_is_shown_is_what_is_sent(

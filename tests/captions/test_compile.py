@@ -12,7 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner import lexicon
-from limner.captions import PROFILES, Compiled, compile_text, compile_texts
+from limner.captions import (
+    PROFILES,
+    Compiled,
+    compile_caption,
+    compile_text,
+    compile_texts,
+)
 from limner.captions.freetext import BODY_TAG, TEMPLATES
 from limner.captions.words import words
 from limner.cli import shell as cli
@@ -159,6 +165,14 @@ def test_class_word_outfit_tag_and_body_template() -> None:
     )
     tagged = compile_text(text, "grace_char", outfit_tag="red_dress").text
     assert tagged.startswith("grace_char, red_dress, full body shot, ")
+    shot = {
+        **{"angle": "front", "framing": "half_body", "expression": "happy", "gaze": "camera"},
+        **{"outfit": "beige_sweater_jeans", "setting": "modern_cafe", "pose": "relaxed"},
+    }
+    plain = compile_caption(shot, "grace_char", variant=3).text
+    assert compile_caption({**shot, "outfit_tag": "cosy_look"}, "grace_char", variant=3).text == (
+        plain.replace("grace_char, ", "grace_char, cosy_look, ")
+    )
     body = "maya_char, legs, standing with one hand on hip, detailed skin texture, natural lighting"
     made = compile_text(body, "maya_char", template="body")
     assert made.text == f"maya_char, {BODY_TAG}, legs, standing, one hand on hip"
@@ -177,6 +191,12 @@ def test_a_models_sentences_become_a_caption_without_the_person() -> None:
     assert sum(d["rule"] == "identity" for d in made.dropped) >= 3
 
 
+def test_what_models_write_is_edited_by_the_same_rules() -> None:
+    """Twelve answers as captioning models write them: sentences, tags, lists under labels."""
+    for entry in json.loads((DATA / "descriptions.json").read_text("utf-8")):
+        assert compile_text(entry["said"], "grace_char").text == entry["caption"]
+
+
 def test_a_trait_that_changes_may_be_said_when_the_user_says_so() -> None:
     text = "grace_char with long brown hair and red lipstick, wearing a red dress, blue eyes"
     plain = "grace_char, wearing red dress"
@@ -190,11 +210,37 @@ def test_a_trait_that_changes_may_be_said_when_the_user_says_so() -> None:
 
 TRAITS = [w for values in lexicon.traits().values() for ws in values.values() for w in ws]
 NOUNS = ("hair", "eyes", "skin", "face", "woman", "man", "jawline", "build", "lips", "cheekbones")
+LEADS = (
+    "with",
+    "her",
+    "a",
+    "",
+    "and",
+    "beautiful",
+    "young, slim",
+    "holding her",
+    "wearing",
+    "in a",
+)
+LEADS += ("smiling with", "looking at her", "at the", "sitting with", "joyful", "touching his")
+TAILS = (
+    "",
+    "",
+    " smile",
+    " mood",
+    " background",
+    " sweater",
+    " pose",
+    " salon",
+    " light",
+    " street",
+)
 CONSTANTS = st.builds(
-    "{} {}{}".format,
-    st.sampled_from(["with", "her", "a", "", "and", "beautiful", "young, slim", "bright"]),
+    "{} {}{}{}".format,
+    st.sampled_from(LEADS),
     st.sampled_from(sorted({w for w in TRAITS if w})),
     st.sampled_from([f" {n}" for n in NOUNS] + [""]),
+    st.sampled_from(TAILS),
 )
 PIECES = st.one_of(
     CONSTANTS,
