@@ -76,7 +76,7 @@ def test_good_captions_have_no_finding(tmp_path: Path) -> None:
         ("hat, beach, grace_char", "grace_char, hat, beach"),
         ("a photo of grace_char, hat", "grace_char, hat"),
         (
-            "A photo of grace_char, a tall woman with long wavy brown hair and striking green eyes, "
+            "A photo of grace_char, a tall woman with long wavy brown hair and bright green eyes, "
             "wearing a coat, at home. The image is high quality.",
             "grace_char, wearing a coat, at home.",
         ),

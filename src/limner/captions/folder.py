@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from limner.captions.encoding import (
@@ -98,9 +99,13 @@ class Sheet:
     project: Project | None = None
     takes: Mapping[str, Take] = field(default_factory=dict)
 
+    @cached_property
+    def _by_key(self) -> dict[str, Item]:
+        return {i.key: i for i in self.items}
+
     def item(self, key: str) -> Item | None:
         """The item of this key."""
-        return next((i for i in self.items if i.key == key), None)
+        return self._by_key.get(key)
 
     @property
     def said(self) -> dict[str, str]:

@@ -266,7 +266,9 @@ def _finish(sheet: Sheet) -> bool:
 
 def _note_outside(sheet: Sheet) -> None:
     """Captions that are not as the last step left them become a step of whoever changed them."""
-    known = {c.key: c.after for s in steps(sheet) for c in s.changes}
+    found = steps(sheet)
+    known = {c.key: c.after for s in found for c in s.changes}
+    authors = _authors(found)
     changed: dict[str, list[Change]] = {}
     for item in sheet.items:
         author, before = "person", known.get(item.key)
@@ -281,16 +283,15 @@ def _note_outside(sheet: Sheet) -> None:
         elif item.key not in known:
             continue
         if before != item.raw:
-            was_by = _author(sheet, item.key)
+            was_by = authors.get(item.key, "found")
             changed.setdefault(author, []).append(Change(item.key, before, item.raw, was_by))
     for author, changes in changed.items():
         _log(sheet, author, OUTSIDE, changes, None, seen=True)
 
 
-def _author(sheet: Sheet, key: str) -> str:
-    """Who wrote what the last step left under this key."""
-    wrote = [s.author for s in steps(sheet) for c in s.changes if c.key == key]
-    return wrote[-1] if wrote else "found"
+def _authors(found: Sequence[Step]) -> dict[str, str]:
+    """Key -> who wrote what the last step left there."""
+    return {c.key: s.author for s in found for c in s.changes}
 
 
 def _write(
@@ -302,10 +303,11 @@ def _write(
     by: Mapping[str, str] | None = None,
 ) -> Step:
     captions = {} if sheet.project is None else sheet.project.store.captions()
+    authors = _authors(steps(sheet))
 
     def was_by(key: str) -> str:
         if sheet.project is None:
-            return _author(sheet, key)
+            return authors.get(key, "found")
         caption = captions.get(sheet.takes[key].id)
         return caption.author if caption else "found"
 
