@@ -93,6 +93,7 @@ class FakeHiggsfield:
     """outcome(n): what becomes of the n-th order, counted from 1. times: seconds queued, working.
 
     files: what goes wrong with the next fetched pictures, one a fetch: cut | garbage | half | slow.
+    v1: headers that the older routes accept.
     before: called with the number of every request before it is carried out, `after` when it is
     carried out but not yet answered: the moments at which a client may be killed.
     """
@@ -108,7 +109,7 @@ class FakeHiggsfield:
     faults: list[Fault] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     reference_fails: str = ""
-    pair_only: bool = False
+    v1: tuple[str, ...] = ("pair", "key")
     before: Callable[[int], None] = lambda n: None
     after: Callable[[int], None] = lambda n: None
 
@@ -255,7 +256,9 @@ class FakeHiggsfield:
         key = handler.headers.get("Authorization") == f"Key {self.key}:{self.secret}"
         sent = (handler.headers.get("hf-api-key"), handler.headers.get("hf-secret"))
         pair = sent == (self.key, self.secret)
-        return (pair or (key and not self.pair_only)) if v1 else key
+        if not v1:
+            return key
+        return (pair and "pair" in self.v1) or (key and "key" in self.v1)
 
     # ---- orders
 

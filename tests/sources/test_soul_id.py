@@ -40,7 +40,7 @@ def test_a_soul_id_is_trained_and_used(
     grace: Grace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = grace()
-    with FakeHiggsfield(picture=(64, 64), times=(0.002, 0.002), pair_only=True) as fake:
+    with FakeHiggsfield(picture=(64, 64), times=(0.002, 0.002), v1=("pair",)) as fake:
         args = ["-C", str(project.root), "soul-id", "create", str(faces(tmp_path / "faces"))]
         assert shell.run([*args, "--base-url", fake.url, "--json"]) == 0
         found = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -90,7 +90,8 @@ def test_a_making_cut_short_is_found_again_by_its_name(grace: Grace, tmp_path: P
 
 def test_poor_pictures_and_failures_are_said(grace: Grace, tmp_path: Path) -> None:
     project, folder = grace(), faces(tmp_path / "faces")
-    with FakeHiggsfield(times=(0.002, 0.002), reference_fails="two people in a picture") as fake:
+    with FakeHiggsfield(times=(0.002, 0.002), v1=("key",)) as fake:
+        fake.reference_fails = "two people in a picture"
         run = create_soul_id(project, folder, base_url=fake.url)
         told = []
         with pytest.raises(WorkFailedError, match="two people in a picture"):
@@ -98,6 +99,7 @@ def test_poor_pictures_and_failures_are_said(grace: Grace, tmp_path: Path) -> No
                 told += [event.text] if isinstance(event, Notice) else []
         assert any("Only 3 pictures" in t for t in told) and any("1024 px" in t for t in told)
         assert any("right to use every face" in t for t in told)
+        assert any("no face was found in 3" in t or "not looked for" in t for t in told)
         assert project.character.source.higgsfield.soul_id == ""
         fake.reference_fails = ""
         assert make(project, folder, fake)["name"].endswith("-2")

@@ -135,8 +135,10 @@ class Wire:
 
         def call() -> None:
             response, said = self._send("PUT", url, headers, data, self.limits["reply_bytes"])
-            if response.status_code >= 300:
-                raise self._refusal(response, said, "the upload")
+            if response.status_code >= 300:  # a file store's 403 is not the account's
+                refusal = self._refusal(response, said, "the upload")
+                fix = "Run the same command again: a new address is asked for."
+                raise WireError(refusal.what, where=refusal.where, fix=fix, again=refusal.again)
 
         self._retried(call)
 

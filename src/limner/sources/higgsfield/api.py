@@ -113,6 +113,11 @@ def _mapping(answer: Answer) -> dict[str, Any]:
 
 
 ADVICE: dict[int, tuple[str, str, bool]] = {
+    400: (
+        "Higgsfield rejected the request",
+        "Change what it names in source.higgsfield or in the prompt; nothing was paid.",
+        False,
+    ),
     401: (
         "Higgsfield did not accept the keys",
         "Check both parts of the key in Higgsfield's developer console; they are no Hugging Face "

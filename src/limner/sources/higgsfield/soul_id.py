@@ -53,7 +53,8 @@ def create_soul_id(project: Project, folder: Path, *, base_url: str | None = Non
     with project.exclusive("sources"):
         api = Api(find_keys(), base_url=base_url, limits=project.character.source.limits)
         try:
-            yield from (Notice(text, "warning") for text in _warnings(pictures))
+            for text in (*_warnings(pictures), *_face_warnings(pictures)):
+                yield Notice(text, "warning")
             yield Notice(
                 "The service has no price list for this; others report about $3 and 5 minutes. By "
                 "uploading you confirm the right to use every face shown. The service may use what "
@@ -108,6 +109,33 @@ def _warnings(pictures: dict[str, tuple[str, Plain]]) -> list[str]:
     small = [name for name, one in pictures.values() if min(one.width, one.height) < least]
     if small:
         said.append(f"{len(small)} pictures are smaller than {least} px: {', '.join(small[:5])}")
+    return said
+
+
+def _face_warnings(pictures: dict[str, tuple[str, Plain]]) -> list[str]:
+    """Pictures without a face, or with several: a reference is of one person."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    from limner.vision import faces
+
+    reason = faces.available("photo")
+    if reason is not None:
+        return [f"Faces were not looked for: {reason}"]
+    none: list[str] = []
+    several: list[str] = []
+    for name, one in pictures.values():
+        image = np.array(Image.open(io.BytesIO(one.data)).convert("RGB"))
+        count = len(faces.find_faces(image, kind="photo", thorough=False))
+        if count != 1:
+            (several if count else none).append(name)
+    said = []
+    if none:
+        said.append(f"no face was found in {len(none)} pictures: {', '.join(none[:5])}")
+    if several:
+        said.append(f"more than one face stands in {len(several)}: {', '.join(several[:5])}")
     return said
 
 

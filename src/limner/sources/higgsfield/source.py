@@ -276,15 +276,15 @@ class HiggsfieldSource:
                 data = self.api.wire.fetch(url)
                 found = check(data)
             except WireError as error:
-                if error.status not in GONE:
-                    raise
+                if error.again or error.status is None:
+                    raise  # asked often enough; the order stays
                 problem = error
             except InputError as error:
                 problem = error
             else:
                 labels = self._labels(order, done, found.width, found.height)
                 return Picture(data, found.width, found.height, labels, found.suffix)
-        gone = isinstance(problem, WireError)
+        gone = isinstance(problem, WireError) and problem.status in GONE
         if gone and (_expired(done) or _old(order)):
             raise WorkFailedError(
                 "The picture was made and paid, but its link has expired",
