@@ -254,7 +254,7 @@ def test_simpletuners_data_list_is_read_with_its_config(tmp_path: Path) -> None:
     text = setups.BACKENDS.replace('"repeats": 9', '"repeats": 40').replace('["refs"]', '["ref"]')
     (tmp_path / "multidatabackend.json").write_text(text.replace('"textfile"', '"filename"'))
     found = checked(tmp_path, "config.json", setups.SIMPLETUNER)
-    assert {"repeats-off-by-one", "edit-control", "captions-unused"} == set(rules(found))
+    assert {"repeats-off-by-one", "edit-control", "filename-captions"} == set(rules(found))
     assert {r["file"] for r in found["findings"]} == {"multidatabackend.json"}
     assert rules(found)["repeats-off-by-one"] == 2
 
@@ -271,6 +271,21 @@ def test_a_guide_is_read_block_by_block(tmp_path: Path) -> None:
     assert (at["no-such-script"], at["old-torch"], at["alias"]) == (4, 5, 6)
     assert at["quantize-dtype"] == 9 + 20, "lines are those of the page"
     assert at["epoch-names"] == page.count("\n") and "job: extension" in found["fixed"]
+
+
+def test_pieces_in_a_guide_and_other_jobs_are_not_taken_for_runs(tmp_path: Path) -> None:
+    command = setups.COMMAND.replace(" --network_alpha 16", "")
+    page = (
+        "Use `qwen_image_train_network.py --fp8_base` so:\n\n```bash\naccelerate launch "
+        "qwen_image_train_network.py --dit D --sdpa\n```\n\n```json\n"
+        '{"model_flavour": "edit-v2", "lora_rank": 16}\n```\n\n```json\n'
+        '{"image_path": "a"}\n{"image_path": "b"}\n```\n\n```bash\n' + command + "```\n"
+    )
+    found = checked(tmp_path, "page.md", page)
+    line = page[: page.index("--network_dim")].count("\n") + 1
+    assert rules(found) == {"alpha-trap": line, "no-datasets": 8}
+    other = "job: generate\nconfig: {name: a, process: [{type: to_folder}]}\n"
+    assert set(rules(checked(tmp_path, "g.yaml", other))) == {"other-job"}
 
 
 def mutate(text: str, rng: random.Random) -> str:

@@ -237,6 +237,10 @@ def _backends_beside(doc: Doc, found: Findings, home: Path) -> None:
     found.notes += inner.notes
 
 
+FRAGMENT = {"no-length", "no-text-cache", "no-folder", "no-checkpoints", "syntax", "size-default"}
+"""What a guide's piece of a JSON or TOML file may lack: the rest stands elsewhere."""
+
+
 def _page(
     path: Path, text: str, found: Findings, images: int | None, v: Mapping[str, float]
 ) -> str | None:
@@ -244,25 +248,36 @@ def _page(
     commands.check_lines(text, found)
     fixed = []
     for language, block, before in fenced(text):
+        if language in ("bash", "sh", "shell", "powershell", "console", "cmd"):
+            _command(block, found, before)
         form = LANGUAGES.get(language)
         if form is None:
             continue
-        doc = parse(block, path.name, form, found, before)
-        if doc is not None:
-            kind, mended = _doc(doc, found, images, v, None)
-            if kind != "unknown" and mended:
-                fixed.append(mended)
-    _command(text, found)
+        inner = Findings(path.name)
+        doc = parse(block, path.name, form, inner, before)
+        kind, mended = _doc(doc, inner, images, v, None) if doc else ("unreadable", None)
+        if kind == "unknown":
+            continue
+        piece = form != "yaml"
+        found.rows += [r for r in inner.rows if not (piece and r["rule"] in FRAGMENT)]
+        found.notes += inner.notes
+        if mended and not piece:
+            fixed.append(mended)
     return "---\n".join(fixed) or None
 
 
-def _command(text: str, found: Findings) -> bool:
-    given = commands.musubi_command(text)
-    if given is None:
-        return False
-    arguments, lines, start = given
-    musubi.check_arguments(arguments, lambda k: lines.get(k, start), found, command=True)
-    return True
+def _command(text: str, found: Findings, before: int = 0) -> bool:
+    """Check musubi-tuner's training commands; whether there was one."""
+    given = commands.musubi_commands(text)
+    for arguments, lines, start in given:
+        if before and "network_module" not in arguments:
+            continue  # a guide's piece of a command
+
+        def line(key: str, lines: dict[str, int] = lines, start: int = start) -> int:
+            return lines.get(key, start) + before
+
+        musubi.check_arguments(arguments, line, found, command=True)
+    return bool(given)
 
 
 def _folder(path: Path, images: int | None, v: Mapping[str, float]) -> dict[str, Any]:

@@ -53,11 +53,11 @@ def check_lines(text: str, found: Findings, offset: int = 0) -> None:
                 found.add(rule, line, what, instead)
 
 
-def musubi_command(text: str) -> tuple[dict[str, object], dict[str, int], int] | None:
-    """(arguments, their lines, line of the command) of a Qwen training command, or None."""
-    rows = text.splitlines()
+def musubi_commands(text: str) -> list[tuple[dict[str, object], dict[str, int], int]]:
+    """(arguments, their lines, line of the command) of every Qwen training command."""
+    rows, found = text.splitlines(), []
     for start, row in enumerate(rows):
-        if "qwen_image_train_network.py" not in row:
+        if "qwen_image_train_network.py" not in row or row.lstrip().startswith("#"):
             continue
         end = start
         while end < len(rows) - 1 and rows[end].rstrip().endswith(("\\", "`", "^")):
@@ -65,8 +65,10 @@ def musubi_command(text: str) -> tuple[dict[str, object], dict[str, int], int] |
         first = start
         while first > 0 and rows[first - 1].rstrip().endswith(("\\", "`", "^")):
             first -= 1
-        return _arguments(rows, first, end)
-    return None
+        command = " ".join(rows[first : end + 1])
+        if "--" in command and re.search(r"\b(accelerate|python3?)\b", command):
+            found.append(_arguments(rows, first, end))
+    return found
 
 
 def _arguments(

@@ -119,7 +119,8 @@ def _dataset(
         return row.get(key, general.get(key))
 
     folder = row.get("image_directory")
-    if not folder and not row.get("image_jsonl_file") and "video_directory" not in row:
+    video = "video_directory" in row or "video_jsonl_file" in row
+    if not folder and not row.get("image_jsonl_file") and not video:
         found.add(
             "no-folder",
             doc.line(*path),

@@ -236,7 +236,9 @@ def _train(setup: Setup, found: Findings, v: Mapping[str, float]) -> None:
             "The captions are never read: it trains with the trigger's or an empty prompt alone",
             "cache_text_embeddings: true, unload_text_encoder: false",
         )
-    elif not setup.flag("train", "cache_text_embeddings") and not setup.bare:
+    elif (
+        arch(setup) in ARCHS and not setup.flag("train", "cache_text_embeddings") and not setup.bare
+    ):
         found.add(
             "text-encoder",
             setup.line("train"),

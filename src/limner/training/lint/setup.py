@@ -13,6 +13,7 @@ from limner.training.lint.keys import MOVES, check_section, sections, unknown
 from limner.training.lint.reading import Doc, Path_, get, number, whole
 
 PROCESS_TYPES = ("diffusion_trainer", "sd_trainer", "ui_trainer", "textual_inversion_trainer")
+OTHER_JOBS = ("generate", "mod", "extract")
 BARE_SECTIONS = ("network", "optimizer", "training", "train", "model", "save", "sample", "datasets")
 """Sections that make a file without `job` recognisable as one meant for ai-toolkit."""
 
@@ -106,6 +107,14 @@ def setups(doc: Doc, found: Findings) -> list[Setup]:
     data: dict[str, Any] = doc.data
     if "job" not in data or not isinstance(data.get("config"), dict):
         return [_bare(doc, found)]
+    if data["job"] in OTHER_JOBS:
+        found.add(
+            "other-job",
+            doc.line("job"),
+            f"The job `{data['job']}` of ai-toolkit trains nothing: there is nothing to check",
+            "job: extension, with a process of type diffusion_trainer",
+        )
+        return []
     name = get(data, "config", "name")
     if not isinstance(name, str) or not name:
         found.add(

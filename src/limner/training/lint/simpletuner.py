@@ -236,9 +236,9 @@ def _backend(
                 f"There is no data set {name!r}",
                 f'Add {{"id": "{name}", "dataset_type": "conditioning", ...}}.',
             )
-    if row.get("caption_strategy", "filename") == "filename":
+    if row.get("caption_strategy") == "filename":
         found.add(
-            "captions-unused",
+            "filename-captions",
             doc.line(index, "caption_strategy"),
             "The file names are used as captions; the .txt files are not read",
             '"caption_strategy": "textfile"',
@@ -281,5 +281,5 @@ def _mend_row(rows: list[Any], finding: dict[str, Any], update: dict[str, Any]) 
         if finding["rule"] == "repeats-off-by-one":
             if row.get("repeats") == update.get("repeats", -2) + 1:
                 row.update(update)
-        elif finding["rule"] == "captions-unused":
+        elif finding["rule"] == "filename-captions":
             row.update(update)
