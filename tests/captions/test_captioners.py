@@ -207,6 +207,15 @@ def test_pictures_and_plans_are_compared_and_disagreements_flagged(
     assert len(asked(server)) == 4  # the same question: nothing was asked again
 
 
+def test_joycaption_is_asked_in_the_sentences_it_was_trained_on() -> None:
+    settings = CaptionerSettings(model="fancyfeast/llama-joycaption-beta-one-hf-llava")
+    text = captioner_prompt(settings, "grace_char", "woman").text
+    assert text.startswith("Write a detailed description for this image in 30 words or less. ")
+    assert "you must refer to them as grace_char." in text and "{" not in text
+    other = captioner_prompt(CaptionerSettings(model="qwen2.5-vl"), "grace_char", "woman").text
+    assert other != text and "hair colour" in other
+
+
 def test_silence_is_no_disagreement() -> None:
     plan = read(PROMPTS[0], "grace_char")
     for words in ("", "A person.", "Someone stands there.", "grace_char in a crimson dress"):

@@ -8,6 +8,10 @@
 5. `compile` captions the kept takes, `describe` lets a model do it, `check` reports findings.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from limner.captions.audit import Audit, check, examine
 from limner.captions.freetext import (
     TEMPLATES,
@@ -19,19 +23,36 @@ from limner.captions.freetext import (
 from limner.captions.grammar import PROFILES, Compiled, compile_caption
 from limner.captions.stage import compile, edit, read_back
 
+if TYPE_CHECKING:
+    from limner.captions.describing import describe, look
+    from limner.captions.trigger import advise
+
 __all__ = [
     "PROFILES",
     "TEMPLATES",
     "Audit",
     "Compiled",
+    "advise",
     "as_dict",
     "check",
     "compile",
     "compile_caption",
     "compile_text",
     "compile_texts",
+    "describe",
     "edit",
     "examine",
+    "look",
     "read_back",
     "template_named",
 ]
+
+_HOMES = {"advise": "trigger", "describe": "describing", "look": "describing"}
+
+
+def __getattr__(name: str) -> object:  # what captioners need is loaded when one is asked
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

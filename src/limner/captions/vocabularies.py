@@ -57,10 +57,7 @@ class Tokenizer:
 def _merge(symbols: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
     """Byte-pair encoding: join the pair with the lowest rank until none is left."""
     while len(symbols) > 1:
-        pairs = [
-            (ranks.get(p, len(ranks)), i)
-            for i, p in enumerate(pairwise(symbols))
-        ]
+        pairs = [(ranks.get(p, len(ranks)), i) for i, p in enumerate(pairwise(symbols))]
         best, at = min(pairs)
         if best == len(ranks):
             break

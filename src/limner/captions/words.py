@@ -145,7 +145,8 @@ FRAMING: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"\b(?:three[- ]quarter|3/4)[- ]length{_KIND}*\b", "cowboy shot"),
         (rf"\b{_SEEN}(?:from\s+)?{_OWN}(?:thighs?|knees?)[- ]up{_KIND}*\b", "cowboy shot"),
         (rf"\b(?:full[- ]?(?:body|length|figure)|head[- ]to[- ]toe){_KIND}*\b", "full body shot"),
-        (r"\b(?:wide|long)[- ]shot\b", "full body shot"),
+        (r"\bmedium[- ](?:wide|long)[- ]shot\b", "cowboy shot"),
+        (r"\b(?:extreme )?(?:wide|long)[- ]shot\b", "full body shot"),
     )
 )
 """Pattern -> the framing a caption says."""

@@ -184,7 +184,7 @@ def captions_describe(
     from limner.captions import captioners, describing
 
     if init:
-        return _write_captioner_file()
+        return _write_captioner_file(model or "")
     if prompt is not None and prompt_file is not None:
         raise UsageError("Give --prompt or --prompt-file, not both")
     given = {
@@ -228,10 +228,10 @@ def captions_describe(
     return Answer(found, lines, findings=bool(found["failed"]))
 
 
-def _write_captioner_file() -> Answer:
+def _write_captioner_file(model: str) -> Answer:
     from limner.captions.captioners import own_words, write_settings
 
-    path = write_settings(project().root, own_words())
+    path = write_settings(project().root, own_words(model))
     return Answer({"path": str(path)}, [f"wrote {path}"])
 
 

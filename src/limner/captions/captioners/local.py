@@ -85,6 +85,7 @@ class LocalCaptioner:
         if self._samples:
             given = self._settings
             how = {"do_sample": True, "temperature": given.temperature, "top_p": given.top_p}
+            how |= {"top_k": None, "suppress_tokens": None}  # as JoyCaption's README asks
         if not self.family.sampled:
             how["num_beams"] = FLORENCE_BEAMS
         try:

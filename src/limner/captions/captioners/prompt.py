@@ -27,6 +27,22 @@ PIECES = (
 """Limner's request, after the options JoyCaption was trained on (its README) and the caption rules
 of `docs/captions.md`."""
 
+JOYCAPTION = (
+    "Write a detailed description for this image in {words} words or less.",
+    "If there is a person/character in the image you must refer to them as {name}.",
+    "Do NOT include information about people/characters that cannot be changed (like ethnicity, "
+    "gender, etc), but do still include changeable attributes (like hair style).",
+    "Do NOT mention the image's resolution.",
+    "Do NOT mention any text that is in the image.",
+    "Do NOT use any ambiguous language.",
+    "Mention whether the image depicts an extreme close-up, close-up, medium close-up, medium "
+    "shot, cowboy shot, medium wide shot, wide shot, or extreme wide shot.",
+    "Your response will be used by a text-to-image model, so avoid useless meta phrases like "
+    '“This image shows…”, "You are looking at...", etc.',
+)
+"""JoyCaption is no general instruction follower: these are sentences it was trained on, letter by
+letter (its README, Beta One)."""
+
 _FIELDS = ("name", "class_word", "words")
 
 
@@ -44,14 +60,14 @@ class Prompt:
         return sha256_bytes(canonical_json([self.system, self.text]).encode())
 
 
-def own_words() -> str:
-    """Limner's request with its fields, for a person to edit."""
-    return " ".join(PIECES)
+def own_words(model: str = "") -> str:
+    """What Limner asks a model, with its fields, for a person to edit."""
+    return " ".join(JOYCAPTION if "joycaption" in model.lower() else PIECES)
 
 
 def captioner_prompt(settings: CaptionerSettings, trigger: str, class_word: str) -> Prompt:
     """The prompt with its fields filled in. Raises InputError for an unknown {field}."""
-    template = settings.prompt.strip() or own_words()
+    template = settings.prompt.strip() or own_words(settings.model)
     values = {"name": trigger, "class_word": class_word, "words": str(settings.words)}
 
     def fill(match: re.Match[str]) -> str:
