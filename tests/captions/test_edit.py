@@ -199,6 +199,15 @@ def test_taking_a_change_out_keeps_the_later_one(before: str, after: str, later:
     assert merging.without(None, a, now) is None
 
 
+def test_changes_that_touch_are_refused_not_guessed() -> None:
+    """Which of two words added at one place stands first, nobody knows."""
+    assert merging.without(b"x y", b"x", b"x z") is None
+    assert merging.without(b"x y", b"x z", b"x z!") is None
+    assert merging.without(b"red hat, a bag", b"blue hat, a bag", b"blue hat, a box") == (
+        b"red hat, a box"
+    )
+
+
 KILLED = """
     import os, sys
     from pathlib import Path

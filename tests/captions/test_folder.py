@@ -104,6 +104,21 @@ def test_json_lines_keep_every_other_byte(tmp_path: Path) -> None:
     assert (tmp_path / "metadata.jsonl").read_bytes() == raw
 
 
+def test_a_picture_told_of_twice_counts_once(tmp_path: Path) -> None:
+    """A table beside text files: the same words are no doubles, other words are a finding."""
+    row = json.dumps({"file_name": "a.png", "text": GOOD.decode()})
+    folder(tmp_path, metadata__jsonl=row.encode(), a__png=PNG, a__txt=GOOD)
+    assert rules(tmp_path) == {}
+    (tmp_path / "a.txt").write_bytes(GOOD + b" but not here")
+    assert rules(tmp_path) == {"two_captions": {"a.txt"}}
+
+
+def test_without_a_trigger_it_is_said_not_passed(tmp_path: Path) -> None:
+    folder(tmp_path, a__png=PNG, a__txt=GOOD)
+    audit = examine(tmp_path)
+    assert audit.active == [] and "begin with grace_char" in audit.unmeasured[-1]["way"]
+
+
 def test_broken_lines_are_findings(tmp_path: Path) -> None:
     rows = [b"{", b"[1]", b'{"file_name": 3, "text": "x"}', b'{"file_name": "a.png"}', b"[" * 9999]
     rows += [b'{"file_name": "a.png", "text": "grace_char, \\ud800 and one two three"}']

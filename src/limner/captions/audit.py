@@ -120,8 +120,9 @@ def examine(
     policy, value = leaks.policy(constants), numbers(thresholds)
     name, noun = trigger or "", class_word or ""
     pictures = Pictures(sheet, look, asked)
-    alone = {i.key for i in sheet.items if i.picture is None}
-    texts = {k: t for k, t in sheet.said.items() if k not in alone}  # no picture, no training
+    owner = {i.picture: i.key for i in reversed(sheet.items) if i.picture is not None}
+    first = set(owner.values())  # a picture told of twice counts once, a text without one never
+    texts = {k: t for k, t in sheet.said.items() if k in first}
     found = [*_of_files(sheet, name), *_of_project(sheet)]
     for key, text in texts.items():
         found += on_text(text, key, name, value)
@@ -131,13 +132,10 @@ def examine(
     counted, listed = _counted(texts, name, noun, value, pictures)
     found += [*counted, *_alike(texts, {name.lower(), *noun.lower().split()}, value)]
     if not name:
-        unmeasured.append(
-            {
-                "what": "the trigger",
-                "why": "no trigger was given",
-                "way": "Give --trigger, or check inside the project.",
-            }
-        )
+        likely = likely_trigger(sheet)
+        hint = f" Most captions begin with {likely}." if likely else ""
+        way = f"Give --trigger, or check inside the project.{hint}"
+        unmeasured.append({"what": "the trigger", "why": "no trigger was given", "way": way})
     return Audit(
         root=sheet.root,
         trigger=name,

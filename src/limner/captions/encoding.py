@@ -19,8 +19,13 @@ BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _INVISIBLE = re.compile(f"[{ZERO_WIDTH}{BIDI}]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]")
 _ODD_SPACE = re.compile("[\u00a0\u2000-\u200a\u202f\u205f\u3000\u2028\u2029\x85]")
-_MOJIBAKE = re.compile(r"[\u00c2-\u00f4][\u0080-\u00bf\u0152\u0153\u0160\u0161\u0178\u017d\u017e"
-                       r"\u0192\u02c6\u02dc\u2013-\u2122]")  # fmt: skip
+_CP1252 = "\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6\u02dc\u2013-\u2122"
+_MOJIBAKE = re.compile(
+    f"[\u00c2\u00c3][\u0080-\u00bf{_CP1252}]|[\u00c4\u00c5][\u0080-\u00bf]"
+    f"|\u00e2[\u0080-\u00bf{_CP1252}][\u0080-\u00bf{_CP1252}]|\u00f0\u0178"
+)
+"""Latin letters, punctuation and emoji gone wrong. Other leads are left alone: a quote after a real
+letter (\u201cCAF\u00c9\u201d) would read as one."""
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -144,8 +149,7 @@ def unscrambled(text: str) -> str:
     return text
 
 
-_MOJIBAKE_RUN = re.compile(r"[\u0080-\u00ff\u0152\u0153\u0160\u0161\u0178\u017d\u017e\u0192\u02c6"
-                           r"\u02dc\u2013-\u2122]{2,}")  # fmt: skip
+_MOJIBAKE_RUN = re.compile(f"[\u0080-\u00ff{_CP1252}]{{2,}}")
 
 
 def _unscramble_run(match: re.Match[str]) -> str:

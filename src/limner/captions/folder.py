@@ -186,6 +186,7 @@ def read_folder(root: Path) -> Sheet:
             key = _stem(name) + ext
             items.append(Item(key, key, name, None))
     problems += _doubled(texts)
+    problems += _told_twice(items)
     items.sort(key=lambda i: (i.picture or i.key, i.key))
     return Sheet(root, tuple(items), tuple(problems))
 
@@ -238,6 +239,18 @@ def _doubled(texts: list[str]) -> list[Problem]:
         )
         for t in texts
         if t.lower().endswith(".txt") and f"{_stem(t).lower()}.caption" in have
+    ]
+
+
+def _told_twice(items: list[Item]) -> list[Problem]:
+    """Pictures with a file and a line of a table that say different things."""
+    lines = {i.picture: i for i in items if i.line is not None}
+    return [
+        Problem(
+            i.key, "two_captions", f"{lines[i.picture].file} says something else of its picture"
+        )
+        for i in items
+        if i.line is None and i.picture in lines and i.said != lines[i.picture].said
     ]
 
 
