@@ -77,6 +77,7 @@ def test_nothing_is_sent_before_the_price_fits_the_caps(grace: Grace) -> None:
         assert "--limit 5" in str(low.value)
         found = order_all(project, fake, dry_run=True, max_cost=None)
         assert found["cost"]["usd"] == "0.752" and not project.store.takes()
+        assert "1024 x 1024 does not exist" in found["remarks"][0]
         assert not fake.submits() and fake.charged == 0
         assert order_all(project, fake, max_cost=0.5, limit=5)["made"] == 5
         project.change_character(source__max_cost=0.6)
@@ -288,17 +289,18 @@ def test_an_interrupted_run_does_not_wait_for_the_service(grace: Grace) -> None:
     project = grace()
     with FakeHiggsfield(picture=TINY, times=(0.0, 60.0)) as fake:
         run = generate(project, name="higgsfield", base_url=fake.url, max_cost=2, limit=2)
-        deadline, started = time.monotonic() + 20, time.monotonic()
+        struck: list[float] = []
 
         def interrupt() -> None:
-            while len(fake.jobs) < 2 and time.monotonic() < deadline:
+            while len(fake.jobs) < 2:
                 time.sleep(0.01)
+            struck.append(time.monotonic())
             os.kill(os.getpid(), signal.SIGINT)
 
         threading.Thread(target=interrupt, daemon=True).start()
         with pytest.raises(KeyboardInterrupt):
             collect(run)
-        assert time.monotonic() - started < 20
+        assert time.monotonic() - struck[0] < 20, "the orders would take a minute"
         fake.times = (0.0, 0.0)
         assert order_all(project, fake, limit=2)["resumed"] == 2 and fake.charged == 2
 

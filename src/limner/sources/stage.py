@@ -65,7 +65,8 @@ def generate(
     be made and paid, and stop. Raises NotReadyError without a plan, UsageError when a cap would be
     passed, WorkFailedError when the source fails again and again or the disk is full, LaterError
     when the service must be asked later.
-    Result: {made, failed, resumed, later, open, takes}, with `cost` for a source that is paid.
+    Result: {made, failed, resumed, later, open, takes}, with `cost` and
+    `remarks` for a source that is paid.
     """
     shots = project.store.shots()
     if not shots:
@@ -101,7 +102,8 @@ def generate(
             if run.made or run.failed:
                 made = len(run.made)
                 project.store.log("sources", "generated", made=made, failed=run.failed)
-        yield Result(_result(project, own, run, cost))
+        found = _result(project, own, run, cost)
+        yield Result(found if cost is None else {**found, "remarks": used.remarks()})
 
 
 def _result(project: Project, source: str, run: Run, cost: budget.Quote | None) -> dict[str, Any]:
