@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from limner import lexicon
 from limner.atelier import clothes, mesh
 from limner.atelier.tailor import WRIST, chart
 from limner.errors import LimnerError
 from limner.lexicon import Garment
+from limner.lexicon import drawable as lexicon
 
 BODY = mesh.rest()[mesh.surface("body").vertices]
 TIGHTS = mesh.rest()[mesh.surface("tights").vertices]

@@ -6,10 +6,10 @@ import hashlib
 
 import numpy as np
 
-from limner import lexicon
 from limner.atelier import mesh
 from limner.atelier.expression import face_unit_names, face_units
 from limner.atelier.identity import feature_targets, identity_from_seed, morphs
+from limner.lexicon import drawable as lexicon
 
 BUNDLE = "04582198ded966ad94f05fe0faeddc311b21f62bf65bf8ae617ee872dcfeac7d"
 

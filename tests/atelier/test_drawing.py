@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from limner import lexicon
 from limner.atelier import (
     Character,
     abilities,
@@ -19,6 +18,7 @@ from limner.atelier import (
 from limner.atelier.identity import Identity
 from limner.atelier.labels import LABELS
 from limner.errors import InputError, UsageError
+from limner.lexicon import drawable as lexicon
 
 SIZE = 96
 _CAST = ((1, "female"), (2, "male"))

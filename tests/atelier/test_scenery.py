@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from limner import lexicon
 from limner.atelier import lights, scenery
 from limner.errors import LimnerError
+from limner.lexicon import drawable as lexicon
 
 
 def _features(picture: np.ndarray) -> np.ndarray:

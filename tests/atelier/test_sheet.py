@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from limner import lexicon
 from limner.atelier import identity_from_seed, sheet
 from limner.atelier.sheet import ANCHOR, GROUND, sheet_plan
 from limner.errors import UsageError
 from limner.events import Progress, Result, collect
+from limner.lexicon import drawable as lexicon
 
 CAST = [identity_from_seed(31), identity_from_seed(32)]
 

@@ -269,7 +269,7 @@ def _columns(
         "camera": _beside(
             framing, rules.cameras, targets.get("camera"), rules.values["camera"], random, "camera"
         ),
-        "gaze": _gazes(angle, expression),
+        "gaze": _gazes(angle, expression, random),
     }
     return columns, notes
 
@@ -298,12 +298,13 @@ def _beside(
     return [next(ready[f]) for f in framing]
 
 
-def _gazes(angle: Sequence[str], expression: Sequence[str]) -> list[str]:
+def _gazes(angle: Sequence[str], expression: Sequence[str], random: Random) -> list[str]:
     """Gazes of each angle and mood in the mood's own proportions."""
     turn: Counter[tuple[str, str]] = Counter()
     found = []
     for pair in zip(angle, expression, strict=True):
         fitting = gazes_of(*pair)
+        turn.setdefault(pair, int(random.random() * len(fitting)))
         found.append(fitting[turn[pair] % len(fitting)])
         turn[pair] += 1
     return found

@@ -36,7 +36,7 @@ def pool_size(axis: str, count: int, thresholds: Mapping[str, float] | None = No
     Its share of the shots, but never fewer than `check` asks for or than keep each value under the
     share it may repeat in.
     """
-    needed = needed_distinct(count, thresholds).get(axis, 2)
+    needed = needed_distinct(count, thresholds).get(axis, min(4, ceil(count / 2)))
     if axis in ("setting", "outfit", "lighting"):
         most = max(2, floor(threshold("repeat_share", thresholds) * count))
         needed = max(needed, ceil(count / most) + 1)
@@ -61,21 +61,28 @@ def narrow(
             return len(named[axis])
         return wider * pool_size(axis, count, thresholds)
 
+    framings = {f: float(n) for f, n in targets["framing"].items() if n}
+    phones = floor(threshold("phone_share", thresholds) * size("camera"))
+    cameras = _choose(
+        _few_phones(rules, phones, named["camera"], random),
+        size("camera"), named["camera"], Wish(_hosts(rules.cameras), framings), random,
+    )  # fmt: skip
+    asked = set(named["lighting"])
+    lit_by = [v for v in rules.values["lighting"] if v in asked or _some_camera(v, cameras)]
     lights = _choose(
-        rules.values["lighting"], size("lighting"), named["lighting"],
+        lit_by, size("lighting"), named["lighting"],
         Wish(_hosts(rules.lightings), dict.fromkeys(rules.values["setting"], 1.0), False), random,
     )  # fmt: skip
     settings = _settings(rules, size("setting"), named, set(lights), targets, random)
     lit = _hosts({s: rules.lightings[s] for s in settings})
     lights = _choose(  # without those that no chosen place has, with some for every place
-        [v for v in rules.values["lighting"] if v in lit], size("lighting"),
+        [v for v in lit_by if v in lit], size("lighting"),
         [v for v in lights if v in lit], Wish(lit, dict.fromkeys(settings, 1.0)), random,
     )  # fmt: skip
     outfits = _choose(
         rules.values["outfit"], size("outfit"), named["outfit"],
         Wish(_hosts(rules.outfits), dict.fromkeys(settings, 1.0)), random,
     )  # fmt: skip
-    framings = {f: float(n) for f, n in targets["framing"].items() if n}
     seats = rules.places  # what a pose needs must be at one of the places
     poses = [p for p in rules.values["pose"] if p not in seats or seats[p] & {*settings}]
     chosen = {
@@ -85,13 +92,31 @@ def narrow(
         "pose": _choose(
             poses, size("pose"), named["pose"], Wish(_hosts(rules.poses), framings), random
         ),
-        "camera": _choose(
-            rules.values["camera"], size("camera"), named["camera"],
-            Wish(_hosts(rules.cameras), framings), random,
-        ),
+        "camera": cameras,
     }  # fmt: skip
     kept = {axis: [v for v in rules.values[axis] if v in set(own)] for axis, own in chosen.items()}
     return rules.narrowed(kept)
+
+
+PHONE = ("candid_phone",)
+"""Genres of a phone's camera."""
+
+
+def _few_phones(rules: Rules, most: int, named: Sequence[str], random: Random) -> list[str]:
+    """Cameras to choose from, `most` phones among them unless nothing else was asked for."""
+    cameras = lexicon.cameras()
+    phones = [c for c in rules.values["camera"] if cameras[c].genres == PHONE and c not in named]
+    if rules.genres == PHONE:
+        return list(rules.values["camera"])
+    kept = sorted(phones, key=lambda c: (random.random(), c))[:most]
+    return [c for c in rules.values["camera"] if c not in phones or c in kept]
+
+
+def _some_camera(lighting: str, cameras: Sequence[str]) -> bool:
+    """Whether a light shares its genre with one of the cameras."""
+    own = set(lexicon.lightings()[lighting].genres)
+    tags = (set(lexicon.cameras()[c].genres) for c in cameras)
+    return not own or any(not tag or own & tag for tag in tags)
 
 
 def _hosts(table: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -54,6 +54,7 @@ THRESHOLDS: dict[str, tuple[float, str, str]] = {
     "clause_share": (0.35, "prompts with one clause: caption-audit's INFO line", "community"),
     "association": (0.05, "bias-corrected Cramer's V of two free axes", "starting value"),
     "association_from": (20, "smallest plan in which V is judged", "starting value"),
+    "phone_share": (0.2, "of the cameras are phones: style, hard on a face", "starting value"),
     "signature_fewest": (20, "shots of a signature outfit, fewest: the guide", "community"),
     "signature_most": (30, "shots of a signature outfit, most: the guide", "community"),
     "pool_setting": (0.5, "distinct settings per shot: each about twice", "starting value"),
