@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -189,3 +190,25 @@ def test_the_command_needs_no_project_and_explains_itself(
         assert shell.run([*args, *wrong, "--json"]) == 2, wrong
         assert "error" in json.loads(capsys.readouterr().out.splitlines()[-1])
     assert shell.run(["-C", str(tmp_path), "plan", "--gpu", "L40S", "--json"]) == 2
+
+
+def test_defaults_follow_the_data_set_and_say_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def plan(*more: str) -> dict[str, Any]:
+        line = ["-C", str(tmp_path), "plan", "--trainer", "ai-toolkit", "--json", *more]
+        assert shell.run(line) == 0
+        return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+    small, large = plan("--images", "40"), plan("--images", "150")
+    assert small["optimizer_steps"] == 3000 and large["optimizer_steps"] == 4000
+    rates = [
+        {r["name"]: r["value"] for r in p["defaults"]}["learning_rate"] for p in (small, large)
+    ]
+    assert rates == [1e-4, 5e-5]
+    assert all(row["why"] and row["tag"] for row in small["defaults"])
+    guide = plan("--images", "40", "--preset", "seed")
+    assert guide["optimizer_steps"] == 3400 and guide["save_every"] == 340
+    assert rate(guide) == 2e-4
+    assert plan("--images", "40", "--accumulation", "4")["image_passes"] == 3000
+    assert shell.run(["-C", str(tmp_path), "plan", "--images", "4", "--preset", "x"]) == 2

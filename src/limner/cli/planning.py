@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any
 
 import typer
@@ -48,6 +49,9 @@ def plan(
     precision: Annotated[
         str | None, typer.Option(help="Weights: auto, bf16, 8bit, 4bit, 3bit, 8bit-swap16")
     ] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="default or seed (the guide's values), where nothing is said")
+    ] = None,
     legacy: Annotated[
         bool,
         typer.Option("--legacy", help="ai-toolkit's old key gradient_accumulation_steps"),
@@ -74,6 +78,7 @@ def plan(
         "keep": keep,
         "rank": rank,
         "precision": precision,
+        "preset": preset,
         "legacy": legacy or None,
         "usd_per_hour": usd_per_hour,
     }
@@ -94,7 +99,7 @@ def plan(
 
 def _forecast(asked: dict[str, Any]) -> dict[str, Any]:
     """The plan from numbers; what is not given comes from the project, if there is one."""
-    from limner.training import forecast, hardware, trainers
+    from limner.training import defaults, forecast, hardware, trainers
 
     images = asked.get("images")
     if images is None:
@@ -108,8 +113,12 @@ def _forecast(asked: dict[str, Any]) -> dict[str, Any]:
         images = len(dataset.train)
     sets = [trainers.DataSet(images, asked.get("repeats", 1))]
     sets += [_extra(text, n) for n, text in enumerate(asked.get("extra", []), start=2)]
+    preset = asked.get("preset", "default")
+    trainer = trainers.trainer_named(asked.get("trainer", "native")).name
+    advised = defaults.defaults(images, trainer, preset)
     if "epochs" not in asked and "steps" not in asked:
-        asked["epochs"] = 10
+        batch = max(asked.get("batch", 1) * asked.get("accumulation", 1), 1)
+        asked["steps"] = math.ceil(defaults.passes(images, preset) / batch)
     ask = trainers.Ask(
         sets=tuple(sets),
         batch=asked.get("batch", 1),
@@ -134,9 +143,10 @@ def _forecast(asked: dict[str, Any]) -> dict[str, Any]:
     if control not in (0, 512, 1024):
         raise UsageError("The reference is 0, 512 or 1024 px", where="--control")
     case = hardware.Case(control=control, precision=precision, rank=asked.get("rank", 16))
-    return forecast.forecast(
+    found = forecast.forecast(
         ask, case, gpu=asked.get("gpu"), usd_per_hour=asked.get("usd_per_hour")
     )
+    return {**found, "preset": preset, "defaults": advised}
 
 
 def _extra(text: str, number: int) -> Any:
@@ -163,6 +173,10 @@ def _forecast_answer(found: dict[str, Any], *, explain: bool) -> Answer:
     ]
     lines += [_gpu_line(row) for row in found["gpus"]]
     lines += ["write:"] + [f"  {key}: {value}" for key, value in found["settings"].items()]
+    lines += [f"where you have no reason of your own ({found['preset']}):"]
+    lines += [
+        f"  {row['name']}: {row['value']} [{row['tag']}]  {row['why']}" for row in found["defaults"]
+    ]
     for finding in found["findings"]:
         lines += [f"{finding['severity']}: {finding['what']}", f"  instead: {finding['instead']}"]
     if explain:
