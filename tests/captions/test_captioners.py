@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from fakes.chat import ChatServer
+from limner import lexicon
 from limner.captions import check as check_captions
 from limner.captions import compile as compile_captions
 from limner.captions import edit
@@ -145,6 +146,23 @@ def test_rules_leave_a_models_captions_alone_and_read_brought_prompts(
     assert over["compiled"] >= 3 and over["by_model"] == 0
     history = project.store.caption_history(takes[0].id)
     assert [c.author for c in history] == ["rule", "model", "rule"]
+
+
+def test_a_prompt_in_a_project_takes_its_trigger_and_its_own_words(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = project.root / "vocabulary"
+    own.mkdir()
+    (own / "settings.yaml").write_text(
+        "salt_flat: {phrase: salt flat, detail: a white salt flat, props: cracked crust, "
+        "mix: outdoor, formality: [casual], season: any, lightings: [bright_sun]}\n"
+    )
+    args = ["-C", str(project.root), "captions", "compile", "a red dress, on a white salt flat"]
+    try:
+        assert cli.run(args) == 0
+    finally:
+        lexicon.learn(None)
+    assert capsys.readouterr().out == "grace_char, wearing red dress, white salt flat background\n"
 
 
 def test_what_is_shown_is_what_is_sent(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from limner.captions.audit import Audit, check, examine
 from limner.captions.freetext import (
     TEMPLATES,
     as_dict,
@@ -24,6 +23,7 @@ from limner.captions.grammar import PROFILES, Compiled, compile_caption
 from limner.captions.stage import compile, edit, read_back
 
 if TYPE_CHECKING:
+    from limner.captions.audit import Audit, check, examine
     from limner.captions.describing import describe, look
     from limner.captions.trigger import advise
 
@@ -47,10 +47,13 @@ __all__ = [
     "template_named",
 ]
 
-_HOMES = {"advise": "trigger", "describe": "describing", "look": "describing"}
+_HOMES = {
+    **dict.fromkeys(("Audit", "check", "examine"), "audit"),
+    **{"advise": "trigger", "describe": "describing", "look": "describing"},
+}
 
 
-def __getattr__(name: str) -> object:  # what captioners need is loaded when one is asked
+def __getattr__(name: str) -> object:  # compiling one prompt needs neither check nor captioner
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

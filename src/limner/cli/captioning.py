@@ -40,7 +40,7 @@ def captions_compile(
     file: PromptFile = None,
 ) -> Answer:
     """Compile captions: of the kept takes, or of one prompt or a file of prompts anywhere."""
-    from limner import captions
+    from limner import captions, lexicon
 
     if prompt is None and file is None:
         if trigger or class_word or outfit_tag or template != "character":
@@ -52,6 +52,7 @@ def captions_compile(
         return Answer(found, [f"{found['compiled']} captions compiled"])
     if prompt is not None and file is not None:
         raise UsageError("Give a prompt or --file, not both")
+    lexicon.learn(root() / lexicon.OWN_FOLDER)  # a project's own words, if it has any
     settings = _settings(trigger, profile, class_word)
     texts = [prompt] if prompt is not None else _lines(file)
     made = captions.compile_texts(
