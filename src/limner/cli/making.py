@@ -17,25 +17,6 @@ app.add_typer(captions_app, name="captions")
 app.add_typer(dataset_app, name="dataset")
 
 
-@command(shots_app, "check")
-def shots_check() -> Answer:
-    """Check the planned shots against the quotas and the rules."""
-    from limner import shots
-
-    return findings_answer(shots.check(project()), "shots: nothing found")
-
-
-@command(shots_app, "export")
-def shots_export(
-    kind: Annotated[str, typer.Option(help="txt (clipboard text), json or csv")] = "txt",
-) -> Answer:
-    """Write the shots as a file for other tools."""
-    from limner import shots
-
-    path = shots.export(project(), kind)
-    return Answer({"path": str(path)}, [f"wrote {path}"])
-
-
 @command(app, "review")
 def review(
     again: Annotated[bool, typer.Option("--again", help="Measure judged takes anew")] = False,
@@ -90,23 +71,6 @@ def reject(takes: Takes, reason: Reason = "") -> Answer:
 def undo(takes: Takes) -> Answer:
     """Take back the newest decision on takes."""
     return _decide("undo", takes, "")
-
-
-@command(captions_app, "compile")
-def captions_compile() -> Answer:
-    """Write the caption of every kept take from its shot; captions by hand stay."""
-    from limner import captions
-
-    found = screen().run(captions.compile(project()))
-    return Answer(found, [f"{found['compiled']} captions compiled"])
-
-
-@command(captions_app, "check")
-def captions_check() -> Answer:
-    """Check captions: trigger first, no constants, no light or camera words, no doubles."""
-    from limner import captions
-
-    return findings_answer(captions.check(project()), "captions: nothing found")
 
 
 @command(dataset_app, "build")

@@ -137,6 +137,7 @@ def load_commands() -> None:
         making,
         measuring,
         planning,
+        prompts,
         shooting,
         sourcing,
     )

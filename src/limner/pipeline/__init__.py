@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from limner.pipeline.machine import doctor
     from limner.pipeline.stages import STAGES, status
     from limner.pipeline.walk import demo
-    from limner.pipeline.wiring import evaluate, generate, plan_shots, replan_shots, review
+    from limner.pipeline.wiring import (
+        evaluate,
+        generate,
+        import_shots,
+        plan_shots,
+        replan_shots,
+        review,
+    )
 
 __all__ = [
     "STAGES",
@@ -24,6 +31,7 @@ __all__ = [
     "doctor",
     "evaluate",
     "generate",
+    "import_shots",
     "plan_shots",
     "replan_shots",
     "review",
@@ -37,6 +45,7 @@ _HOMES = {
     "doctor": "machine",
     "evaluate": "wiring",
     "generate": "wiring",
+    "import_shots": "wiring",
     "plan_shots": "wiring",
     "replan_shots": "wiring",
     "review": "wiring",

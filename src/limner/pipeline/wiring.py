@@ -46,6 +46,16 @@ def replan_shots(project: Project, ids: Sequence[str]) -> Events:
     yield from shots.replan(project, ids, abilities=abilities)
 
 
+def import_shots(
+    project: Project, path: Path, *, fill: bool = True, replace: bool = False
+) -> Events:
+    """Take in a file's prompts; missing shots are planned within what the source can make."""
+    from limner import shots, sources
+
+    abilities = sources.open_source(project).abilities() if fill else None
+    yield from shots.take_in(project, path, fill=fill, replace=replace, abilities=abilities)
+
+
 def generate(
     project: Project,
     *,

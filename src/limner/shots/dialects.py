@@ -39,7 +39,7 @@ class Dialect:
         return (f"{trigger} {class_word}" if class_word else trigger,)
 
 
-ARTEFACTS = "extra fingers, deformed hands, doubled person, watermark, written text, frame, collage"
+ARTEFACTS = "extra fingers, deformed hands, doubled figure, watermark, written text, frame, collage"
 """What a negative prompt asks to leave out: faults of pictures, never traits of a person (they
 would pull at the likeness) and never blur (backgrounds are blurred on purpose). Starting value."""
 

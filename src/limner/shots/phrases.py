@@ -96,16 +96,20 @@ def _words(phrase: str) -> tuple[str, ...]:
     return tuple(t.word for t in tokens(phrase) if t.word != STOP)
 
 
-@cache
+_built: tuple[list[Any], dict[str, tuple[Phrase, ...]]] | None = None
+
+
 def phrases() -> dict[str, tuple[Phrase, ...]]:
-    """Every phrase by its first word; rebuilt only in a new process."""
-    table: dict[str, list[Phrase]] = {}
-    seen: set[Phrase] = set()
-    for phrase in _all():
-        if phrase.words and phrase not in seen:
-            seen.add(phrase)
-            table.setdefault(phrase.words[0], []).append(phrase)
-    return {word: tuple(found) for word, found in table.items()}
+    """Every phrase by its first word; built anew when the lexicon has learned a project's words."""
+    global _built
+    now = [lexicon.axis(axis) for axis in lexicon.AXES]
+    if _built is None or any(a is not b for a, b in zip(_built[0], now, strict=True)):
+        table: dict[str, dict[Phrase, None]] = {}
+        for phrase in _all():
+            if phrase.words:
+                table.setdefault(phrase.words[0], {})[phrase] = None
+        _built = (now, {word: tuple(found) for word, found in table.items()})
+    return _built[1]
 
 
 def _all() -> Iterator[Phrase]:

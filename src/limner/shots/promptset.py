@@ -17,10 +17,11 @@ from limner.shots.report import runs
 from limner.shots.rules import threshold
 from limner.shots.writer import compose
 
-TRIES = 60
+TRIES = 100
 """Wordings tried for a prompt when it is first written."""
-ROUNDS, TRIES_OF_A_ROUND = 12, 90
-"""How often prompts that still share a run are written anew, and with how many tries each."""
+ROUNDS, TRIES_OF_A_ROUND, IDLE_ROUNDS = 8, 80, 2
+"""How often prompts that still share a run are written anew, with how many tries each, and after
+how many rounds that helped nothing it ends."""
 
 T = TypeVar("T")
 Run = tuple[str, ...]
@@ -59,14 +60,18 @@ def write_prompts(
     for draft in drafts:
         draft.settle(used, most, length, TRIES)
         used.update(draft.runs)
+    fewest, idle = len(drafts) + 1, 0
     for _ in range(ROUNDS):
         sharing = [d for d in drafts if any(used[run] > most for run in d.runs)]
+        idle = 0 if len(sharing) < fewest else idle + 1
+        if not sharing or idle > IDLE_ROUNDS:
+            break
+        fewest = min(fewest, len(sharing))
         for draft in sharing:
             used.subtract(draft.runs)
+            draft.wide = True
             draft.settle(used, most, length, TRIES_OF_A_ROUND)
             used.update(draft.runs)
-        if not sharing:
-            break
     return [draft.text for draft in drafts]
 
 
@@ -80,6 +85,7 @@ class _Draft:
         self.random = Random(seed)
         self.picks: dict[str, int] = {}
         self.asked: dict[str, int] = {}
+        self.wide = False
         self.text = ""
         self.runs: set[Run] = set()
 
@@ -117,6 +123,7 @@ class _Draft:
             self._choose,
             drop=self.dialect.drop,
             as_written=self.dialect.trigger,
+            wide=self.wide,
         )
         self.runs = runs(self.text, length)
 

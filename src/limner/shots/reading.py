@@ -15,8 +15,10 @@ from limner.shots.phrases import STOP, Phrase, Token, outfit_parts, phrases, syn
 
 PARTS = ("outfit", "framing", "setting", "lighting", "angle", "expression", "gaze", "pose")
 """What a prompt should say; `camera` is optional, a back view has no expression and no gaze."""
-_ORDER = ("genre", "outfit", "framing", "camera", "props", "setting", "manner", "lighting")
-_ORDER += ("looks back", "angle", "gaze", "pose", "expression")
+_ORDER = (
+    *("genre", "outfit", "framing", "camera", "props", "setting", "manner", "lighting"),
+    *("looks back", "angle", "gaze", "pose", "expression"),
+)
 """The order in which axes take their words: what is taken is no word of a later axis."""
 _VAGUE = frozenset(("smile", "smiling", "smiles", "standing", "portrait", "studio", "sunlight"))
 """Single words that give way to anything more exact."""

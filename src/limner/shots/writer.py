@@ -80,10 +80,12 @@ def compose(
     *,
     drop: AbstractSet[str] = frozenset(),
     as_written: bool = False,
+    wide: bool = False,
 ) -> str:
     """One prompt with wordings taken by `choose`. drop: some of `DROPPABLE`.
 
-    as_written: the subject keeps its spelling at the start of the text (a trigger).
+    as_written: the subject keeps its spelling at the start of the text (a trigger). wide: clothes
+    and camera may be named in more orders (large sets need it).
     """
     for axis in lexicon.AXES:
         if attributes.get(axis) not in lexicon.axis(axis):
@@ -92,7 +94,7 @@ def compose(
                 where=f"attributes.{axis}",
                 fix=f"Use one of: {', '.join(lexicon.axis(axis))}",
             )
-    parts = _Parts(attributes, subject, choose, drop)
+    parts = _Parts(attributes, subject, choose, drop, wide)
     order = choose("order", ORDERS)
     text = ", ".join(words for words in map(parts.slot, order) if words)
     return text if as_written and text.startswith(subject) else text[0].upper() + text[1:]
@@ -107,11 +109,13 @@ class _Parts:
         subject: str,
         choose: Choose,
         drop: AbstractSet[str],
+        wide: bool,
     ) -> None:
         self.of = attributes
         self.name = subject
         self.choose = choose
         self.drop = drop
+        self.wide = wide
 
     def slot(self, name: str) -> str:
         """The words of one slot of an order; empty where it is dropped or has nothing to say."""
@@ -232,16 +236,22 @@ class _Parts:
             return camera.detail
         body = self.choose("body", words["body"])
         lens, look = self.choose("lens", words["lens"]), self.choose("look", words["look"])
-        return self.choose(
-            "camera",
-            (
-                f"shot on {body}, {lens}, {look}",
-                f"{body} with {lens}, {look}",
-                f"{look}, {body} and {lens}",
-                f"{lens} on {body}, {look}",
-                f"{look}, taken with {body}, {lens}",
-            ),
+        usual = (
+            f"shot on {body}, {lens}, {look}",
+            f"{body} with {lens}, {look}",
+            f"{look}, {body} and {lens}",
+            f"{lens} on {body}, {look}",
+            f"{look}, taken with {body}, {lens}",
         )
+        if not self.wide:
+            return self.choose("camera", usual)
+        more = (
+            f"{body}, {look}, {lens}",
+            f"{lens}, {look}, {body}",
+            f"{look} from {body}, {lens}",
+            f"photographed with {lens} on {body}, {look}",
+        )
+        return self.choose("camera wide", (*usual, *more))
 
     def genre(self) -> str:
         genre = self.of.get("genre")
@@ -262,7 +272,17 @@ class _Parts:
             return self.choose("article", (article(dress), dress))
         join = self.choose("outfit join", (" and ", " with "))
         if len(chosen) == 3:
-            return f"{chosen[0]} over {chosen[1]}{join}{chosen[2]}"
+            outer, inner, below = chosen
+            usual = f"{outer} over {inner}{join}{below}"
+            if not self.wide:
+                return usual
+            more = (
+                f"{outer} worn over {inner}{join}{below}",
+                f"{inner} under {outer}{join}{below}",
+                f"{below} with {outer} over {inner}",
+                f"{below} and {inner} under {outer}",
+            )
+            return self.choose("outfit layers", (usual, *more))
         if self.choose("outfit order", (0, 0, 1)):
             chosen.reverse()
         return join.join(chosen)
