@@ -20,7 +20,7 @@ from limner.captions import alike, edits, steps
 from limner.captions.audit import Audit, examine, tokens
 from limner.captions.findings import Finding, numbers
 from limner.captions.folder import open_sheet
-from limner.captions.mending import delete_words, trigger_first
+from limner.captions.mending import delete_phrase, delete_words, trigger_first
 from limner.captions.page import render
 from limner.captions.spelling import misspelt
 from limner.cli import shell as cli
@@ -210,6 +210,15 @@ def test_mends_do_what_they_say_once(text: str, words: str) -> None:
     assert trigger_first(once, "g_x") == once
     gone = delete_words(text, words)
     assert words == "a b" or not re.search(rf"(?<!\w){words}(?!\w)", gone)
+
+
+def test_a_fused_phrase_takes_its_adjectives_along() -> None:
+    text = "g_x, genuine warm smile, on a beach, she has a smile, modern café background"
+    assert delete_phrase(text, "smile") == "g_x, on a beach, modern café background"
+    assert delete_phrase("g_x, wearing a red dress in a park, hat", "red dress") == (
+        "g_x, in a park, hat"
+    )
+    assert delete_phrase("g_x, looking at camera with a grin", "camera") == "g_x, a grin"
 
 
 def test_tokens_are_estimated_and_too_many_are_an_error(tmp_path: Path) -> None:

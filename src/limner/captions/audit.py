@@ -20,7 +20,7 @@ from limner.captions.asking import Look
 from limner.captions.counting import Phrase, phrases
 from limner.captions.findings import RANK, Finding, Mend, Severity, numbers, printable
 from limner.captions.folder import Item, Sheet, open_sheet
-from limner.captions.mending import delete_words
+from limner.captions.mending import delete_phrase
 from limner.captions.seen import Pictures
 from limner.captions.stage import shown
 from limner.errors import NotReadyError
@@ -358,7 +358,7 @@ def _fused(
         "partly": f"Delete it from the {len(gone)} captions whose pictures do not show it.",
         "not measured": "Vary it or drop it; the mend deletes it everywhere.",
     }[verdict]
-    mends = tuple(Mend(k, lambda t: delete_words(t, words)) for k in gone)
+    mends = tuple(Mend(k, lambda t: delete_phrase(t, words)) for k in gone)
     evidence = {"captions": len(phrase.keys), "of": phrase.total, "pictures": verdict}
     return Finding(
         *("frequency", severity, "captions", text, fix, words), mends=mends, evidence=evidence

@@ -57,11 +57,25 @@ def delete_words(text: str, words: str) -> str:
     return tidy("".join(out))
 
 
+def delete_phrase(text: str, words: str) -> str:
+    """Without a phrase: a short part that ends with it ("genuine smile") goes as a whole."""
+    ends = re.compile(whole(words).pattern + r"\s*$", re.IGNORECASE)
+    most = len(words.split()) + _ADJECTIVES
+    parts = text.split(",")
+    kept = [p for i, p in enumerate(parts) if i == 0 or len(p.split()) > most or not ends.search(p)]
+    return delete_words(",".join(kept), words)
+
+
+_ADJECTIVES = 2
+"""Words before a phrase that belong to it in a part of its own (starting value)."""
+
+
 def _with_its_joint(words: str) -> re.Pattern[str]:
     """`words` with what joined them ("with ..."), where nothing follows that it could join."""
     inner = r"\s+".join(map(re.escape, words.split()))
     return re.compile(
-        rf"\b(?:with|and|of|has|having)\s+(?:(?:a|an|the|her|his|their)\s+)?{inner}(?!\w)"
+        r"\b(?:with|and|of|has|having|wearing|holding|looking at|facing)\s+"
+        rf"(?:(?:a|an|the|her|his|their)\s+)?{inner}(?!\w)"
         r"(?=\s*(?:$|[.;]|\b(?:in|on|at|with|by|to|from|near|wearing|standing|sitting)\b))",
         re.IGNORECASE,
     )
