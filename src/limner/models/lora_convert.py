@@ -215,8 +215,9 @@ def _unfolded(module: _Module, alpha: float, note: dict[str, Any], name: str) ->
 def _alpha_tensor(value: float, dtype: str, shape: tuple[int, ...]) -> Tensor:
     import numpy as np
 
-    if dtype == "F64":
-        return Tensor(dtype, shape, np.array([value], "<f8").tobytes())
+    plain = {"F64": "<f8", "I64": "<i8", "I32": "<i4"}  # musubi-tuner's converter writes I64
+    if dtype in plain and (dtype == "F64" or value == int(value)):
+        return Tensor(dtype, shape, np.array([value]).astype(plain[dtype]).tobytes())
     kind = dtype if dtype in tensorfile.FLOATS else "F32"
     made = tensorfile.encode(np.array([value], np.float32), kind)
     return Tensor(kind, shape, made.data)
