@@ -288,4 +288,5 @@ def test_a_project_keeps_steps_and_authors_in_its_records(project: Project) -> N
     assert captions[take].text == "grace_char, by hand, wearing red coat, place 2"
     authors = [c.author for c in project.store.caption_history(take)]
     assert authors[:3] == ["rule", "person", "person"]
+    assert captions[take].author == "person", "compile must not write over what was kept by hand"
     assert not (project.root / JOURNAL).exists()

@@ -396,7 +396,8 @@ def _agreement(
 
 
 def _why(reason: str) -> str:
-    return re.sub(r"\d+(?:\.\d+)? px", "... px", reason)
+    """A reason without the numbers of one picture, so that equal ones are counted together."""
+    return re.sub(r" of [\d.]+ px or more", " that is large enough", reason)
 
 
 def likely_trigger(sheet: Sheet) -> str | None:

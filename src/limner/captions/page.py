@@ -167,10 +167,13 @@ def _item(
     picture = None if item is None or item.picture is None else sheet.root / item.picture
     uri = None if picture is None else _thumbnail(picture)
     said = item.text if item is not None else None
+    take = sheet.takes.get(key)
+    kind = "drawing" if take is not None and take.labels.get("drawing") else "picture"
     return {
         "file": visible(printable(key)),
+        "kind": kind if kind == "drawing" else "",
         "uri": uri,
-        "alt": f"picture of {printable(key)}" if uri else _no_picture(item),
+        "alt": f"{kind} of {printable(key)}" if uri else _no_picture(item),
         "text": _with_hits(said, found) if said else None,
         "none": "no caption" if item is None or item.raw is None else "no words",
         "findings": [_finding(sheet, f, audit, folder) for f in found],

@@ -401,7 +401,8 @@ def undo(sheet: Sheet, numbers: Sequence[int]) -> list[Step]:
                 done.append(Step(written, now(), "step", "person", what, undoes=number))
                 continue
             back = _taken_back(fresh, step, found)
-            by = {c.key: c.was_by for c in step.changes}
+            # a text that keeps a later change is the person's: rules must not write over it
+            by = {c.key: c.was_by for c in step.changes if back.get(c.key) == c.before}
             done.append(_write(fresh, back, what, "person", number, by))
             fresh = open_sheet(fresh.project or fresh.root)
     return done
