@@ -21,6 +21,8 @@ def clean(text: str) -> str:
     text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in text)
     text = re.sub(r"\"(\w+)\"\s*:\s*\"([^\"]*)\"\s*,?", r". \1: \2.", text)  # JSON as a prompt
     text = re.sub(r"\(\s*([\w-]+)\s*\)", _in_brackets, text.replace("|", " , "))
+    text = re.sub(r"\bthe colou?r (?:of )?([\w-]+)", _of_color, text, flags=re.IGNORECASE)
+    text = re.sub(r"\bw/\s*", "with ", text).replace("@", " at ")
     text = re.sub(r"\b(she|he|it|that|there)'s\b", r"\1 is", text, flags=re.IGNORECASE)
     text = re.sub(r"\b(wine|water|champagne|beer) glass(es)?\b", r"\1-glass\2", text, flags=re.I)
     return " ".join(re.sub(r"[|`*_#]{2,}|[|`*#]", " ", text).split())
@@ -29,6 +31,11 @@ def clean(text: str) -> str:
 def _in_brackets(match: re.Match[str]) -> str:
     """`sweater (beige)` -> `sweater in beige`."""
     return f" in {match.group(1)} " if match.group(1).lower() in words("color") else match.group(0)
+
+
+def _of_color(match: re.Match[str]) -> str:
+    """`a sweater the colour of beige` -> `a sweater in beige`."""
+    return f"in {match.group(1)}" if match.group(1).lower() in words("color") else match.group(0)
 
 
 _LABELS = {
@@ -92,15 +99,22 @@ def _participles(text: str) -> str:
     text = re.sub(
         pattern, lambda m: m.group(1) + _FINITE[m.group(2).lower()], text, flags=re.IGNORECASE
     )
-    goes = (
-        r"(?=\s+(?:[a-z]+ly\s+|straight\s+|back\s+)*(?:at|into|towards?|down|away|back|over|up)\b)"
-    )
-    return re.sub(
-        rf"\b(looks|gazes|stares|glances){goes}",
-        lambda m: _FINITE[m.group(1).lower()],
-        text,
-        flags=re.IGNORECASE,
-    )
+    for verbs, goes in _GOES.items():
+        text = re.sub(rf"\b({verbs}){goes}", _going, text, flags=re.IGNORECASE)
+    return text
+
+
+def _going(match: re.Match[str]) -> str:
+    return _FINITE[match.group(1).lower()]
+
+
+_GOES = {
+    "looks|gazes|stares|glances": r"(?=\s+(?:[a-z]+ly\s+|straight\s+|back\s+)*"
+    r"(?:at|into|towards?|down|away|back|over|up)\b)",
+    "smiles|grins|laughs|beams": r"(?=\s+(?:[a-z]+ly|at|into|with)\b)",
+    "faces": r"(?=\s+(?:the\s+)?camera\b)",
+}
+"""Verbs that need no subject before them, by what follows (`smiles` alone may be a noun)."""
 
 
 _PUNCTUATION = re.compile(r"[,;\n|()\[\]{}\"“”«»!?]+|[:.](?=\s|$)|\s[-–—]+\s|—")

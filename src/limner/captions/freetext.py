@@ -135,11 +135,15 @@ def _mergeable(gaze: Phrase, face: Phrase) -> bool:
     return face.text.split()[-1] in words("expression") and "at camera" in gaze.text
 
 
+_ANY_CLOTHES = ("outfit", "ensemble", "attire", "clothes", "clothing", "wear")
+
+
 def _clothing(reading: Reading, written: bool) -> list[Phrase]:
     found = reading.of("clothing")
     if not found:
         return []
     items = list(dict.fromkeys(p.text for p in found))
+    items = [i for i in items if i not in _ANY_CLOTHES] or items
     worn = any("worn" in p.marks for p in found) or not written
     said = f"wearing {P.join_clothes(items)}" if worn else P.join_clothes(items)
     source = " ".join(dict.fromkeys(p.source for p in found))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from limner.captions.words import feeling_nouns, ignored, words
+from limner.captions.words import adjectives, feeling_nouns, ignored, words
 
 WHY = {
     "light": "light stays free to ask for; one phrase in every caption would bind to the trigger",
@@ -162,6 +162,9 @@ def place(tokens: list[str], *, stands_alone: bool, unknown_head: bool = False) 
         start -= 1
     noun, after = tokens[start : head + 1], tokens[head + 1 :]
     kind = next((t.lower() for t in after if is_a(t, "place_type")), "")
+    if start == 0 and after and all(t.lower() in adjectives() for t in after):
+        tokens, after = [*after, *noun], []  # `the café is modern and minimalist`
+        start = len(tokens) - len(noun)
     style, dropped = _place_style(tokens[:start])
     dropped += [drop(t, "background") for t in after if not is_a(t, "place_type", "place_empty")]
     if is_a(noun[-1], "place_type"):
@@ -202,7 +205,7 @@ def _all_style(token: str) -> bool:
 def _never_style(word: str) -> bool:
     low = word.lower()
     return (
-        is_a(low, "light", "temperature", "looks", "region", "blur", "person")
+        is_a(low, "light", "temperature", "looks", "region", "blur", "person", "place_type")
         or low.endswith("ly")
         or low.endswith("-lit")
         or not any(c.isalpha() for c in low)

@@ -317,7 +317,8 @@ def _read_piece(
     elif _is_clothing(piece):
         _read_clothes(piece, number, found)
     elif piece.lead in words("expression_verb"):
-        kept = P.expression_verb(piece.lead, piece.tokens)
+        named = P.expression(piece.tokens)  # `smiling a genuine warm smile`
+        kept = named or P.expression_verb(piece.lead, piece.tokens)
         _keep_kept(found, "expression", kept, says, number)
     elif (mood := _mood(piece, content)) is not None:
         _keep_kept(found, "mood", mood, says, number)
