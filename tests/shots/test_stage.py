@@ -71,7 +71,7 @@ def test_check_finds_what_a_person_broke(project: Project) -> None:
     project.store.replace_shots([bad.get(s.id, s) for s in project.store.shots()])
     rules = {(f["rule"], f["where"]) for f in check(project)}
     assert {("constant", first.id), ("negation", first.id), ("trigger", second.id)} <= rules
-    assert ("shared_run", third.id) in rules and ("quota", "shots") in rules
+    assert ("shared_run", third.id) in rules and ("quota", "set") in rules
 
 
 def test_thresholds_are_the_users_to_change(project: Project) -> None:

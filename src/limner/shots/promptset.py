@@ -52,7 +52,12 @@ def write_prompts(
     most = allowed_prompts(len(rows), thresholds)
     speech = dialect_of(dialect)
     subjects = speech.subjects(trigger, class_word)
-    drafts = [_Draft(row, subjects, speech, seed) for row, seed in zip(rows, seeds, strict=True)]
+    turns: Counter[str] = Counter()
+    drafts = []
+    for row, seed in zip(rows, seeds, strict=True):
+        genre = row.get("genre", "")
+        drafts.append(_Draft(row, subjects, speech, seed, turns[genre]))
+        turns[genre] += 1
     used: Counter[Run] = Counter()
     for text in taken:
         for run in runs(text, length):
@@ -79,9 +84,15 @@ class _Draft:
     """One prompt while its wordings are being chosen."""
 
     def __init__(
-        self, row: Mapping[str, str], subjects: Sequence[str], dialect: Dialect, seed: int
+        self,
+        row: Mapping[str, str],
+        subjects: Sequence[str],
+        dialect: Dialect,
+        seed: int,
+        turn: int,
     ) -> None:
         self.row, self.subjects, self.dialect, self.seed = row, subjects, dialect, seed
+        self.turn = turn  # of its genre, so that the genre's few phrases stand equally often
         self.random = Random(seed)
         self.picks: dict[str, int] = {}
         self.asked: dict[str, int] = {}
@@ -97,7 +108,7 @@ class _Draft:
             if not cost:
                 return
             before = (dict(self.picks), dict(self.asked), self.text, self.runs)
-            free = sorted(slot for slot, options in self.asked.items() if options > 1)
+            free = sorted(s for s, options in self.asked.items() if options > 1 and s != "genre")
             slot = free[int(self.random.random() * len(free))]
             step = 1 + int(self.random.random() * (self.asked[slot] - 1))
             self.picks[slot] = (self.picks[slot] + step) % self.asked[slot]
@@ -112,7 +123,8 @@ class _Draft:
         total = len(options)
         self.asked[slot] = total
         if slot not in self.picks:
-            self.picks[slot] = pick(slot, self.seed, range(total))
+            even = slot == "genre"
+            self.picks[slot] = self.turn % total if even else pick(slot, self.seed, range(total))
         return options[self.picks[slot] % total]
 
     def _write(self, length: int) -> None:
