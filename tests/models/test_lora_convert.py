@@ -101,6 +101,7 @@ def test_the_scale_is_folded_where_a_naming_has_none(tmp_path: Path) -> None:
     module = "transformer_blocks.11.txt_mlp.net.2"
     before = start[write_key("kohya", module, "up")].floats()
     assert np.array_equal(tensors[write_key("diffusers", module, "up")].floats(), before / 4)
+    assert {t.dtype for t in tensors.values()} == {"BF16"}, "a power of two needs no wider type"
     assert not [k for k in tensors if k.endswith("alpha")]
     assert json.loads(header["lora_adapter_metadata"])["transformer.lora_alpha"] == 4
     assert (
