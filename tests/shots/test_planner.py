@@ -102,6 +102,12 @@ def test_the_search_untangles_what_chance_ties_together() -> None:
     assert untangled["pairs_covered"] > tangled["pairs_covered"]
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_small_plans_leave_no_free_pair_tied(seed: int) -> None:
+    report = make_plan(count=16, seed=seed, **GRACE).report
+    assert report["max_association"] <= 0.05
+
+
 @given(st.integers(8, 400), st.sampled_from(sorted(PRESETS)), st.integers(0, 99))
 @slow_ok
 def test_quotas_are_exact_for_any_count(count: int, preset: str, seed: int) -> None:
