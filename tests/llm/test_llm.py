@@ -54,7 +54,9 @@ def test_a_picture_and_a_question_come_back_as_a_reply(tmp_path: Path) -> None:
         picture(b"no picture")
 
 
-def test_a_busy_endpoint_is_asked_again_and_a_dead_one_is_told() -> None:
+def test_a_busy_endpoint_is_asked_again_and_a_dead_one_is_told(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     faults = [Fault(429, headers={"Retry-After": "0"}), Fault(503), Fault(0)]
     with ChatServer(faults=faults) as server, client_of(server) as client:
         assert client.chat([user("hello")]).text == "a picture"
@@ -74,6 +76,7 @@ def test_a_busy_endpoint_is_asked_again_and_a_dead_one_is_told() -> None:
     ):
         client.chat([user("hello")])
     assert told.value.where == url and told.value.exit_code == 3
+    assert capfd.readouterr().err == ""
 
 
 def test_a_slow_endpoint_ends_at_the_limit() -> None:

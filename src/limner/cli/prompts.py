@@ -126,6 +126,38 @@ def shots_export(
     return Answer({"path": str(path), "kind": kind}, [f"wrote {path}"])
 
 
+@command(shots_app, "rewrite")
+def shots_rewrite(
+    url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible endpoint; else LIMNER_LLM_URL")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Model name; else LIMNER_LLM_MODEL")] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the request of the first prompt, send nothing")
+    ] = False,
+) -> Answer:
+    """Let a language model word the prompts anew; a text that fails the check is not taken.
+
+    Every planned attribute must still be there and no constant may have crept in.
+    """
+    from limner.llm import Client, find_endpoint
+    from limner.shots import rewriting
+    from limner.shots.stage import dialect_for, planned
+
+    here = project()
+    if show:
+        from limner.shots.dialects import dialect_of
+
+        speech = dialect_of(dialect_for(here))
+        asked = rewriting.request_for(planned(here)[0].prompt, here.character.trigger, speech)
+        return Answer({"messages": asked}, [f"{m['role']}: {m['content']}" for m in asked])
+    with Client(find_endpoint(url, model)) as client:
+        found = screen().run(rewriting.rewrite_plan(here, client))
+    lines = [f"{found['rewritten']} of {found['asked']} prompts worded anew"]
+    lines += [f"{row['shot']} keeps our text: {'; '.join(row['refused'])}" for row in found["kept"]]
+    return Answer(found, lines, findings=bool(found["kept"]))
+
+
 def _project() -> Project | None:
     """The project to work in; None outside of one."""
     from limner import shots

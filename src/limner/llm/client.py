@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
 """Status codes after which asking again may help."""
 
+logging.getLogger("stamina").addHandler(logging.NullHandler())  # its warnings are not for stderr
 _KEY_LIKE = re.compile(r"\b(?:sk|hf|gsk|xai|r8|AIza)[-_][A-Za-z0-9_*.-]{6,}|Bearer\s+\S+")
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
 _SHOWN = 300  # characters of a server's own words in an error
