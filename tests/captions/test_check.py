@@ -226,6 +226,7 @@ def test_tokens_are_estimated_and_too_many_are_an_error(tmp_path: Path) -> None:
     root = write(tmp_path, {"a": "grace_char, " + "word " * 600, "b": "grace_char, hat"})
     audit = examine(root, trigger="grace_char")
     assert {f.file for f in found(audit, "length")} == {"a.txt", "b.txt"}
+    assert f"limner captions edit {root} --file" in found(audit, "length")[0].fix
     assert "estimated" in found(audit, "tokens")[0].text
 
 
