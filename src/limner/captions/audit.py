@@ -156,6 +156,10 @@ def _settled(found: Sequence[Finding], waived: Mapping[str, str]) -> tuple[Findi
     return tuple(replace(f, waived=waived.get(f.id)) for f in order)
 
 
+def _by_hand(key: str) -> str:
+    return f"`limner captions edit --file {shlex.quote(key)} --text ...`"
+
+
 def _located(finding: Finding, sheet: Sheet) -> Finding:
     """The finding with commands that name the folder, so that they can be pasted."""
     if sheet.project is not None:
@@ -197,7 +201,7 @@ def _of_item(sheet: Sheet, item: Item, trigger: str) -> list[Finding]:
             fix = "Run `limner captions compile`."
             return [Finding("missing", "error", key, "there is no caption", fix)]
         text = f"{item.picture} has no caption"
-        fix = f"Write one: `limner captions edit --file {shlex.quote(key)} --text ...`"
+        fix = f"Write one: {_by_hand(key)}"
         return [Finding("missing", "error", key, text, fix)]
     found = []
     if item.picture is None:
@@ -256,7 +260,7 @@ def on_text(text: str, key: str, trigger: str, value: Mapping[str, float]) -> li
     if not value["words_min"] <= words <= value["words_max"]:
         low, high = value["words_min"], value["words_max"]
         said = f"{words} words, outside {low:g} to {high:g} (about {many} tokens, estimated)"
-        fix = f"Shorten or complete it: `limner captions edit --file {shlex.quote(key)} --text ...`"
+        fix = f"Shorten or complete it: {_by_hand(key)}"
         found.append(Finding("length", "warning", key, said, fix))
     if many > value["tokens_max"]:
         said = f"about {many} tokens (estimated), more than {value['tokens_max']:g}"
@@ -304,12 +308,12 @@ def _alike(texts: Mapping[str, str], drop: set[str], value: Mapping[str, float])
     found = []
     for first, *others in alike.equal_groups(texts):
         for key in others:
-            fix = f"Say what is different: `limner captions edit --file {shlex.quote(key)} --text ...`"
+            fix = f"Say what is different: {_by_hand(key)}"
             text = f"the same caption as {first}"
             found.append(Finding("duplicate", "error", key, text, fix, first))
     for first, key, score in alike.alike_pairs(texts, drop, value["likeness"]):
         text = f"almost the same words as {first} (likeness {score:.2f})"
-        fix = f"Say what is different: `limner captions edit --file {shlex.quote(key)} --text ...`"
+        fix = f"Say what is different: {_by_hand(key)}"
         found.append(Finding("likeness", "warning", key, text, fix, first))
     return found
 
