@@ -26,6 +26,7 @@ _EXTRAS = {
     **dict.fromkeys(("cv2", "imagehash", "onnxruntime", "scipy"), "vision"),
     **dict.fromkeys(("dlib", "face_recognition_models"), "faces"),
     **dict.fromkeys(("torch", "diffusers", "transformers", "peft", "accelerate"), "train"),
+    "pi_heif": "heic",
     **dict.fromkeys(("tensorboard", "tokenizers", "huggingface_hub"), "train"),
 }
 _MIN_SECRET = 6  # shorter values would blank out ordinary words

@@ -27,6 +27,9 @@ EXTRAS = {
 }
 """Extra -> the packages that must be there; the names of pyproject.toml."""
 
+OPTIONAL = {"heic": ("pi-heif",), "keyring": ("keyring",)}
+"""The same for extras that the local way does without: HEIC pictures, keys in the OS keyring."""
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 KEYS = (
@@ -34,6 +37,8 @@ KEYS = (
     "HF_KEY",
     "HF_API_KEY",
     "HF_API_SECRET",
+    "HIGGSFIELD_API_KEY",
+    "HIGGSFIELD_SECRET",
     "FAL_KEY",
     "REPLICATE_API_TOKEN",
     "RUNPOD_API_KEY",
@@ -87,10 +92,11 @@ def _extras() -> list[dict[str, Any]]:
     torch = installed("torch")
     fix = "pip install 'limner[train]'"
     rows.append(_row("torch", torch or "not installed", torch is not None, fix))
-    for extra, packages in EXTRAS.items():
+    for extra, packages in {**EXTRAS, **OPTIONAL}.items():
         lacking = [p for p in packages if installed(p) is None]
         value = f"{', '.join(lacking)} missing" if lacking else "installed"
-        rows.append(_row(f"[{extra}]", value, not lacking, f"pip install 'limner[{extra}]'"))
+        fix = f"pip install 'limner[{extra}]'"
+        rows.append(_row(f"[{extra}]", value, not lacking, fix, extra in OPTIONAL))
     return rows
 
 
