@@ -173,9 +173,9 @@ def _line(text: str) -> str:
 def rewrite_plan(project: Project, client: Client) -> Events:
     """Rewrite the prompts of a project's shots that have no take yet.
 
-    Each answer is kept as it comes, and shots/rewritten.jsonl remembers what was answered: run again
-    after a stop, nothing is asked (and paid) twice. Raises NotReadyError, UsageError (nothing to
-    rewrite). Result: {asked, rewritten, kept: [{shot, refused, proposed}], prompts}.
+    Each answer is kept as it comes, and shots/rewritten.jsonl remembers what was answered: after a
+    stop nothing is asked (and paid) twice. Raises NotReadyError, UsageError (nothing to rewrite).
+    Result: {asked, rewritten, kept: [{shot, refused, proposed}], prompts}.
     """
     learn(project)
     character = project.character
