@@ -109,7 +109,7 @@ def test_small_plans_leave_no_free_pair_tied(seed: int) -> None:
 
 
 @given(st.integers(8, 400), st.sampled_from(sorted(PRESETS)), st.integers(0, 99))
-@slow_ok
+@settings(slow_ok, max_examples=8)
 def test_quotas_are_exact_for_any_count(count: int, preset: str, seed: int) -> None:
     plan = make_plan(count=count, seed=seed, preset=preset, moves=0, **GRACE)
     assert len(plan.shots) == count and plan.report["exact"]
@@ -276,6 +276,11 @@ def test_genres_narrow_places_lights_and_cameras_together() -> None:
         assert lexicon.cameras()[shot.attributes["camera"]].genres == ("candid_phone",)
         assert "candid_phone" in lexicon.settings()[shot.attributes["setting"]].genres
         assert shot.attributes["genre"] == "candid_phone"
+    studio = make_plan(count=16, seed=1, genres=["studio"], moves=0, **GRACE).shots
+    assert set(mix(studio)) <= {"neutral", "indoor"}  # the preset's outdoor share has no place here
+    with pytest.raises(InputError, match="no mix 'outdoor'"):
+        wanted = {"mix": {"outdoor": 50}}
+        make_plan(count=16, seed=1, genres=["studio"], quotas=wanted, **GRACE)
     with pytest.raises(InputError, match="no genre 'anime'"):
         make_plan(count=16, seed=1, genres=["anime"], **GRACE)
 

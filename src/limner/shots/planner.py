@@ -127,12 +127,15 @@ def make_targets(count: int, preset: str, quotas: Quotas, rules: Rules) -> Targe
             raise InputError(
                 f"no axis {axis!r}", where="shots.quotas", fix=f"Use one of: {', '.join(known)}"
             )
-    able = {**rules.values, "mix": tuple(PRESETS[preset]["mix"])}
+    kinds = {lexicon.settings()[s].mix for s in rules.values["setting"]}
+    able = {**rules.values, "mix": tuple(k for k in PRESETS[preset]["mix"] if k in kinds)}
     targets: Targets = {}
     for axis in known:
         shares = PRESETS[preset].get(axis, {})
         if axis == "mix" and "setting" in quotas and "mix" not in quotas:
             continue  # named places decide the mix
+        if axis == "mix":  # a genre may have one kind of place alone
+            shares = {kind: share for kind, share in shares.items() if kind in kinds}
         shares = fill_up(axis, quotas.get(axis, {}), shares, able[axis])
         unable = [v for v, share in shares.items() if share > 0 and v not in (*able[axis], REST)]
         if unable:
