@@ -112,7 +112,7 @@ def test_the_commands_work_outside_of_a_project(
     assert len(told["heat_map"]) == 20 and told["trigger"] == "g_char"
     assert run(["shots", "import", "good.txt", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    read = [{**p["attributes"]} for p in told["prompts"]]
-    assert [r["outfit"] for r in read] == [s.attributes["outfit"] for s in PLAN.shots]
+    assert [p["prompt"] for p in told["shots"]] == GOOD
+    assert [p["outfit"] for p in told["shots"]] == [s.attributes["outfit"] for s in PLAN.shots]
     assert run(["shots", "import", "none.txt", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["where"] == "none.txt"

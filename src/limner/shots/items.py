@@ -48,15 +48,18 @@ class Item:
         return self.attributes.get(axis)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values: where, text, attributes (None = not said), words, missing."""
-        known = {axis: self.attributes.get(axis) for axis in (*lexicon.AXES, "gaze")}
+        """Flat plain values, as a planned shot has them; None = not said in words we know.
+
+        words: axis -> the text's own words; missing: what it says nothing of.
+        """
+        axes = (*lexicon.AXES, "gaze")
         return {
             "where": self.where,
-            "prompt": self.text,
-            "attributes": known,
+            **{axis: self.attributes.get(axis) for axis in axes},
             "mix": self.value("mix"),
             "face_visible": self.face_visible,
-            "words": {k: v for k, v in self.reading.words.items() if k in known},
+            "prompt": self.text,
+            "words": {k: v for k, v in self.reading.words.items() if k in axes},
             "missing": list(self.reading.missing),
         }
 

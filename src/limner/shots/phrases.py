@@ -1,7 +1,7 @@
 """Words as tokens, and every phrase by which a text can name a value of the vocabulary.
 
 In: the lexicon, the writer's wordings and data/synonyms.yaml. Out: `tokens(text)` and `phrases()`,
-the phrases by their first word. Hyphens, accents, case and articles do not count.
+the phrases by their first word. Hyphens, accents, case, articles and possessives do not count.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from limner.shots.writer import is_one_piece, wordings
 STOP = ","
 """The token of a comma or any other end of a clause; no phrase crosses it."""
 _TOKEN = re.compile(r"[^\W_]+(?:_+[^\W_]+)*|[,.;:!?()\[\]{}|\n\"“”]")
-_SKIPPED = frozenset(("a", "an", "the"))
+_SKIPPED = frozenset(("a", "an", "the", "her", "his", "their", "its"))
 _JOINS = re.compile(r"\s+(?:and|over|with)\s+")
 
 

@@ -240,6 +240,8 @@ def _longest(matches: list[Match]) -> list[Match]:
 
 
 def _inside(match: Match, other: Match) -> bool:
+    if match.phrase.axis == "outfit" == other.phrase.axis:
+        return False  # "jeans" of one outfit stands inside "blue jeans" of another; all count
     wider = other.first <= match.first and match.last <= other.last
     return wider and other.weight > match.weight and _words_of(other) > _words_of(match)
 

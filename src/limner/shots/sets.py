@@ -146,7 +146,7 @@ def _checked(
 
 
 def gather(path: Path, wanted: Wanted, *, fill: bool = False) -> dict[str, Any]:
-    """Read a file of prompts: {kind, prompts, gaps, missing, ...}; nothing is written.
+    """Read a file of prompts: {kind, shots, gaps, missing, planned, ...}; nothing is written.
 
     fill: plan the missing shots too, under `planned`. Raises InputError.
     """
@@ -157,7 +157,7 @@ def gather(path: Path, wanted: Wanted, *, fill: bool = False) -> dict[str, Any]:
     missing = _missing(items, wanted, targets, total) if fill else None
     return {
         "kind": found.kind,
-        "prompts": [i.as_dict() for i in items],
+        "shots": [i.as_dict() for i in items],
         **report_of(items, targets),
         "asked": total,
         "missing": total - len(items),
