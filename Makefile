@@ -48,6 +48,7 @@ test-long: install browser
 
 bench: install
 	$(BIN)/python bench/startup.py
+	$(BIN)/python bench/planner.py
 	$(BIN)/python bench/demo_stages.py
 
 # What in docs/ is generated: the CLI reference and the table of character.yaml.
