@@ -17,8 +17,8 @@ import numpy as np
 
 NUMBERS = {
     "resolution": 128,
-    "sampling_steps": 16,
-    "true_cfg_scale": 2.0,
+    "sampling_steps": 12,
+    "true_cfg_scale": 3.0,
     "learning_rate": 1e-3,
     "train_steps": 200,
     "batch": 8,
