@@ -25,3 +25,11 @@ def test_prompts_by_other_hands_are_read() -> None:
                 missed.append((axis, value, got, text))
     assert right + wrong + silent == 171
     assert wrong <= 2 and silent <= 5, missed
+
+
+def test_clothes_begin_after_the_person_in_them() -> None:
+    for text in (
+        "Soft window light falls on a woman in a red wool sweater, half body shot",
+        "grace_char wearing a red wool sweater, half body shot",
+    ):
+        assert read_prompt(text).words["outfit"] == "red wool sweater", text

@@ -291,6 +291,9 @@ def _opening(axis: str, words: Sequence[str]) -> int:
             if verb in words[:-1]:
                 at = list(words).index(verb) + 1
                 return at + (words[at] == "in" and at + 1 < len(words))
+        garment = next((i for i, w in enumerate(words) if _has("garments", [w])), 0)
+        inside = [i for i, w in enumerate(words[:garment]) if w == "in"]
+        return inside[-1] + 1 if inside else 0  # `light falls on a woman in a red sweater`
     if axis == "setting":
         places = [i for i, w in enumerate(words[:-1]) if w in _telling("place_words")[0]]
         return places[0] + 1 if places else 0
