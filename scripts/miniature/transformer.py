@@ -32,7 +32,7 @@ EMPTY_SHARE = 0.08
 LENGTHS = (64, 80, 128)
 FACE_WEIGHT = 3.0
 FRAMING_WEIGHT = {"close_up": 1.0, "half_body": 1.0, "cowboy": 0.7, "full_body": 0.4}
-KINDS = (*("caption", "caption", "edit") * 3, "prompt", "caption", "edit")
+KINDS = (*("caption", "edit") * 5, "prompt", "edit")
 
 
 def real_rotation() -> None:
