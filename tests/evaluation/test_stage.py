@@ -61,6 +61,9 @@ def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Pai
     for part in (0, 1):
         first, second = ({cell[part] for cell in cells} for cells in by_phase.values())
         assert not first & second
+    # and no noise is used for two prompts: their compositions would be alike
+    for cells in by_phase.values():
+        assert len({seed for _, seed in cells}) == len(set(cells))
     # every arm of the claim draws the same cells, the control by its own word
     claims = [r for r in renders if r.phase == "claim"]
     assert len({frozenset((r.prompt_id, r.seed) for r in claims if r.arm == a) for a in

@@ -78,6 +78,21 @@ def test_a_failing_demo_says_so_to_people_too(
     assert "not established: Too close to call." in shown and "report.html" in shown
 
 
+@pytest.mark.parametrize(("outcome", "wanted"), [("same_person", True), ("not_same", False)])
+def test_only_the_same_person_is_released(outcome: str, wanted: bool, tmp_path: Path) -> None:
+    """A verdict may be clear of base and control and yet match in too few pictures."""
+    project, _ = walk.open_folder(tmp_path / "kept")
+    project.store.add_dataset(path="d", lock_sha256="", lock={}, train=[], held_out=[])
+    project.store.add_plan(dataset_version=1, data={})
+    run = {"plan_version": 1, "dataset_version": 1, "trainer": "native", "state": "done"}
+    project.store.add_run(config={}, path="models/run_1", **run)
+    project.store.add_grid(run_version=1, settings={})
+    todo = {name: wants for name, wants, _ in walk._steps(project)}
+    assert not todo["release"](), "without a verdict there is nothing to release"
+    project.store.add_verdict(grid_version=1, data={**GOOD, "outcome": outcome})
+    assert todo["release"]() is wanted
+
+
 def test_the_folder_is_a_new_one_or_a_demo_cut_short_never_somebody_elses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
