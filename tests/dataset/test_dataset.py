@@ -197,3 +197,49 @@ def test_the_split_is_stable_and_spread(
     got = Counter((seen[t].yaw >= 20) + (seen[t].yaw >= 60) for t in chosen)
     for number, size in sizes.items():
         assert abs(got[number] - len(chosen) * size / len(seen)) < 1 + 1e-9
+
+
+def add_bodies(project: Project, *, papers: bool = True) -> None:
+    """Two real bodies as the inbox leaves them, the second with a caption by hand."""
+    place = project.folder("takes/realism")
+    rows = []
+    for n in (1, 2):
+        out = io.BytesIO()
+        Image.new("RGB", (48, 64), (200, 150, n)).save(out, "PNG")
+        (place / f"real_{n:03d}.png").write_bytes(out.getvalue())
+        digest = sha256_bytes(out.getvalue())
+        row = {"file": f"real_{n:03d}.png", "from": f"{n}.jpg", "kind": "realism"}
+        row |= {"sha256": digest, "original_sha256": digest}
+        row |= {"licence": "CC0, example.org", "consent": "release 2026-03" if papers else ""}
+        rows.append({**row, "width": 48, "height": 64})
+    (place / "pictures.json").write_text(json.dumps(rows))
+    (place / "real_002.txt").write_text("legs, standing pose,\nnatural lighting\n")
+
+
+def test_real_bodies_are_a_second_folder_with_their_papers(tmp_path: Path) -> None:
+    project = new(tmp_path)
+    first = collect(build(project))
+    add_bodies(project)
+    assert [f["rule"] for f in check(project)] == ["stale"]
+    found = collect(build(project))
+    assert (found["version"], found["bodies"], found["train"]) == (2, 2, first["train"])
+    record = project.store.dataset()
+    assert record is not None
+    real = record.lock["realism"]
+    assert (real["folder"], real["repeats"]) == ("20_grace_char_realbody", 20)
+    assert {(p["licence"], p["consent"]) for p in real["pictures"]} == {
+        ("CC0, example.org", "release 2026-03")
+    }
+    folder = tmp_path / "dataset" / "v2" / "20_grace_char_realbody"
+    assert (folder / "body_001.txt").read_text() == "grace_char, realistic_body"
+    words = "grace_char, realistic_body, legs, standing pose, natural lighting"
+    assert (folder / "body_002.txt").read_text() == words
+    assert [p["caption_author"] for p in real["pictures"]] == ["rule", "person"]
+    assert check(project) == [] and collect(build(project))["reused"]
+    (folder / "body_001.png").write_bytes(b"other")
+    assert verify_lock(project) == ["20_grace_char_realbody/body_001.png has changed"]
+    add_bodies(project, papers=False)
+    with pytest.raises(InputError, match="no consent"):
+        collect(build(project))
+    project.change_character(dataset__realism_repeats=0)
+    assert collect(build(project))["bodies"] == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from limner import __version__
+from limner.dataset.bodies import TAG, Body, folder_name, lock_rows
 from limner.errors import NotReadyError
 from limner.project import Project
 from limner.project.files import canonical_json, sha256_bytes, sha256_file
@@ -56,16 +57,19 @@ def make_lock(
     folder: str,
     train: Sequence[Entry],
     held_out: Sequence[Entry],
+    bodies: Sequence[Body] = (),
 ) -> dict[str, Any]:
     """The lock as a dict; no time in it, so the same inputs give the same lock.
 
-    root: the version's folder in the project; folder: the training folder's name inside it.
+    root: the version's folder in the project; folder: the training folder's name inside it;
+    bodies: the second folder, beside it. `realism` stands in the lock only if there are any.
     """
     character = project.character
     facts = character_facts(project)
     pictures = [_entry(e, folder) for e in train]
     references = [_entry(e, "held_out") for e in held_out]
-    return {
+    real = lock_rows(bodies, folder_name(project)) if bodies else []
+    lock: dict[str, Any] = {
         "format": FORMAT,
         "version": version,
         "limner": __version__,
@@ -85,10 +89,24 @@ def make_lock(
         "held_out": references,
         "files": [
             {"path": e[name], "sha256": e[digest]}
-            for e in (*pictures, *references)
+            for e in (*pictures, *references, *real)
             for name, digest in (("file", "sha256"), ("caption_file", "caption_sha256"))
         ],
     }
+    if real:
+        lock["realism"] = {
+            "folder": folder_name(project),
+            "repeats": character.dataset.realism_repeats,
+            "tag": TAG,
+            "pictures": real,
+        }
+    return lock
+
+
+def folders(lock: dict[str, Any]) -> list[str]:
+    """The folders of a dataset: character, real bodies if any, held-out references."""
+    real = [str(lock["realism"]["folder"])] if lock.get("realism") else []
+    return [str(lock["folder"]), *real, "held_out"]
 
 
 def _entry(entry: Entry, folder: str) -> dict[str, Any]:
@@ -151,7 +169,7 @@ def verify_lock(project: Project, version: int | None = None) -> list[str]:
         elif sha256_file(file) != entry["sha256"]:
             found.append(f"{entry['path']} has changed")
     listed = {entry["path"] for entry in lock["files"]}
-    for folder in (lock["folder"], "held_out"):
+    for folder in folders(lock):
         for file in sorted((root / folder).glob("*")):
             name = f"{folder}/{file.name}"
             if name not in listed and not file.name.startswith("."):

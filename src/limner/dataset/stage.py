@@ -1,23 +1,27 @@
 """The stage: kept takes and their captions become a numbered training folder with its lock.
 
 In: a `Project` with kept, captioned takes. Out: `dataset/40_grace_char/img_001.png` + `.txt`,
-`held_out/`, `prompt_mapping.txt`, `limner.lock.json` and a record. Version 1 lies in `dataset/`,
-later ones in `dataset/v2/` and so on; a finished version is never written again.
+`20_grace_char_realbody/` if there are real bodies, `held_out/`, `prompt_mapping.txt`,
+`limner.lock.json` and a record. Version 1 lies in `dataset/`, later ones in `dataset/v2/` and so
+on; a finished version is never written again.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from limner import lexicon
+from limner.dataset.bodies import Body, bodies, folder_name, lock_rows, read_body
 from limner.dataset.lock import (
     LOCK_FILE,
     MAPPING_FILE,
     Entry,
     find_dataset,
+    folders,
     lock_text,
     make_lock,
     same_content,
@@ -30,7 +34,7 @@ from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes, write_text
 from limner.project.records import Shot, Take
 
-_OURS = re.compile(r"^\.?(img|ref)_\d+\.(png|jpg|jpeg|webp|txt)(\.\d+\.part)?$")
+_OURS = re.compile(r"^\.?(img|ref|body)_\d+\.(png|jpg|jpeg|webp|txt)(\.\d+\.part)?$")
 
 Finding = dict[str, str]
 
@@ -38,29 +42,38 @@ Finding = dict[str, str]
 def build(project: Project) -> Events:
     """Build the next dataset version; an unchanged one is found again instead of built twice.
 
-    References are held out before training (character.yaml: dataset.held_out, else 15 %). Raises
+    References are held out before training (character.yaml: dataset.held_out, else 15 %). Real
+    bodies that the inbox took become a second folder with their licences in the lock. Raises
     NotReadyError without kept takes or captions, InputError when a picture is not the one that was
-    reviewed. Result: {version, path, lock_sha256, train, held_out, reused}; the last three numbers
+    reviewed. Result: {version, path, lock_sha256, train, held_out, bodies, reused}: three numbers
     and a flag.
     """
     with project.exclusive("dataset"):
         train, held_out = _entries(project)
+        real = bodies(project)
         newest = project.store.dataset()
         version = newest.version + 1 if newest else 1
         root = "dataset" if version == 1 else f"dataset/v{version}"
         character = project.character
         folder = f"{character.dataset.repeats}_{character.trigger}"
-        lock = make_lock(project, version, root, folder, train, held_out)
+        lock = make_lock(project, version, root, folder, train, held_out, real)
         if newest and same_content(lock, newest.lock) and not verify_lock(project):
             yield Notice(f"Dataset {newest.version} is up to date; nothing was built.")
             yield Result(_result(newest.version, newest.lock, newest.lock_sha256, reused=True))
             return
-        _clear(project.root / root, folder, train, held_out)
-        ticker = Ticker("copying", len(train) + len(held_out))
+        body_folder = folder_name(project)
+        wanted: dict[str, Sequence[Entry | Body]]
+        wanted = {folder: train, "held_out": held_out, body_folder: real}
+        _clear(project.root / root, wanted)
+        ticker = Ticker("copying", len(train) + len(held_out) + len(real))
         for entries, name in ((train, folder), (held_out, "held_out")):
             for entry in entries:
                 _copy(project, entry, project.root / root / name)
                 yield ticker.tick(note=entry.stem)
+        for body in real:
+            write_bytes(project.root / root / body_folder / body.picture, read_body(body))
+            write_text(project.root / root / body_folder / body.text, body.caption)
+            yield ticker.tick(note=body.stem)
         text = lock_text(lock)
         write_text(project.root / root / MAPPING_FILE, _mapping(project, train, held_out, folder))
         write_text(project.root / root / LOCK_FILE, text)  # last: a folder with a lock is whole
@@ -73,6 +86,11 @@ def build(project: Project) -> Events:
             held_out=[e.take.id for e in held_out],
         )
         project.store.log("dataset", "built", version=made, train=len(train))
+        if bare := sum(body.author == "rule" for body in real):
+            yield Notice(
+                f"{bare} real bodies are captioned with two words only; write what they show in "
+                "takes/realism/real_001.txt and so on, and build again."
+            )
         if len(held_out) == 0:
             yield Notice("No reference is held out, so nothing can be evaluated later.", "warning")
         yield Result(_result(made, lock, digest, reused=False))
@@ -85,6 +103,7 @@ def _result(version: int, lock: dict[str, Any], digest: str, *, reused: bool) ->
         "lock_sha256": digest,
         "train": len(lock["pictures"]),
         "held_out": len(lock["held_out"]),
+        "bodies": len(lock["realism"]["pictures"]) if lock.get("realism") else 0,
         "reused": reused,
     }
 
@@ -138,9 +157,8 @@ def _held_out(project: Project, takes: list[Take], shots: dict[str, Shot]) -> li
     return hold_out(candidates, default_held_out(len(takes)) if wanted is None else wanted)
 
 
-def _clear(root: Path, folder: str, train: list[Entry], held_out: list[Entry]) -> None:
+def _clear(root: Path, wanted: Mapping[str, Sequence[Entry | Body]]) -> None:
     """Remove what a killed build of this version left and this one does not write again."""
-    wanted = {folder: train, "held_out": held_out}
     for name, entries in wanted.items():
         ours = {n for e in entries for n in (e.picture, e.text)}
         for file in (root / name).glob("*"):
@@ -203,9 +221,11 @@ def check(project: Project, version: int | None = None) -> list[Finding]:
         text = "no reference is held out, so the character cannot be judged"
         more = "Set dataset.held_out to 3 or more and build again."
         found.append(_finding("held_out", "warning", where, text, more))
-    for folder in (dataset.lock["folder"], "held_out"):
+    for folder in folders(dataset.lock):
         found += _check_pairs(root / folder, f"{where}/{folder}")
-    if _newer(project, dataset.train + dataset.held_out, dataset.created_at):
+    if _newer(project, dataset.train + dataset.held_out, dataset.created_at) or _other_bodies(
+        project, dataset.lock
+    ):
         text = f"takes or captions changed since dataset {dataset.version} was built"
         more = "Run `limner dataset build`."
         found.append(_finding("stale", "warning", where, text, more))
@@ -235,6 +255,12 @@ def _check_pairs(folder: Path, where: str) -> list[Finding]:
             text = "the caption is empty, has several lines, or a byte order mark"
             found.append(_finding("form", "error", f"{where}/{stem}.txt", text, fix))
     return found
+
+
+def _other_bodies(project: Project, lock: dict[str, Any]) -> bool:
+    real = bodies(project)
+    listed = lock["realism"]["pictures"] if lock.get("realism") else []
+    return (lock_rows(real, folder_name(project)) if real else []) != listed
 
 
 def _newer(project: Project, takes: list[int], built: str) -> bool:

@@ -145,6 +145,12 @@ class DatasetSettings(_Settings):
     held_out: int | None = Field(
         default=None, ge=0, description="References never trained on; default 15 % of the kept"
     )
+    realism_repeats: int = Field(
+        default=20,
+        ge=0,
+        le=1000,
+        description="Showings of each real body a round, beside the character's repeats; 0 = none",
+    )
 
 
 class TrainingSettings(_Settings):
