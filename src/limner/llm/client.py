@@ -6,51 +6,35 @@ GET {base}/models (OpenAI's API reference; the same in vLLM, llama.cpp, Ollama a
 
 from __future__ import annotations
 
-import email.utils
-import json
-import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-from limner.errors import UsageError, WorkFailedError
+from limner.errors import UsageError
 from limner.llm.endpoint import LIMITS, Endpoint
 from limner.llm.message import Message
+from limner.net import AGAIN, SHOWN, Answer, Link, NetError, Trouble
 from limner.project.rules import values_of
 
-if TYPE_CHECKING:
-    import httpx
+AGAIN_HERE = AGAIN | {409}
+"""Chat servers say 409 for a lock that is released in a moment (OpenAI's client asks again too)."""
 
-AGAIN = frozenset((408, 409, 425, 429, 500, 502, 503, 504, 529))
-"""Status codes after which asking again may help."""
-
-logging.getLogger("stamina").addHandler(logging.NullHandler())  # its warnings are not for stderr
-_KEY_LIKE = re.compile(r"\b(?:sk|hf|gsk|xai|r8|AIza)[-_][A-Za-z0-9_*.-]{6,}|Bearer\s+\S+")
 _THOUGHT = re.compile(r"^\s*<think>.*?</think>\s*", re.DOTALL)
-_SHOWN = 300  # characters of a server's own words in an error
+_FIXES: dict[Trouble, str] = {
+    "slow": "Is the model loaded? Slow machines need a higher limit answer_s.",
+    "down": "Start the server, or correct LIMNER_LLM_URL.",
+    "large": "Is this the address of an OpenAI-compatible server (it usually ends in /v1)?",
+}
 
 
-class EndpointError(WorkFailedError):
-    """The endpoint did not answer as it should. `status`: HTTP status, None without an answer."""
+class EndpointError(NetError):
+    """The endpoint did not answer as it should. `detail`: the error object it wrote, if any."""
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        where: str | None = None,
-        fix: str | None = None,
-        status: int | None = None,
-        again: bool = False,
-        wait: float | None = None,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(what, where=where, fix=fix)
-        self.status = status
-        self.again = again
-        self.wait = wait
+    def __init__(self, what: str, *, detail: Mapping[str, Any] | None = None, **more: Any) -> None:
+        super().__init__(what, **more)
         self.detail = dict(detail or {})
 
 
@@ -78,25 +62,24 @@ class Client:
     """
 
     def __init__(self, endpoint: Endpoint, limits: Mapping[str, float] | None = None) -> None:
-        import httpx
-
         self.endpoint = endpoint
         self.limits = values_of(LIMITS, limits, "llm.limits")
-        headers = {"User-Agent": "limner", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
         if endpoint.key:
             headers["Authorization"] = f"Bearer {endpoint.key}"
         try:
-            self._http: httpx.Client = httpx.Client(
+            self._link = Link(
+                "The endpoint",
+                endpoint.url,
+                self.limits,
                 headers=headers,
-                timeout=httpx.Timeout(self.limits["answer_s"], connect=self.limits["connect_s"]),
-                follow_redirects=False,  # a redirect must not carry the key elsewhere
-                trust_env=not endpoint.local,  # a proxy has no part in talk within this machine
+                secrets=(endpoint.key,) if endpoint.key else (),
+                error=self._error,
+                fixes=_FIXES,
             )
-        except (UnicodeError, ValueError):
-            raise UsageError(
-                f"The key ({endpoint.key_from}) holds characters that no key has",
-                fix="Copy the key again, without quotes or line breaks.",
-            ) from None
+        except UsageError as error:
+            what = f"The key ({endpoint.key_from}) holds characters that no key has"
+            raise UsageError(what, fix=error.fix) from None
 
     def __enter__(self) -> Self:
         return self
@@ -111,7 +94,7 @@ class Client:
 
     def close(self) -> None:
         """End the connections; safe to call twice."""
-        self._http.close()
+        self._link.close()
 
     def models(self) -> list[str]:
         """Ids of the models the endpoint serves. Raises EndpointError."""
@@ -195,7 +178,7 @@ class Client:
             raise self._odd("an answer without `choices[0].message`")
         if message.get("refusal"):
             raise EndpointError(
-                f"The model refused: {self.redact(str(message['refusal']))[:_SHOWN]}",
+                f"The model refused: {self.redact(str(message['refusal']))[:SHOWN]}",
                 where=self.endpoint.url,
                 fix="Change the text that is sent, or use another model.",
             )
@@ -223,72 +206,25 @@ class Client:
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """One call, tried again while that may help."""
-        import stamina
-
-        def again(error: Exception) -> bool | float:
-            if not isinstance(error, EndpointError) or not error.again:
-                return False
-            if error.wait is None:
-                return True
-            return min(error.wait, self.limits["longest_wait_s"])
-
-        tries = int(self.limits["attempts"])
-        for attempt in stamina.retry_context(
-            on=again,
-            attempts=tries,
-            timeout=None,
-            wait_initial=self.limits["first_wait_s"],
-            wait_max=self.limits["longest_wait_s"],
-            wait_jitter=self.limits["first_wait_s"],
-        ):
-            with attempt:
-                return self._once(method, path, body)
-        raise AssertionError("a retry context ends with a value or an error")
+        return self._link.again(lambda: self._once(method, path, body))
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
-        import httpx
-
-        url = self.endpoint.address(path)
+        said = self._link.send(method, path, body=body)
+        if said.status != 200:
+            raise self._refusal(said)
         try:
-            with self._http.stream(method, url, json=body) as response:
-                content = self._read(response)
-        except httpx.TimeoutException:
-            raise EndpointError(
-                "The endpoint did not answer in time",
-                where=self.endpoint.url,
-                fix="Is the model loaded? Slow machines need a higher limit answer_s.",
-                again=True,
-            ) from None
-        except httpx.TransportError as error:
-            said = self.redact(str(error)) or type(error).__name__
-            raise EndpointError(
-                f"The endpoint cannot be reached ({said})",
-                where=self.endpoint.url,
-                fix="Start the server, or correct LIMNER_LLM_URL.",
-                again=not isinstance(error, httpx.UnsupportedProtocol | httpx.ProxyError),
-            ) from None
-        if response.status_code != 200:
-            raise self._refusal(response, content)
-        try:
-            answer = json.loads(content)
+            answer = said.json()
         except ValueError:
             raise self._odd("something that is no JSON") from None
         if not isinstance(answer, dict):
             raise self._odd("JSON that is no object")
         if isinstance(answer.get("error"), Mapping | str) and "choices" not in answer:
-            raise self._refusal(response, content)
+            raise self._refusal(said)
         return answer
 
-    def _read(self, response: httpx.Response) -> bytes:
-        most = self.limits["reply_bytes"]
-        parts: list[bytes] = []
-        size = 0
-        for part in response.iter_bytes():
-            size += len(part)
-            if size > most:
-                raise self._odd(f"more than {most / 1e6:g} MB")
-            parts.append(part)
-        return b"".join(parts)
+    def _error(self, what: str, **more: Any) -> EndpointError:
+        """Errors name the address a person set, not the route behind it."""
+        return EndpointError(what, **{**more, "where": self.endpoint.url})
 
     def _odd(self, what: str) -> EndpointError:
         return EndpointError(
@@ -297,10 +233,10 @@ class Client:
             fix="Is this the address of an OpenAI-compatible server (it usually ends in /v1)?",
         )
 
-    def _refusal(self, response: httpx.Response, content: bytes) -> EndpointError:
-        status = response.status_code
-        detail = _error_of(content)
-        said = self.redact(str(detail.get("message") or "")).strip()[:_SHOWN]
+    def _refusal(self, answer: Answer) -> EndpointError:
+        status = answer.status
+        detail = _error_of(answer)
+        said = self.redact(str(detail.get("message") or "")).strip()[:SHOWN]
         key = self.endpoint.key_from
         fixes = {
             401: f"The key ({key}) was not accepted." if key else "Set LIMNER_LLM_KEY to your key.",
@@ -316,27 +252,25 @@ class Client:
             where=self.endpoint.url,
             fix=fix or ("Try again later." if status >= 500 else "See the words of the endpoint."),
             status=status,
-            again=status in AGAIN and detail.get("code") != "insufficient_quota",
-            wait=_retry_after(response.headers.get("retry-after")),
+            again=status in AGAIN_HERE and detail.get("code") != "insufficient_quota",
+            wait=answer.wait,
             detail=detail,
         )
 
     def redact(self, text: str) -> str:
         """`text` without the key, and without anything that looks like one."""
-        if self.endpoint.key:
-            text = text.replace(self.endpoint.key, "<key>")
-        return _KEY_LIKE.sub("<key>", text)
+        return self._link.redact(text)
 
 
-def _error_of(content: bytes) -> dict[str, Any]:
+def _error_of(answer: Answer) -> dict[str, Any]:
     """The error a server wrote: OpenAI's object, FastAPI's `detail`, Ollama's string."""
     try:
-        answer = json.loads(content)
+        found = answer.json()
     except ValueError:
         return {}
-    if not isinstance(answer, Mapping):
+    if not isinstance(found, Mapping):
         return {}
-    error = answer.get("error", answer)
+    error = found.get("error", found)
     if isinstance(error, Mapping):
         return {"message": error.get("detail"), **error}
     return {"message": error}
@@ -364,18 +298,3 @@ def _text_of(content: Any) -> str:
 
 def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header: a number or a date (RFC 9110, 10.2.3)."""
-    if not value:
-        return None
-    try:
-        return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except (TypeError, ValueError):
-        return None
-    return max(at.timestamp() - time.time(), 0.0)

@@ -7,7 +7,6 @@ file named: a project may come from somebody else.
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from importlib import import_module
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from limner.errors import InputError, UsageError
+from limner.net import is_local, is_private, without_secrets
 from limner.project.rules import Rule
 
 OPENAI = "https://api.openai.com/v1"
@@ -52,7 +52,7 @@ class Endpoint:
     @property
     def local(self) -> bool:
         """Whether it is on this machine."""
-        return is_loopback(urlsplit(self.url).hostname or "")
+        return is_local(self.url)
 
     def address(self, path: str) -> str:
         """The URL of one call, e.g. `chat/completions`; a query of the base URL stays."""
@@ -91,7 +91,7 @@ def find_endpoint(
         )
     clean = clean_url(named)
     key, key_from = _find_key(clean, env, asked=bool(url) and not from_file)
-    if key and urlsplit(clean).scheme == "http" and not _private(urlsplit(clean).hostname or ""):
+    if key and urlsplit(clean).scheme == "http" and not is_private(urlsplit(clean).hostname or ""):
         raise InputError(
             f"The key ({key_from}) would be sent unencrypted",
             where=clean,
@@ -114,23 +114,18 @@ def clean_url(text: str) -> str:
     if parts.scheme not in ("http", "https") or not host or re.search(r"\s", text):
         raise InputError(
             "This is no address of an endpoint",
-            where=_without_secrets(text),
+            where=without_secrets(text),
             fix="Write it like http://127.0.0.1:11434/v1 or https://api.openai.com/v1.",
         )
     secret = [k for k, _ in parse_qsl(parts.query) if _SECRET_PARAMETER.search(k)]
     if parts.username or parts.password or secret:
         raise InputError(
             "The address of the endpoint holds a secret",
-            where=_without_secrets(text),
+            where=without_secrets(text),
             fix="Take it out of the address; put the key into LIMNER_LLM_KEY.",
         )
     path = re.sub(r"/chat/completions/?$", "", parts.path).rstrip("/")
     return urlunsplit((parts.scheme, parts.netloc, path or "/v1", parts.query, ""))
-
-
-def _without_secrets(text: str) -> str:
-    """An address cut before anything that may be secret."""
-    return re.sub(r"//[^/@]*@", "//<hidden>@", text).split("?")[0][:200]
 
 
 def _find_key(url: str, env: Mapping[str, str], *, asked: bool) -> tuple[str | None, str | None]:
@@ -160,19 +155,3 @@ def _from_keyring() -> str | None:
         return str(keyring.get_password(*KEYRING) or "") or None
     except Exception:  # a locked or missing keyring raises many kinds; it is the same as no key
         return None
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name means this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _private(host: str) -> bool:
-    """This machine or the local network: plain http is common there."""
-    try:
-        return is_loopback(host) or ipaddress.ip_address(host).is_private
-    except ValueError:
-        return host.endswith((".local", ".lan", ".internal")) or "." not in host

@@ -14,7 +14,7 @@ from limner.errors import WorkFailedError
 from limner.project.rules import values_of
 from limner.sources.higgsfield.keys import Keys
 from limner.sources.source import LaterError
-from limner.sources.wire import LIMITS, Answer, Wire, WireError, clean_base_url
+from limner.sources.wire import LIMITS, Reply, Wire, WireError, clean_base_url
 
 BASE_URL = "https://api.higgsfield.ai"
 BASE_URL_NAME = "HIGGSFIELD_BASE_URL"
@@ -37,15 +37,15 @@ class Api:
         """End the connections; safe to call twice."""
         self.wire.close()
 
-    def estimate(self, model: str, body: Mapping[str, Any]) -> Answer:
+    def estimate(self, model: str, body: Mapping[str, Any]) -> Reply:
         """What an order would cost: {credits, usd} as text. Nothing is ordered."""
         return self._model("POST", f"estimate/{model}", body)
 
-    def submit(self, model: str, body: Mapping[str, Any], key: str) -> Answer:
+    def submit(self, model: str, body: Mapping[str, Any], key: str) -> Reply:
         """Order pictures. The same key with the same body is the same order, paid once."""
         return self._model("POST", model, body, {"Idempotency-Key": key})
 
-    def status(self, request_id: str) -> Answer:
+    def status(self, request_id: str) -> Reply:
         """{status, images, expires_at, error}."""
         return self._model("GET", f"requests/{request_id}/status")
 
@@ -55,11 +55,11 @@ class Api:
         path: str,
         body: Mapping[str, Any] | None = None,
         more: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Reply:
         headers = {**self.keys.model_headers(), **(more or {})}
         return self.wire.ask(method, path, headers=headers, body=body)
 
-    def _v1(self, method: str, path: str, body: Any = None, *, once: bool = False) -> Answer:
+    def _v1(self, method: str, path: str, body: Any = None, *, once: bool = False) -> Reply:
         """The older routes: the header pair, and on 401 the newer header."""
         try:
             headers = self.keys.pair_headers()
@@ -106,7 +106,7 @@ class Api:
             page += 1
 
 
-def _mapping(answer: Answer) -> dict[str, Any]:
+def _mapping(answer: Reply) -> dict[str, Any]:
     if not isinstance(answer.data, Mapping):
         raise WorkFailedError("Higgsfield answered with something else than was asked for")
     return dict(answer.data)
