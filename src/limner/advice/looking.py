@@ -1,0 +1,324 @@
+"""Questions about pictures: identity by pose, copies, leakage, skin, colour, background, bodies.
+
+In: `Records` and the rules' values. Out: `Test`s. A number that nobody measured gives a test
+that cannot say, with the way to get it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from limner.advice import numbers
+from limner.advice.evidence import Fact, Test
+from limner.advice.records import Picture, Records
+
+Values = dict[str, float]
+SHOWN = 4  # pictures named as evidence: enough to look at, few enough to be looked at
+YAW_BINS = ((0.0, 20.0, "front"), (20.0, 45.0, "three-quarter"), (45.0, 181.0, "side"))
+"""|yaw| in degrees, the bins of the evaluation protocol (starting value)."""
+EVALUATE = "limner evaluate && limner verdict"
+
+
+def unknown(key: str, what: str, reason: str, how: str) -> Test:
+    """A test that cannot say."""
+    return Test(Fact(key, what, ""), None, reason=reason, how=how)
+
+
+def span(interval: Sequence[float] | None, *, percent: bool = True) -> str:
+    """`95 % interval 79.5 to 96.2 %`; empty without one."""
+    if interval is None:
+        return ""
+    low, high = interval
+    if percent:
+        return f", 95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+    return f", 95 % interval {low:.3f} to {high:.3f}"
+
+
+def _paths(pictures: Sequence[Picture]) -> tuple[str, ...]:
+    return tuple(p.render.path for p in pictures[:SHOWN] if p.render.path)
+
+
+def verdict_of(found: Records) -> str:
+    """Where a fact of the verdict comes from."""
+    return f"verdict {found.verdict.version}" if found.verdict else "verdict"
+
+
+def _misses(found: Records) -> list[Picture]:
+    """Fresh pictures of the chosen arm that show someone else, the least alike first."""
+    missed = [p for p in found.chosen if p.value("match") != 1.0]
+    return sorted(missed, key=lambda p: p.value(found.identity) or -1.0)
+
+
+# ---- identity
+
+
+def match_rate(found: Records, value: Values) -> Test:
+    """Is the person there often enough in fresh pictures?"""
+    data = found.data
+    if data.get("match_rate") is None or not data.get("n"):
+        return unknown(
+            "match_rate",
+            "Share of fresh pictures that show the person",
+            "there is no verdict with pictures",
+            EVALUATE,
+        )
+    low, high = data["interval"]
+    holds = True if high < value["consistent"] else False if low >= value["consistent"] else None
+    fact = Fact(
+        "match_rate",
+        f"{data['hits']} of {data['n']} fresh pictures show the person"
+        f"{span(data['interval'])}; the goal here is {100 * value['consistent']:.0f} %",
+        verdict_of(found),
+        data["match_rate"],
+        "share",
+        (low, high),
+        data["n"],
+        _paths(_misses(found)),
+    )
+    reason = f"{data['n']} pictures leave it open{span(data['interval'])}"
+    how = f"Draw more: raise evaluation.claim_seeds, then {EVALUATE}"
+    return Test(fact, holds, "consistent", "", reason, how)
+
+
+def ceiling(found: Records, value: Values) -> Test:
+    """Is the dataset one person, by the same measure?"""
+    data = found.data
+    rate = data.get("ceiling")
+    if rate is None:
+        return unknown(
+            "ceiling",
+            "How many of the dataset's own pictures pass",
+            "no verdict set a threshold",
+            EVALUATE,
+        )
+    hits, n = data.get("ceiling_hits"), data.get("ceiling_n")
+    count = f"{hits} of {n}" if n else f"{100 * rate:.0f} %"
+    interval = tuple(data["ceiling_interval"]) if data.get("ceiling_interval") else None
+    fact = Fact(
+        "ceiling",
+        f"{count} of the dataset's own pictures pass when left out{span(interval)}",
+        verdict_of(found),
+        rate,
+        "share",
+        interval,
+        n,
+    )
+    cause = "The training pictures do not all show one person, so no training can."
+    return Test(fact, rate < value["ceiling"], "ceiling", cause)
+
+
+def by_pose(found: Records, value: Values) -> Test:
+    """Does the person get lost in one pose?"""
+    groups: dict[str, list[Picture]] = {}
+    for picture in found.chosen:
+        yaw = picture.value("yaw")
+        if yaw is None or "match" not in picture.scores:
+            continue
+        name = next(n for low, high, n in YAW_BINS if low <= abs(yaw) < high)
+        groups.setdefault(name, []).append(picture)
+    enough = {k: v for k, v in groups.items() if len(v) >= value["fewest_pictures"]}
+    if len(enough) < 2:
+        return unknown(
+            "pose",
+            "Whether one pose fails more than the others",
+            f"fewer than two poses have {value['fewest_pictures']:.0f} fresh pictures",
+            "Evaluate on more angles (your own prompts), or more claim_seeds",
+        )
+
+    def rate(pictures: Sequence[Picture]) -> numbers.Estimate:
+        return numbers.share(sum(p.value("match") == 1.0 for p in pictures), len(pictures))
+
+    worst = min(enough, key=lambda name: rate(enough[name]).value)
+    rest = [p for name, mine in enough.items() if name != worst for p in mine]
+    one, two = rate(enough[worst]), rate(rest)
+    gap = numbers.share_difference(one, two)
+    missed = [p for p in enough[worst] if p.value("match") != 1.0]
+    fact = Fact(
+        "pose",
+        f"{worst} views: {100 * one.value:.0f} % of {one.n} show the person, "
+        f"others {100 * two.value:.0f} % of {two.n}",
+        "scores of fresh pictures",
+        gap.value,
+        "share",
+        (gap.low, gap.high),
+        one.n + two.n,
+        _paths(missed),
+    )
+    return Test(fact, gap.high < 0, "", f"The person is not learned in {worst} views.")
+
+
+# ---- copies, variety, leakage
+
+
+def copies(found: Records, value: Values) -> Test:
+    """Are fresh pictures training pictures over again?"""
+    bits = [p for p in found.chosen if p.value("copy_bits") is not None]
+    if not bits:
+        return unknown(
+            "copies",
+            "Whether fresh pictures repeat training pictures",
+            "no fresh picture was compared with the training pictures",
+            EVALUATE,
+        )
+    limit = (found.grid.settings.get("limits") or {}).get("copy_bits", 6) if found.grid else 6
+    same = [p for p in bits if (p.value("copy_bits") or 0.0) <= limit]
+    seen = numbers.share(len(same), len(bits))
+    fact = Fact(
+        "copies",
+        f"{len(same)} of {len(bits)} fresh pictures are nearly a training picture "
+        f"(pHash, {limit:g} bits)",
+        "scores of fresh pictures",
+        seen.value,
+        "share",
+        (seen.low, seen.high),
+        len(bits),
+        _paths(same),
+    )
+    return Test(
+        fact, seen.value > value["copies"], "copies", "The LoRA has learned pictures by heart."
+    )
+
+
+def leakage(found: Records, value: Values) -> Test:
+    """Does the person come without being called?"""
+    data = found.data
+    hits, n = data.get("untriggered_hits"), data.get("untriggered_n")
+    if not n or hits is None:
+        return unknown(
+            "leak",
+            "What the LoRA does without its trigger word",
+            "nothing was drawn without the trigger",
+            f"Set evaluation.untriggered, then {EVALUATE}",
+        )
+    low, high = data["untriggered_interval"]
+    far = float(data.get("far_upper") or 0.0)
+    holds = True if low > far else False if high <= max(far, value["leak"]) else None
+    arm = [p for p in found.pictures if p.render.arm == "untriggered" and p.value("match") == 1.0]
+    fact = Fact(
+        "leak",
+        f"Without the trigger {hits} of {n} pictures show the person"
+        f"{span((low, high))}; strangers pass in at most {100 * far:.1f} %",
+        verdict_of(found),
+        hits / n,
+        "share",
+        (low, high),
+        n,
+        _paths(arm),
+    )
+    cause = "The class word or every prompt now means this person."
+    reason = f"{n} pictures leave it open{span((low, high))}"
+    return Test(fact, holds, "leak", cause, reason, "Raise evaluation.claim_seeds and evaluate")
+
+
+# ---- what the verdict measured beside identity
+
+
+def _row(found: Records, key: str) -> dict[str, Any]:
+    for row in found.data.get("measures") or []:
+        if row.get("key") == key:
+            return dict(row)
+    return {}
+
+
+def measured(
+    key: str,
+    rule: str,
+    what: str,
+    cause: str,
+    *,
+    above: bool,
+    how: str,
+    score: str = "",
+) -> Callable[[Records, Values], Test]:
+    """A test on one row of the verdict's measures. above: too high is the symptom, else too low.
+
+    Established when the interval lies beyond the rule, refuted when it lies on this side of it.
+    score: the render score by which the worst pictures are named.
+    """
+
+    def test(found: Records, value: Values) -> Test:
+        row = _row(found, key)
+        if row.get("value") is None:
+            reason = row.get("reason") or "the newest verdict did not measure it"
+            return unknown(key, what, reason, how)
+        limit, at = value[rule], float(row["value"])
+        low, high = row.get("interval") or (at, at)
+        beyond, within = (low > limit, high <= limit) if above else (high < limit, low >= limit)
+        holds = True if beyond else False if within else None
+        pictures: tuple[str, ...] = ()
+        if score and holds is not False:
+            known = [p for p in found.chosen if p.value(score) is not None]
+            order = sorted(known, key=lambda p: p.value(score) or 0.0, reverse=above)
+            pictures = _paths(order)
+        unit = row.get("unit") or ""
+        said = f"{what}: {at:.3g} {unit}".rstrip()
+        fact = Fact(
+            key,
+            f"{said}{span((low, high), percent=False)}; the line is {limit:g}",
+            verdict_of(found),
+            at,
+            unit,
+            (low, high),
+            row.get("n"),
+            pictures,
+        )
+        reason = f"the interval {low:.3g} to {high:.3g} holds the line {limit:g}"
+        return Test(fact, holds, rule, cause, reason, "Raise evaluation.claim_seeds and evaluate")
+
+    return test
+
+
+skin = measured(
+    "skin_z",
+    "skin_z",
+    "Skin texture of close-ups against the training pictures, deviations",
+    "The LoRA draws smoother skin than its own training pictures have.",
+    above=False,
+    how=EVALUATE,
+    score="skin_2_4",
+)
+bleed = measured(
+    "background_bleed",
+    "bleed_share",
+    "Share of prompts whose background is a training one",
+    "Backgrounds of the training pictures come along with the person.",
+    above=True,
+    how=EVALUATE,
+    score="background_similarity",
+)
+copy_index = measured(
+    "copy_index",
+    "copy_index",
+    "Copy index: nearer to a training picture than to the person",
+    "The LoRA repeats training faces instead of knowing the person.",
+    above=True,
+    how=EVALUATE,
+    score="copy_index",
+)
+diversity = measured(
+    "diversity_ratio",
+    "diversity",
+    "Variety at one prompt beside the base model's",
+    "The LoRA draws one picture again and again.",
+    above=False,
+    how=f"Set evaluation.claim_seeds to 8 or more, then {EVALUATE}",
+)
+chroma = measured(
+    "chroma_ratio",
+    "chroma",
+    "Colour beside the base model's at the same seeds",
+    "The LoRA overdrives colour.",
+    above=True,
+    how=EVALUATE,
+    score="chroma",
+)
+clipped = measured(
+    "clipped_difference",
+    "clipped",
+    "Clipped pixels more than the base model at the same seeds",
+    "The LoRA burns out light and dark.",
+    above=True,
+    how=EVALUATE,
+    score="clipped",
+)

@@ -1,0 +1,473 @@
+"""Questions about checkpoints, losses, runs and the dataset.
+
+In: `Records` and the rules' values. Out: `Test`s.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from limner.advice import numbers
+from limner.advice.evidence import Fact, Test
+from limner.advice.looking import EVALUATE, Values, span, unknown, verdict_of
+from limner.advice.records import Picture, Records
+
+CRASHES = (
+    (
+        "memory",
+        r"out of memory|CUDA error: out|OutOfMemory|Killed|signal 9|Cannot allocate",
+        "The run needed more memory than there is.",
+    ),
+    ("numbers", r"not finite|NaN|infinit", "The weights ran away: the learning rate is too high."),
+    (
+        "disk",
+        r"disk is full|No space left|cannot be written|Read-only",
+        "The disk was full or not writable.",
+    ),
+    ("missing", r"No module named|not installed|ImportError", "A program part is missing."),
+    ("picture", r"cannot be read|picture|image file", "A training picture cannot be read."),
+    ("settings", r"config|setting|yaml|unknown key", "A setting is wrong."),
+)
+"""Kind, words of an error, cause; the first that fits (guide 04's sub-issues, merged)."""
+
+
+# ---- checkpoints and losses
+
+
+def _means(found: Records) -> dict[tuple[int, float], list[Picture]]:
+    """(step, strength) -> its choosing pictures, by step and strength."""
+    arms: dict[tuple[int, float], list[Picture]] = {}
+    for picture in found.pictures:
+        render = picture.render
+        if render.phase == "choose" and render.step is not None and render.arm != "control":
+            arms.setdefault((render.step, render.strength), []).append(picture)
+    return dict(sorted(arms.items()))
+
+
+def _mean(found: Records, pictures: Sequence[Picture]) -> float:
+    values = [v for p in pictures if (v := p.value(found.identity)) is not None]
+    return sum(values) / len(values) if values else -1.0
+
+
+def _best(found: Records) -> tuple[int, float] | None:
+    arms = {k: v for k, v in _means(found).items() if len(v) >= 2}
+    return max(arms, key=lambda k: _mean(found, arms[k]), default=None)
+
+
+def still_rising(found: Records, value: Values) -> Test:
+    """Is the last checkpoint still better than the one before?"""
+    arms = _means(found)
+    steps = sorted({step for step, _ in arms})
+    strength = found.data.get("strength")
+    mine = [s for s in steps if (s, strength) in arms]
+    what = "Whether identity still rises at the last checkpoint"
+    if len(mine) < 2 or strength is None:
+        return unknown("rising", what, "fewer than two checkpoints were compared", EVALUATE)
+    last, before = mine[-1], mine[-2]
+    gap, pairs = found.paired(found.identity, arms[last, strength], arms[before, strength])
+    if gap is None or pairs < 2:
+        reason = "the last two checkpoints share too few prompts and seeds"
+        return unknown("rising", what, reason, EVALUATE)
+    holds = True if gap.low > 0 else False if gap.high <= 0 or last != _top(found) else None
+    fact = Fact(
+        "rising",
+        f"From step {before:,} to the last, {last:,}, mean identity changes by "
+        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
+        "scores of choosing pictures",
+        gap.value,
+        "cosine",
+        (gap.low, gap.high),
+        pairs,
+    )
+    cause = "Training stopped while the likeness was still growing."
+    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+
+
+def _top(found: Records) -> int | None:
+    best = _best(found)
+    return best[0] if best else None
+
+
+def late_fall(found: Records, value: Values) -> Test:
+    """Are late checkpoints worse than the best one?"""
+    arms, best = _means(found), _best(found)
+    what = "Whether likeness falls again in late checkpoints"
+    later = [k for k in arms if best and k[0] > best[0] and k[1] == best[1]]
+    if best is None or not arms:
+        return unknown("late_fall", what, "no checkpoints were compared", EVALUATE)
+    if not later:
+        fact = Fact(
+            "late_fall",
+            f"The last checkpoint, step {best[0]:,}, has the best mean",
+            "scores of choosing pictures",
+        )
+        return Test(fact, False)
+    gap, pairs = found.paired(found.identity, arms[later[-1]], arms[best])
+    if gap is None or pairs < 2:
+        return unknown("late_fall", what, "too few pictures in common", EVALUATE)
+    holds = True if gap.high < 0 else False if gap.low >= 0 else None
+    fact = Fact(
+        "late_fall",
+        f"Step {later[-1][0]:,} against the best, {best[0]:,}: mean identity "
+        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
+        "scores of choosing pictures",
+        gap.value,
+        "cosine",
+        (gap.low, gap.high),
+        pairs,
+    )
+    cause = "Training went on after the likeness was best."
+    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+
+
+def weak_strength(found: Records, value: Values) -> Test:
+    """Is the LoRA best when it is turned down?"""
+    strengths = sorted({k[1] for k in _means(found)})
+    what = "The best strength"
+    if len(strengths) < 2 or found.data.get("strength") is None:
+        reason = "only one strength was tried"
+        return unknown("strength", what, reason, f"Set evaluation.strengths, then {EVALUATE}")
+    best = float(found.data["strength"])
+    tried = ", ".join(f"{s:g}" for s in strengths)
+    fact = Fact(
+        "strength",
+        f"The chosen strength is {best:g} of {tried}",
+        verdict_of(found),
+        best,
+        "strength",
+    )
+    cause = "At full strength the LoRA is too strong."
+    return Test(fact, best <= value["weak_strength"], "weak_strength", cause)
+
+
+def wants_more(found: Records, value: Values) -> Test:
+    """Does likeness still grow with strength at the strongest one tried?"""
+    arms, step = _means(found), int(found.data.get("step") or -1)
+    mine = sorted(s for at, s in arms if at == step)
+    what = "Whether more strength would still help"
+    if len(mine) < 2:
+        reason = "only one strength was tried at the chosen checkpoint"
+        return unknown("wants_more", what, reason, f"Set evaluation.strengths, then {EVALUATE}")
+    high, low = mine[-1], mine[-2]
+    gap, pairs = found.paired(found.identity, arms[step, high], arms[step, low])
+    if gap is None or pairs < 2:
+        return unknown("wants_more", what, "too few pictures in common", EVALUATE)
+    holds = True if gap.low > 0 and high >= 1.0 else False if gap.high <= 0 else None
+    fact = Fact(
+        "wants_more",
+        f"From strength {low:g} to {high:g} mean identity changes by "
+        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
+        "scores of choosing pictures",
+        gap.value,
+        "cosine",
+        (gap.low, gap.high),
+        pairs,
+    )
+    cause = "The LoRA is weak: it would need more than full strength."
+    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+
+
+def like_the_base(found: Records, value: Values) -> Test:
+    """Does the LoRA match more often than no LoRA at all?"""
+    data = found.data
+    mine, base = data.get("interval"), data.get("base_interval")
+    if not mine or not base:
+        return unknown("lead", "The lead over the base model", "nothing was claimed", EVALUATE)
+    clear = mine[0] > base[1]
+    fact = Fact(
+        "lead",
+        f"With the LoRA {data['hits']} of {data['n']}, without it {data['base_hits']} of "
+        f"{data['base_n']} pictures pass",
+        verdict_of(found),
+        data["match_rate"] - data["base_match_rate"],
+        "share",
+        None,
+        data["n"],
+    )
+    return Test(fact, not clear, "", "The trigger word does not call the person.")
+
+
+def loss_falling(found: Records, value: Values) -> Test:
+    """Was held-out loss still falling at the end?"""
+    held = found.held_out
+    if len(held) < 2:
+        return unknown(
+            "falling",
+            "Held-out loss at the end of training",
+            "fewer than two looks were written down",
+            "Train with held-out pictures",
+        )
+    (before, was), (last, now) = held[-2], held[-1]
+    fall = (was - now) / was if was else 0.0
+    fact = Fact(
+        "falling",
+        f"Held-out loss goes from {was:.4f} (step {before:,}) to {now:.4f} (step "
+        f"{last:,}), {100 * -fall:+.1f} %",
+        "logs/metrics.jsonl",
+        fall,
+        "share",
+    )
+    cause = "Training stopped while it was still learning."
+    return Test(fact, fall > value["still_falling"], "still_falling", cause)
+
+
+def past_the_window(found: Records, value: Values) -> Test:
+    """Is the chosen checkpoint far beyond the lowest held-out loss?"""
+    held = [h for h in found.held_out if h[0] > 0]
+    step = found.data.get("step")
+    if len(held) < 3 or step is None:
+        return unknown(
+            "window",
+            "The chosen checkpoint beside the lowest held-out loss",
+            "too few looks at held-out loss, or no choice",
+            EVALUATE,
+        )
+    low = min(held, key=lambda h: h[1])
+    times = step / low[0]
+    fact = Fact(
+        "window",
+        f"Held-out loss is lowest at step {low[0]:,}; the choice is step {step:,}, "
+        f"{times:.1f} times that",
+        "logs/metrics.jsonl",
+        times,
+        "times",
+    )
+    cause = "Most of the training was spent learning the pictures, not the person."
+    return Test(fact, times > value["window"], "window", cause)
+
+
+# ---- runs
+
+
+def crashed(found: Records, value: Values) -> Test:
+    """Did the newest run end with an error?"""
+    run = found.newest_run
+    if run is None:
+        return unknown("crash", "How training ended", "nothing was trained yet", "limner train")
+    kind, cause = crash_kind(run.error or "")
+    fact = Fact(
+        "crash",
+        f"Run {run.version} is {run.state}" + (f": {run.error}" if run.error else ""),
+        f"run {run.version}",
+    )
+    return Test(fact, run.state == "failed", "", cause if kind else "See the error's words.")
+
+
+def crash_kind(error: str) -> tuple[str, str]:
+    """(kind, cause) of an error's words; two empty strings when none fits."""
+    for kind, pattern, cause in CRASHES:
+        if re.search(pattern, error, re.IGNORECASE):
+            return kind, cause
+    return "", ""
+
+
+def spikes(found: Records, value: Values) -> Test:
+    """Did the loss jump?"""
+    losses = found.losses
+    if len(losses) < value["fewest_pictures"]:
+        return unknown(
+            "spike", "Jumps of the training loss", "no losses were written", "limner train"
+        )
+    middle = numbers.median([v for _, v in losses])
+    step, worst = max(losses, key=lambda p: p[1])
+    times = worst / middle if middle else 0.0
+    fact = Fact(
+        "spike",
+        f"The highest loss, {worst:.3f} at step {step:,}, is {times:.1f} times the median",
+        "logs/metrics.jsonl",
+        times,
+        "times",
+        n=len(losses),
+    )
+    return Test(fact, times > value["spike"], "spike", "The learning rate is too high.")
+
+
+def saved(found: Records, value: Values) -> Test:
+    """Is every checkpoint that should be there in its file?"""
+    run, plan = found.newest_run, found.plan
+    if run is None or plan is None or found.logged_step is None:
+        return unknown(
+            "saved", "Which checkpoints were saved", "no run has written a step", "limner train"
+        )
+    due = [int(c["step"] if isinstance(c, dict) else c) for c in plan.data.get("checkpoints") or []]
+    due = [s for s in due if s <= found.logged_step]
+    there = {c.step for c in found.checkpoints if found.project.path(c.path).is_file()}
+    lost = [s for s in due if s not in there]
+    words = f"{len(due) - len(lost)} of {len(due)} checkpoints due by step {found.logged_step:,}"
+    fact = Fact(
+        "saved",
+        f"{words} are there" + (f"; step {lost[0]:,} is not" if lost else ""),
+        f"run {run.version}",
+        float(len(lost)),
+        "files",
+        n=len(due),
+    )
+    cause = "Checkpoints were not written, or were deleted afterwards."
+    if not due:
+        return unknown("saved", fact.text, "no checkpoint was due yet", "limner train")
+    return Test(fact, bool(lost), "", cause)
+
+
+def disk(found: Records, value: Values) -> Test:
+    """Is there room for the checkpoints of the plan?"""
+    wanted = (found.plan.data if found.plan else {}).get("disk_bytes")
+    if not wanted:
+        return unknown("disk", "Room for checkpoints", "no plan says what it needs", "limner plan")
+    free = shutil.disk_usage(found.project.root).free
+    fact = Fact(
+        "disk",
+        f"{free / 1e9:.1f} GB free, the plan writes {wanted / 1e9:.2f} GB",
+        "this machine",
+        free / 1e9,
+        "GB",
+    )
+    return Test(fact, free < wanted, "", "The disk is too small for the run.")
+
+
+# ---- the dataset
+
+
+def odd_takes(found: Records) -> list[int]:
+    """Trained takes whose identity with the rest of the set lies under its limit."""
+    odd = []
+    for take, measures in found.take_measures.items():
+        for name, measure in measures.items():
+            limit = measures.get(f"{name}_limit")
+            known = measure.value is not None and limit is not None and limit.value is not None
+            if name.startswith("identity_") and known and measure.value < limit.value:  # type: ignore[operator,union-attr]
+                odd.append(take)
+                break
+    return odd
+
+
+def strangers(found: Records, value: Values) -> Test:
+    """Does a training picture show someone else?"""
+    known = [
+        take
+        for take, m in found.take_measures.items()
+        if any(k.startswith("identity_") and v.value is not None for k, v in m.items())
+    ]
+    if not known:
+        return unknown(
+            "strangers",
+            "Training pictures of someone else",
+            "identity within the set is not measured",
+            "limner review --again",
+        )
+    odd = odd_takes(found)
+    paths = {t.id: t.path for t in found.trained}
+    fact = Fact(
+        "strangers",
+        f"{len(odd)} of {len(known)} training pictures with a readable face lie "
+        "under the set's own limit",
+        "review",
+        len(odd) / len(known),
+        "share",
+        None,
+        len(known),
+        tuple(p for t in odd[:4] if (p := paths.get(t))),
+    )
+    return Test(fact, bool(odd), "", "Some training pictures show another face.")
+
+
+def caption_findings(found: Records, value: Values) -> Test:
+    """What does the check of the captions say?"""
+    if found.captions is None:
+        return unknown("captions", "Captions", "they were not checked", "limner captions check")
+    errors = [f for f in found.captions if f.get("severity") == "error"]
+    rules = sorted({str(f.get("rule")) for f in errors})
+    said = f"{len(errors)} errors, {len(found.captions) - len(errors)} warnings in the captions"
+    fact = Fact(
+        "captions",
+        said + (f": {', '.join(rules)}" if rules else ""),
+        "captions check",
+        float(len(errors)),
+        "findings",
+    )
+    return Test(fact, bool(errors), "", "Captions say different things about the same person.")
+
+
+def one_place(found: Records, value: Values) -> Test:
+    """Is one background in too many training pictures?"""
+    return _largest(found, value, "setting", "setting_share", "background")
+
+
+def _largest(found: Records, value: Values, axis: str, rule: str, what: str) -> Test:
+    counts = found.attribute_counts(axis)
+    total = sum(counts.values())
+    if not total:
+        return unknown(
+            axis, f"How varied the {what}s are", "no shot records them", "limner shots plan"
+        )
+    name, most = next(iter(counts.items()))
+    fact = Fact(
+        axis,
+        f"{len(counts)} {what}s in {total} training pictures; the commonest, "
+        f"{name.replace('_', ' ')}, is in {most}",
+        "shots",
+        most / total,
+        "share",
+        None,
+        total,
+    )
+    return Test(fact, most / total > value[rule], rule, f"One {what} is in many training pictures.")
+
+
+def close_ups(found: Records, value: Values) -> Test:
+    """Are there enough close-ups?"""
+    return _at_least(found, value, ("close_up", "extreme_close_up", "close"), "close", "close-ups")
+
+
+def full_bodies(found: Records, value: Values) -> Test:
+    """Are there enough full-body pictures?"""
+    return _at_least(found, value, ("full_body",), "full_body", "full-body pictures")
+
+
+def _at_least(found: Records, value: Values, ids: Sequence[str], rule: str, what: str) -> Test:
+    counts = found.attribute_counts("framing")
+    total, mine = sum(counts.values()), sum(counts.get(i, 0) for i in ids)
+    if not total:
+        return unknown(rule, f"The share of {what}", "no shot records framing", "limner shots plan")
+    fact = Fact(
+        rule,
+        f"{mine} of {total} training pictures are {what}",
+        "shots",
+        mine / total,
+        "share",
+        None,
+        total,
+    )
+    return Test(fact, mine / total < value[rule], rule, f"The dataset has few {what}.")
+
+
+def proportions(found: Records, value: Values) -> Test:
+    """Do drawn bodies have the training pictures' proportions?"""
+    name = "proportion_head"
+    drawn = [v for p in found.chosen if (v := p.value(name)) is not None]
+    trained = found.trained_values(name)
+    spread = numbers.deviation(trained)
+    few = value["fewest_pictures"]
+    if len(drawn) < few or len(trained) < few or not spread:
+        row: dict[str, Any] = next(
+            (m for m in found.data.get("measures") or [] if m.get("key") == name), {}
+        )
+        reason = row.get("reason") or f"{len(drawn)} fresh and {len(trained)} training pictures "
+        reason += "" if row.get("reason") else f"show a whole body; {few:.0f} of each are needed"
+        how = "Evaluate on full-body prompts, and review with a body model"
+        return unknown(name, "Heads to bodies against the training pictures", reason, how)
+    z = (numbers.median(drawn) - numbers.median(trained)) / spread
+    fact = Fact(
+        name,
+        f"Head to body: {z:+.1f} deviations from the training pictures "
+        f"({len(drawn)} fresh, {len(trained)} training)",
+        "scores",
+        z,
+        "deviations",
+        None,
+        len(drawn),
+    )
+    cause = "Bodies of the training pictures do not agree, or were forgotten."
+    return Test(fact, abs(z) > value["proportion_z"], "proportion_z", cause)

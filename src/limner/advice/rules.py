@@ -1,0 +1,111 @@
+"""Every number a symptom is found by, with its source and tag; character.yaml can change it.
+
+In: overrides from `evaluation.thresholds` whose names stand here. Out: name -> value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from limner.project.rules import Rule
+
+RULES: dict[str, Rule] = {
+    "skin_z": Rule(
+        -2.0, "starting value", "evaluation protocol: reference distribution",
+        "skin texture this many deviations from the training pictures' is plastic",
+    ),
+    "skin_pictures": Rule(
+        8, "starting value", "evaluation protocol: median of at least 8 close-ups",
+        "fewest pictures with readable skin",
+    ),
+    "consistent": Rule(
+        0.85, "community", "guide: retrain when face consistency is under 85 %",
+        "share of fresh pictures that must show the person",
+    ),
+    "ceiling": Rule(
+        0.9, "starting value", "evaluation protocol: below it fix the data first",
+        "share of the dataset's own pictures that must pass",
+    ),
+    "bleed_deviations": Rule(
+        2.0, "starting value", "evaluation protocol: base + 2 sd",
+        "likeness to training backgrounds above the base model's, in its deviations",
+    ),
+    "bleed_share": Rule(
+        0.15, "starting value", "evaluation protocol: more than 15 % of prompts",
+        "share of prompts with such a background",
+    ),
+    "setting_share": Rule(
+        0.15, "starting value", "composition target: no place or outfit above 15 %",
+        "largest share of one place among the training pictures",
+    ),
+    "copy_index": Rule(
+        0.3, "starting value", "copy-paste index (arXiv 2510.14975), LoRA form is ours",
+        "picture nearer to a training picture than to the person",
+    ),
+    "copies": Rule(
+        0.1, "starting value", "hard gate of the racing plan",
+        "share of fresh pictures that are a training picture over again",
+    ),
+    "diversity": Rule(
+        0.6, "starting value", "evaluation protocol: ratio to the base at equal n",
+        "variety at one prompt beside the base model's",
+    ),
+    "weak_strength": Rule(
+        0.7, "starting value", "evaluation protocol: best strength at or under it means overfit",
+        "strength",
+    ),
+    "overfit_signs": Rule(
+        2, "starting value", "evaluation protocol: two of the signs", "signs that make overfit",
+    ),
+    "window": Rule(
+        3.0, "starting value", "search window 0.7 to 3 times the lowest held-out loss's step",
+        "checkpoint so many times later than the lowest held-out loss",
+    ),
+    "still_falling": Rule(
+        0.01, "starting value", "evaluation protocol: underfit while it falls over 1 % a look",
+        "share by which held-out loss fell at the last look",
+    ),
+    "leak": Rule(
+        0.1, "starting value", "one picture in ten of somebody else turns into the character",
+        "share of matches without the trigger that is tolerable",
+    ),
+    "chroma": Rule(
+        1.15, "starting value", "evaluation protocol: mean chroma against base, same seeds",
+        "colour beside the base model's",
+    ),
+    "clipped": Rule(
+        0.02, "starting value", "evaluation protocol: 2 percentage points against base",
+        "more clipped pixels than the base model",
+    ),
+    "proportion_z": Rule(
+        2.0, "starting value", "evaluation protocol: keypoint ratios against training",
+        "body ratio this many deviations from the training pictures'",
+    ),
+    "full_body": Rule(
+        0.25, "starting value", "composition target: full body 25 %",
+        "share of full-body pictures in the dataset",
+    ),
+    "close": Rule(
+        0.35, "starting value", "composition target: close 35 to 40 %",
+        "share of close-ups in the dataset",
+    ),
+    "fewest_pictures": Rule(
+        8, "derived", "fewer pairs leave an interval wider than any of these thresholds",
+        "fewest pictures for a comparison",
+    ),
+    "spike": Rule(
+        10.0, "starting value", "loss at random noise levels varies two- to threefold",
+        "loss of one step above the run's median, times",
+    ),
+}  # fmt: skip
+
+
+def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
+    """All values, the user's own in place of ours; names of other stages' rules are passed over."""
+    own = {k: float(v) for k, v in (overrides or {}).items() if k in RULES}
+    return {name: rule.value for name, rule in RULES.items()} | own
+
+
+def words(name: str) -> str:
+    """`community: guide: ...`, how far to trust a rule."""
+    return f"{RULES[name].tag}: {RULES[name].source}"

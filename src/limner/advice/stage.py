@@ -1,0 +1,90 @@
+"""Advice for a project: every symptom with its state, and what changed between versions.
+
+In: a project and what other stages found. Out: plain data, also kept as logs/advice.json so that
+a report can show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limner.advice.records import Records
+from limner.advice.rules import rules
+from limner.advice.symptoms import SYMPTOMS, diagnose
+from limner.errors import NotReadyError, UsageError
+from limner.project import Project, files
+
+ADVICE_FILE = "logs/advice.json"
+FORMAT = "limner advice 1"
+
+
+def advise(
+    project: Project,
+    *,
+    captions: Sequence[Mapping[str, Any]] | None = None,
+    comparisons: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Diagnose the newest verdict and run of a project and keep the result.
+
+    captions: findings of the captions check. comparisons: two versions each, as `pipeline` makes
+    them. Returns {run, verdict, symptoms: [...], found, insufficient, versions, next}. Raises
+    NotReadyError while nothing is planned or made.
+    """
+    if not project.store.takes() and project.store.run() is None:
+        raise NotReadyError(
+            "There is nothing to give advice on yet",
+            where=str(project.root),
+            fix="Make pictures first: `limner status` names the next step.",
+        )
+    found = Records(project, captions)
+    value = rules(project.character.evaluation.thresholds)
+    diagnoses = diagnose(found, value)
+    ill = [d for d in diagnoses if d.state == "found"]
+    data = {
+        "format": FORMAT,
+        "run": found.run.version if found.run else None,
+        "verdict": found.verdict.version if found.verdict else None,
+        "symptoms": [d.as_json() for d in diagnoses],
+        "found": [d.id for d in ill],
+        "insufficient": [d.id for d in diagnoses if d.state == "insufficient evidence"],
+        "versions": [dict(c) for c in comparisons],
+        "next": _next([d.as_json() for d in ill]),
+    }
+    files.write_json(project.root / ADVICE_FILE, data)
+    return data
+
+
+def _next(ill: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The first remedy of the first symptom; the dataset comes before what is made of it."""
+    order = ["crashes", "not_saving", "inconsistent_dataset", *(s.id for s in SYMPTOMS)]
+    for one in sorted(ill, key=lambda d: order.index(d["id"])):
+        if one["remedies"]:
+            return dict(one["remedies"][0])
+    return None
+
+
+def apply(project: Project, name: str) -> dict[str, Any]:
+    """Write a remedy's settings to character.yaml, comments kept; returns {id, size, changes}.
+
+    `name`: id of a remedy of the newest advice. Raises UsageError for one that is not there or
+    changes no setting, InputError when character.yaml refuses it.
+    """
+    found = Records(project)
+    from limner.advice import remedies
+
+    symptom = name.partition(".")[0]
+    known = remedies.steps(symptom, found) if symptom in remedies.REMEDIES else ()
+    step = next((s for s in known if s.id == name), None)
+    if step is None or not step.changes:
+        able = [s.id for key in remedies.REMEDIES for s in remedies.steps(key, found) if s.changes]
+        raise UsageError(
+            f"There is no change of settings called {name!r}"
+            if step is None
+            else f"{name} changes no setting: {step.says}",
+            where="limner advise --apply",
+            fix=f"Use one of: {', '.join(able)}." if able else "See `limner advise`.",
+        )
+    project.change_character(**{k.replace(".", "__"): v for k, v in step.changes.items()})
+    project.store.log("advice", "applied", remedy=name, changes=step.changes)
+    return {"id": step.id, "size": step.size, "changes": step.changes}

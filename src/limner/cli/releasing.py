@@ -1,0 +1,149 @@
+"""Commands that advise, publish and prove: advise, release, report, archive, verify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.shell import app, command, project, root, screen
+from limner.cli.show import Answer, findings_answer
+from limner.errors import UsageError
+
+MARKS = {"found": "found", "not found": "no", "insufficient evidence": "not known"}
+
+
+@command(app, "advise")
+def advise(
+    ask: Annotated[
+        str, typer.Option(help="Answer a question from the project's facts and the manual")
+    ] = "",
+    llm_url: Annotated[
+        str, typer.Option("--llm-url", help="Your chat endpoint  [default: LIMNER_LLM_URL]")
+    ] = "",
+    llm_model: Annotated[
+        str, typer.Option("--llm-model", help="Its model  [default: LIMNER_LLM_MODEL]")
+    ] = "",
+    apply: Annotated[
+        str, typer.Option(help="Write a remedy's settings to character.yaml, e.g. overfit.steps")
+    ] = "",
+) -> Answer:
+    """Say what is wrong, on what evidence, and what to change first; or that it is not known."""
+    from limner import advice
+    from limner.pipeline.advising import advise as look
+
+    if apply:
+        done = advice.apply(project(), apply)
+        return Answer(done, [f"{done['id']}: {done['size']}", "written to character.yaml"])
+    data = look(project())
+    if ask:
+        said = advice.answer(data, ask, _endpoint(llm_url, llm_model))
+        return Answer({**data, "asked": said}, _answer_lines(said))
+    return Answer(data, _advice_lines(data))
+
+
+def _endpoint(url: str, model: str) -> Any:
+    """The user's endpoint; None when none is set."""
+    from limner.llm import find_endpoint
+
+    try:
+        return find_endpoint(url or None, model or None)
+    except UsageError:
+        if url:
+            raise
+        return None
+
+
+def _answer_lines(said: dict[str, Any]) -> list[str]:
+    lines = [said["answer"], "", f"answered by: {said['by']}"]
+    lines += [f"  fact: {f['text']}  ({f['source']})" for f in said["facts"]]
+    lines += [f"  manual: {place}" for place in said["manual"]]
+    return [*lines, said["note"]] if said["note"] else lines
+
+
+def _advice_lines(data: dict[str, Any]) -> list[str]:
+    lines = []
+    for symptom in data["symptoms"]:
+        lines.append(f"{MARKS[symptom['state']]:<10} {symptom['name']}: {symptom['signs']}")
+        if symptom["state"] == "insufficient evidence":
+            lines += [f"             {m['what']}: {m['reason']}" for m in symptom["missing"][:2]]
+        if symptom["state"] != "found":
+            continue
+        lines += _found_lines(symptom)
+    lines += ["", *(v["words"] for v in data["versions"])]
+    first = data["next"]
+    lines.append(f"next: {first['command'] or first['says']}" if first else "next: nothing found")
+    return lines
+
+
+def _found_lines(symptom: dict[str, Any]) -> list[str]:
+    lines = []
+    for fact in symptom["evidence"]:
+        if fact["holds"]:
+            lines.append(f"             {fact['text']}")
+            lines += [f"               {path}" for path in fact["pictures"]]
+    lines.append(f"           cause: {symptom['cause']}")
+    for number, step in enumerate(symptom["remedies"], 1):
+        size = f" ({step['size']})" if step["size"] else ""
+        lines.append(f"           {number}. {step['says']}{size}; {step['cost']}  [{step['tag']}]")
+        if step["command"]:
+            lines.append(f"              {step['command']}")
+    return lines
+
+
+Out = Annotated[Path | None, typer.Option(help="Where to write it")]
+
+
+@command(app, "release")
+def release(
+    out: Out = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Release although the verdict is not `the same person`")
+    ] = False,
+) -> Answer:
+    """Bundle the LoRA of the verdict with its usage guide and report."""
+    from limner import release as stage
+
+    found = screen().run(stage.release(project(), out=out, force=force))
+    return Answer(found, [f"release: {found['path']}"])
+
+
+@command(app, "report")
+def report(out: Out = None) -> Answer:
+    """Write the project's report: one HTML file that opens without a network."""
+    from limner import release as stage
+
+    path = stage.report(project(), out)
+    return Answer({"report": str(path)}, [f"report: {path}"])
+
+
+@command(app, "archive")
+def archive(
+    out: Annotated[
+        Path | None, typer.Option(help="File to write  [default: ./NAME.limner.zip]")
+    ] = None,
+) -> Answer:
+    """Pack pictures, captions, settings, lock and verdict into one verifiable file."""
+    from limner import release as stage
+
+    here = project()
+    target = out or Path(f"{here.root.resolve().name}.limner.zip")
+    found = screen().run(stage.archive(here, target))
+    return Answer(found, [f"archive: {found['path']}"])
+
+
+@command(app, "verify")
+def verify(
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Archive, release folder or project  [default: this project]"),
+    ] = None,
+) -> Answer:
+    """Check an archive, a release or a project against its own SHA-256 sums."""
+    from limner import release as stage
+
+    target = path or root()
+    if not target.exists():
+        raise UsageError("There is no such file", where=str(target), fix="Check the path.")
+    return findings_answer(stage.verify(target), f"{target}: complete and unchanged")
