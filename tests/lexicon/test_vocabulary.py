@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from limner import lexicon
 from limner.errors import InputError
-from limner.lexicon import drawable
+from limner.lexicon import drawable, tables
 from limner.lexicon.constants import find_constants
 from limner.lexicon.reading import FILES, GENRES, MIXES, check_links, read
 from limner.shots import make_plan
@@ -150,3 +152,53 @@ def test_a_light_that_does_not_exist_and_a_file_that_is_not_read(tmp_path: Path)
     (tmp_path / "settings.yaml").rename(tmp_path / "places.yaml")
     with pytest.raises(InputError, match=r"no vocabulary is read from places\.yaml"):
         lexicon.learn(tmp_path)
+
+
+def test_two_projects_side_by_side_know_their_own_words_only(tmp_path: Path) -> None:
+    """Each thread has its words; what is made of them and kept is kept apart."""
+    from limner.captions import compile_text
+
+    barrier = threading.Barrier(2)
+    said: dict[str, list[str]] = {}
+
+    def work(name: str, thing: str) -> None:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "outfits.yaml").write_text(
+            OWN.replace("blue kimono", f"blue {thing}").replace("blue_kimono", f"blue_{thing}")
+        )
+        lexicon.learn(folder)
+        barrier.wait(10)
+        prompts = [f"g_char in a blue {t}" for t in ("zorblat", "quimby")]
+        said[name] = [compile_text(p, "g_char").text for p in prompts]
+        assert f"blue_{thing}" in lexicon.outfits()
+
+    threads = [threading.Thread(target=work, args=a) for a in (("a", "zorblat"), ("b", "quimby"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    for name, at, thing in (("a", 0, "zorblat"), ("b", 1, "quimby")):
+        assert said[name][at] == f"g_char, wearing blue {thing}"
+        assert "wearing" not in said[name][1 - at]  # the other's word is nobody's garment here
+    assert len(lexicon.outfits()) == len(lexicon.shipped("outfit"))  # nobody else learned them
+
+
+@pytest.mark.parametrize("package", ["limner.lexicon", "limner.shots", "limner.captions"])
+def test_the_parsed_words_are_those_of_the_yaml_files(package: str) -> None:
+    file = Path(str(resources.files(package))) / "data" / tables.PARSED
+    assert file.read_text("utf-8") == tables.compiled(package), "python scripts/build_words.py"
+
+
+def test_an_edited_table_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "moods.yaml").write_text("one: {a: 1}\n")
+    monkeypatch.setattr(tables, "_folder", lambda package: tmp_path)
+    (tmp_path / tables.PARSED).write_text(tables.compiled("nowhere"))
+    parsed: list[bytes] = []
+    monkeypatch.setattr(tables, "parse", lambda data: parsed.append(data) or {"new": True})
+    for function in (tables.table, tables._parsed):
+        function.cache_clear()
+    assert tables.table("nowhere", "moods") == {"one": {"a": 1}} and not parsed
+    (tmp_path / "moods.yaml").write_text("two: {a: 1}\n")
+    tables.table.cache_clear()
+    assert tables.table("nowhere", "moods") == {"new": True} and len(parsed) == 1

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
+from limner import lexicon
 from limner.captions.findings import Finding, Mend
 from limner.captions.mending import delete_words, replace_words
 from limner.project.records import Measure
@@ -79,8 +79,6 @@ def against_itself(text: str, key: str) -> list[Finding]:
 
 def against_attributes(text: str, key: str, values: Mapping[str, str]) -> list[Finding]:
     """The caption's place, framing and angle against what the picture was made to show."""
-    from limner import lexicon
-
     found = []
     own = lexicon.settings().get(values.get("setting", ""))
     if own is not None:
@@ -126,10 +124,8 @@ def against_attributes(text: str, key: str, values: Mapping[str, str]) -> list[F
     return found
 
 
-@cache
+@lexicon.remembered
 def _places() -> tuple[str, ...]:
-    from limner import lexicon
-
     return tuple(sorted({s.phrase.lower() for s in lexicon.settings().values()}))
 
 
@@ -181,8 +177,6 @@ def _faces(text: str, key: str, faces: int) -> list[Finding]:
 
 
 def _framing(text: str, key: str, share: float) -> list[Finding]:
-    from limner import lexicon
-
     said = framings_in(text)
     if len(said) != 1:
         return []

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import cache
 
+from limner import lexicon
 from limner.captions import phrases as P
 from limner.captions.clauses import clauses, clean, take_trigger
 from limner.captions.words import (
@@ -24,7 +24,6 @@ from limner.captions.words import (
     feeling_nouns,
     idioms,
     ignored,
-    vocabulary,
     words,
 )
 from limner.lexicon.constants import find_constants
@@ -183,12 +182,8 @@ def _keep(
         found.phrases.append(Phrase(slot, text.lower(), source.strip(), number, marks))
 
 
+@lexicon.remembered
 def _boundaries() -> re.Pattern[str]:
-    return _cuts(vocabulary())
-
-
-@cache
-def _cuts(_state: tuple[int, ...]) -> re.Pattern[str]:
     """Where a clause is cut: prepositions, and verbs that do not belong to a noun behind them."""
     verbs = [*words("wear_verb")]
     does = sorted({*words("pose_verb"), *words("expression_verb")}, key=len, reverse=True)

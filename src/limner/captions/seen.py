@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from limner import lexicon
 from limner.captions.asking import Look
 from limner.captions.counting import content
 from limner.captions.folder import Sheet
@@ -170,8 +171,6 @@ _GAZES = {
 
 
 def _words_of(values: Mapping[str, str]) -> frozenset[str]:
-    from limner import lexicon
-
     found: set[str] = set()
     for axis in lexicon.AXES:
         value = lexicon.axis(axis).get(values.get(axis, ""))
@@ -181,11 +180,9 @@ def _words_of(values: Mapping[str, str]) -> frozenset[str]:
     return frozenset(found | {_stem(w) for w in content(_GAZES.get(gaze, ""))})
 
 
-@cache
+@lexicon.remembered
 def _speakable() -> frozenset[str]:
     """Every word the attributes could say: about these they can tell whether it holds."""
-    from limner import lexicon
-
     found: set[str] = set()
     for axis in lexicon.AXES:
         if axis != "camera":
@@ -208,8 +205,6 @@ class Pixels:
 @cache
 def _colors() -> dict[str, str]:
     """Colour word -> its name in the lexicon."""
-    from limner import lexicon
-
     also = {"gray": "grey", "cream": "beige", "tan": "camel", "crimson": "red", "violet": "purple"}
     return {**{c: c for c in lexicon.colors()}, **also}
 
@@ -235,7 +230,6 @@ def read_pixels(path: Path) -> Pixels | None:
     """
     import numpy as np
 
-    from limner import lexicon
     from limner.vision.pictures import open_picture, resize
 
     try:

@@ -211,13 +211,13 @@ def _names() -> frozenset[str]:
     return _read("given_names.txt")
 
 
-@cache
+@lexicon.remembered
 def _common() -> frozenset[str]:
     """Common words, common given names, and the words of prompts and captions."""
     return (_read("common_words.txt") | _names() | _caption_words()) - frozenset(SUFFIXES)
 
 
-@cache
+@lexicon.remembered
 def _caption_words() -> frozenset[str]:
     """Every word of three letters and more that the captions of the lexicon can say."""
     found: set[str] = set(lexicon.colors())

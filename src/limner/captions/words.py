@@ -7,33 +7,19 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from limner import lexicon
+from limner.lexicon.tables import table
 
 
-@cache
 def _raw() -> dict[str, Any]:
-    from ruamel.yaml import YAML
-
-    text = (resources.files(__package__) / "data" / "words.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = YAML(typ="safe").load(text)
-    return found
+    return table("limner.captions", "words")
 
 
+@lexicon.remembered
 def words(name: str) -> frozenset[str]:
     """One class of words, the lexicon's own included. Raises KeyError for an unknown name."""
-    return _words(name, vocabulary())
-
-
-def vocabulary() -> tuple[int, ...]:
-    """How many values each axis has; it changes when a project's own words are learned."""
-    return tuple(len(lexicon.axis(a)) for a in lexicon.AXES)
-
-
-@cache
-def _words(name: str, _state: tuple[int, ...]) -> frozenset[str]:
     listed = frozenset(str(w) for w in _raw()[name])
     if name == "color":
         return listed | frozenset(lexicon.colors())
@@ -45,13 +31,13 @@ def _words(name: str, _state: tuple[int, ...]) -> frozenset[str]:
         heads = {p.split()[-1] for p in phrases}
         if name == "garment":
             return listed | heads
-        colors = _words("color", _state) | frozenset(str(w) for w in _raw()["shade"])
+        colors = words("color") | frozenset(str(w) for w in _raw()["shade"])
         return listed | ({w for p in phrases for w in p.split()[:-1]} - colors - {"a", "an"})
     if name in ("place", "adjunct"):
         said = [s.phrase.split() for s in lexicon.settings().values()]
         if name == "place":
             return listed | {p[-1] for p in said}
-        colors = _words("color", _state)
+        colors = words("color")
         taken = colors | frozenset(
             str(w) for n in ("style", "shade", "place_known") for w in _raw()[n]
         )
@@ -63,13 +49,9 @@ def _split(phrase: str) -> list[str]:
     return [p for p in re.split(r" and | over | with ", phrase) if p.split()]
 
 
+@lexicon.remembered
 def idioms(slot: str) -> re.Pattern[str]:
     """The lexicon's own wordings of light, camera, detail or pose, as one pattern."""
-    return _idioms(slot, vocabulary())
-
-
-@cache
-def _idioms(slot: str, _state: tuple[int, ...]) -> re.Pattern[str]:
     said: set[str] = set()
     if slot == "light":
         for light in lexicon.lightings().values():
@@ -104,13 +86,9 @@ def groups_of(name: str, word: str) -> frozenset[str]:
     return frozenset(str(group) for group, listed in raw.items() if low in listed)
 
 
+@lexicon.remembered
 def either(*names: str) -> re.Pattern[str]:
     """Any word or phrase of these classes, whole words, longest first."""
-    return _either(names, vocabulary())
-
-
-@cache
-def _either(names: tuple[str, ...], _state: tuple[int, ...]) -> re.Pattern[str]:
     listed = sorted({w for n in names for w in words(n)}, key=lambda w: (-len(w), w))
     return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, listed))})(?![\w-])", re.IGNORECASE)
 

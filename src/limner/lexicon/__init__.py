@@ -3,19 +3,23 @@
 1. `data/*.yaml` holds every attribute value and trait word; nothing else spells one out.
 2. An axis (angle, framing, expression, outfit, setting, lighting, pose, camera) is id -> value.
 3. A value knows its words (caption phrase, prompt detail) and what it goes with.
-4. `learn(folder)` adds a project's own words; `lexicon.drawable` holds what the atelier can draw.
+4. `learn(folder)` adds a project's own words for the thread or task that asks, never for others;
+   `lexicon.drawable` holds what the atelier can draw.
 5. Traits are the constants of a person: words that prompts and captions must leave out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from importlib import resources
+import hashlib
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import cache, lru_cache, wraps
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, TypeVarTuple
 
 from limner.errors import InputError
+from limner.lexicon.tables import table
 from limner.lexicon.values import (
     RGB,
     Angle,
@@ -29,6 +33,7 @@ from limner.lexicon.values import (
     Pose,
     Setting,
 )
+from limner.lexicon.vocabulary import Vocabulary
 
 __all__ = [
     "AXES",
@@ -44,6 +49,7 @@ __all__ = [
     "Outfit",
     "Pose",
     "Setting",
+    "Vocabulary",
     "angles",
     "axis",
     "cameras",
@@ -56,6 +62,7 @@ __all__ = [
     "moods",
     "outfits",
     "poses",
+    "remembered",
     "settings",
     "shipped",
     "traits",
@@ -67,18 +74,22 @@ AXES = ("angle", "framing", "expression", "outfit", "setting", "lighting", "pose
 OWN_FOLDER = "vocabulary"
 """Folder of a project with its own outfits.yaml, settings.yaml, lightings.yaml, ..."""
 
-_own: dict[str, dict[str, Any]] = {}
-"""Axis -> Limner's words and the project's, for axes the project adds to; set by `learn`."""
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
-def _text(name: str) -> str:
-    return (resources.files(__package__) / "data" / f"{name}.yaml").read_text(encoding="utf-8")
+@dataclass(frozen=True)
+class _Own:
+    """A project's words. axes: axis -> Limner's and its own, for axes it adds to.
+
+    edition: digest of its own words, empty without any.
+    """
+
+    axes: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    edition: str = ""
 
 
-def _plain_yaml(name: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-
-    return cast(dict[str, Any], YAML(typ="safe").load(_text(name)))
+_own: ContextVar[_Own] = ContextVar("limner_own_words", default=_Own())  # noqa: B039 (it is frozen)
 
 
 @cache
@@ -86,19 +97,36 @@ def shipped(name: str) -> Mapping[str, Any]:
     """Limner's own values of one axis (or `genre`), without a project's."""
     from limner.lexicon.reading import FILES, make
 
-    return {key: make(name, key, entry) for key, entry in _plain_yaml(FILES[name]).items()}
+    return {
+        key: make(name, key, entry) for key, entry in table("limner.lexicon", FILES[name]).items()
+    }
 
 
 def axis(name: str) -> Mapping[str, Any]:
     """The values of one axis by its name in `AXES` (or `genre`), the project's own included."""
-    return _own.get(name) or shipped(name)
+    return _own.get().axes.get(name) or shipped(name)
+
+
+def remembered(work: Callable[[*Args], T]) -> Callable[[*Args], T]:
+    """`functools.cache` for what is made from the vocabulary: apart for each project's words."""
+
+    @lru_cache(maxsize=512)
+    def kept(_edition: str, *args: *Args) -> T:
+        return work(*args)
+
+    @wraps(work)
+    def answer(*args: *Args) -> T:
+        return kept(_own.get().edition, *args)
+
+    return answer
 
 
 def learn(folder: Path | None) -> dict[str, int]:
     """Know a project's own words from now on, instead of another project's; None forgets them.
 
-    folder: holds any of outfits.yaml, settings.yaml, lightings.yaml, poses.yaml, cameras.yaml; it
-    may be missing. Returns axis -> how many were learned. Raises InputError with file, line and
+    For this thread or task only: two projects can be worked on side by side. folder: holds
+    any of outfits.yaml, settings.yaml, lightings.yaml, poses.yaml, cameras.yaml; it may be missing.
+    Returns axis -> how many were learned. Raises InputError with file, line and
     field for a wrong entry; then nothing is learned.
     """
     from limner.lexicon.reading import FILES, OWN_AXES, check_links
@@ -117,8 +145,8 @@ def learn(folder: Path | None) -> dict[str, int]:
     merged = {a: {**shipped(a), **words} for a, words in found.items()}
     tables = {a: merged.get(a) or shipped(a) for a in ("setting", "lighting")} if found else {}
     check_links(tables, {a: tuple(words) for a, words in found.items()})
-    _own.clear()
-    _own.update(merged)
+    said = repr({a: [*words.values()] for a, words in found.items()}).encode()
+    _own.set(_Own(merged, hashlib.sha256(said).hexdigest()) if found else _Own())
     return {a: len(words) for a, words in found.items()}
 
 
@@ -165,59 +193,20 @@ def _said(value: Any) -> list[str]:
 @cache
 def colors() -> dict[str, RGB]:
     """Colour word -> sRGB (0-255)."""
-    return {k: (v[0], v[1], v[2]) for k, v in _plain_yaml("colors").items()}
+    return {k: (v[0], v[1], v[2]) for k, v in table("limner.lexicon", "colors").items()}
 
 
 @cache
 def traits() -> dict[str, dict[str, tuple[str, ...]]]:
     """Trait -> value -> words that name it; the constants of a person."""
-    raw = _plain_yaml("traits")
+    raw = table("limner.lexicon", "traits")
     return {t: {v: tuple(w) for v, w in values.items()} for t, values in raw.items()}
 
 
-def outfits() -> Mapping[str, Outfit]:
-    """Every outfit by id."""
-    return axis("outfit")
-
-
-def settings() -> Mapping[str, Setting]:
-    """Every place by id."""
-    return axis("setting")
-
-
-def lightings() -> Mapping[str, Lighting]:
-    """Every light by id."""
-    return axis("lighting")
-
-
-def moods() -> Mapping[str, Mood]:
-    """The five moods by id (values of the expression axis)."""
-    return axis("expression")
-
-
-def angles() -> Mapping[str, Angle]:
-    """Every angle domain by id; `pure_back` shows no face."""
-    return axis("angle")
-
-
-def framings() -> Mapping[str, Framing]:
-    """Every framing by id."""
-    return axis("framing")
-
-
-def poses() -> Mapping[str, Pose]:
-    """Every pose by id."""
-    return axis("pose")
-
-
-def cameras() -> Mapping[str, Camera]:
-    """Every camera wording by id."""
-    return axis("camera")
-
-
-def genres() -> Mapping[str, Genre]:
-    """Every kind of photography by id."""
-    return axis("genre")
+_all = Vocabulary(axis)
+outfits, settings, lightings = _all.outfits, _all.settings, _all.lightings
+moods, angles, framings = _all.moods, _all.angles, _all.framings
+poses, cameras, genres = _all.poses, _all.cameras, _all.genres
 
 
 def lights_at(setting: Setting) -> tuple[str, ...]:

@@ -23,11 +23,12 @@ from limner.lexicon import (
     Outfit,
     Pose,
     Setting,
-    _plain_yaml,
     colors,
     shipped,
     traits,
 )
+from limner.lexicon.tables import table
+from limner.lexicon.vocabulary import Vocabulary
 
 __all__ = [
     "AXES",
@@ -59,7 +60,7 @@ __all__ = [
 def axis(name: str) -> Mapping[str, Any]:
     """What the atelier can draw on one axis, by id; moods with the expressions it has."""
     known = shipped(name)
-    found = {key: known[key] for key in _plain_yaml("drawable")[name]}
+    found = {key: known[key] for key in table("limner.lexicon", "drawable")[name]}
     if name == "expression":
         return {k: _drawn(mood) for k, mood in found.items()}
     return found
@@ -71,41 +72,7 @@ def _drawn(mood: Mood) -> Mood:
     )
 
 
-def outfits() -> Mapping[str, Outfit]:
-    """Outfits it has a cut for."""
-    return axis("outfit")
-
-
-def settings() -> Mapping[str, Setting]:
-    """Places it can build."""
-    return axis("setting")
-
-
-def lightings() -> Mapping[str, Lighting]:
-    """Lights it can set."""
-    return axis("lighting")
-
-
-def moods() -> Mapping[str, Mood]:
-    """Moods, each with the expressions it can draw."""
-    return axis("expression")
-
-
-def angles() -> Mapping[str, Angle]:
-    """Angle domains."""
-    return axis("angle")
-
-
-def framings() -> Mapping[str, Framing]:
-    """Framings."""
-    return axis("framing")
-
-
-def poses() -> Mapping[str, Pose]:
-    """Poses of its body."""
-    return axis("pose")
-
-
-def cameras() -> Mapping[str, Camera]:
-    """Camera words of its prompts."""
-    return axis("camera")
+_drawable = Vocabulary(axis)
+outfits, settings, lightings = _drawable.outfits, _drawable.settings, _drawable.lightings
+moods, angles, framings = _drawable.moods, _drawable.angles, _drawable.framings
+poses, cameras = _drawable.poses, _drawable.cameras

@@ -11,10 +11,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
-from typing import Any, cast
+from typing import Any
 
 from limner import lexicon
+from limner.lexicon.tables import table
 from limner.shots.writer import is_one_piece, wordings
 
 STOP = ","
@@ -48,13 +48,9 @@ class Phrase:
     nth: int | None = None
 
 
-@cache
 def synonyms() -> dict[str, Any]:
     """What data/synonyms.yaml says."""
-    from ruamel.yaml import YAML
-
-    text = (resources.files(__package__) / "data" / "synonyms.yaml").read_text(encoding="utf-8")
-    return cast(dict[str, Any], YAML(typ="safe").load(text))
+    return table("limner.shots", "synonyms")
 
 
 def plain(text: str) -> str:

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import cache
-from importlib import resources
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar
 
 from limner import lexicon
 from limner.errors import InputError
+from limner.lexicon.tables import table
 from limner.lexicon.wording import pick
 
 # Slot orders. Every order opens with light, framing, genre or the subject; camera stands late.
@@ -51,13 +50,9 @@ def by_number(variant: int) -> Choose:
     return choose
 
 
-@cache
 def wordings() -> dict[str, Any]:
     """What data/wordings.yaml says: axis -> id -> pieces that the writer joins."""
-    from ruamel.yaml import YAML
-
-    text = (resources.files(__package__) / "data" / "wordings.yaml").read_text(encoding="utf-8")
-    return cast(dict[str, Any], YAML(typ="safe").load(text))
+    return table("limner.shots", "wordings")
 
 
 def write_prompt(
