@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.errors import InputError
-from limner.models import runtime
-from limner.models.info import BaseInfo, resolve_base
+from limner.models import runtime, tensorfile
+from limner.models.info import WEIGHTS, BaseInfo, resolve_base
 from limner.models.miniature import EDIT_PREFIX, PREFIX_TOKENS, T2I_PREFIX
 
 if TYPE_CHECKING:
@@ -29,9 +29,17 @@ LATENT_SCALE = 8  # pixels a latent cell
 TOKEN_SCALE = 16  # pixels an image token
 
 
-def open_base(info: BaseInfo | str, *, dtype: Any = None, device: str | None = None) -> Base:
-    """Load every part of a base folder. `dtype`: default float32 on CPU, bfloat16 on CUDA.
+def open_base(
+    info: BaseInfo | str,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    load_transformer: Callable[[Path], Any] | None = None,
+) -> Base:
+    """Open a base folder. `dtype`: default float32 on CPU, bfloat16 on CUDA.
 
+    The parts are loaded when first used, so that text encoder and transformer need never be in
+    memory together. load_transformer: another way to load that part (quantised, block by block).
     Raises InputError when a part is missing or broken, MissingExtraError without torch.
     """
     runtime.prepare()
@@ -39,64 +47,111 @@ def open_base(info: BaseInfo | str, *, dtype: Any = None, device: str | None = N
 
     if isinstance(info, str):
         info = resolve_base(info)
+    for part in WEIGHTS:
+        for file in sorted((Path(info.path) / part).glob("*.safetensors")):
+            tensorfile.header(file)  # a cut download is found now, not after an hour
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
-    return Base(info, dtype, device)
+    return Base(info, dtype, device, load_transformer)
 
 
 class Base:
-    """The parts of a Qwen-Image base. Use `open_base`."""
+    """The parts of a Qwen-Image base, each loaded when first used. Use `open_base`."""
 
-    def __init__(self, info: BaseInfo, dtype: Any, device: str) -> None:
-        from diffusers import (
-            AutoencoderKLQwenImage,
-            FlowMatchEulerDiscreteScheduler,
-            QwenImageTransformer2DModel,
-        )
-        from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
-
+    def __init__(
+        self,
+        info: BaseInfo,
+        dtype: Any,
+        device: str,
+        load_transformer: Callable[[Path], Any] | None = None,
+    ) -> None:
         self.info, self.dtype, self.device = info, dtype, device
-        folder = Path(info.path)
-        try:
-            self.tokenizer: Any = Qwen2Tokenizer.from_pretrained(folder / "tokenizer")
-            self.text_encoder: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(
-                folder / "text_encoder", dtype=dtype
-            )
-            self.vae: Any = AutoencoderKLQwenImage.from_pretrained(
-                folder / "vae", torch_dtype=dtype
-            )
-            self.transformer: Any = QwenImageTransformer2DModel.from_pretrained(
-                folder / "transformer", torch_dtype=dtype
-            )
-            self.scheduler: Any = FlowMatchEulerDiscreteScheduler.from_pretrained(
-                folder / "scheduler"
-            )
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"The base model cannot be read: {str(error).splitlines()[0]}",
-                where=info.path,
-                fix="Download the folder again, or name another base.",
-            ) from None
-        for part in (self.text_encoder, self.vae, self.transformer):
-            part.to(device).eval().requires_grad_(False)
-        use_single_frame_convolutions(self.vae)
-        self._processor: Any = None
+        self._load_transformer = load_transformer
+        self._parts: dict[str, Any] = {}
         self._pipelines: dict[str, Any] = {}
+
+    def _part(self, name: str) -> Any:
+        if name not in self._parts:
+            folder = Path(self.info.path)
+            try:
+                self._parts[name] = self._loaded(name, folder / name)
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(
+                    f"The base model cannot be read: {str(error).splitlines()[0]}",
+                    where=str(folder / name),
+                    fix="Download the folder again, or name another base.",
+                ) from None
+        return self._parts[name]
+
+    def _loaded(self, name: str, folder: Path) -> Any:
+        import diffusers
+        import transformers
+
+        if name == "tokenizer":
+            return transformers.Qwen2Tokenizer.from_pretrained(folder)
+        if name == "processor":
+            return transformers.Qwen2VLProcessor.from_pretrained(folder)
+        if name == "scheduler":
+            return diffusers.FlowMatchEulerDiscreteScheduler.from_pretrained(folder)
+        if name == "text_encoder":
+            made = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(
+                folder, dtype=self.dtype
+            )
+        elif name == "vae":
+            made = diffusers.AutoencoderKLQwenImage.from_pretrained(folder, torch_dtype=self.dtype)
+            use_single_frame_convolutions(made)
+        elif self._load_transformer is not None:
+            return self._load_transformer(folder).eval().requires_grad_(False)
+        else:
+            made = diffusers.QwenImageTransformer2DModel.from_pretrained(
+                folder, torch_dtype=self.dtype
+            )
+        return made.to(self.device).eval().requires_grad_(False)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The Qwen2 tokenizer."""
+        return self._part("tokenizer")
+
+    @property
+    def scheduler(self) -> Any:
+        """The flow-matching Euler scheduler with this base's time shift."""
+        return self._part("scheduler")
+
+    @property
+    def text_encoder(self) -> Any:
+        """The Qwen2.5-VL that reads prompts and references."""
+        return self._part("text_encoder")
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder between pixels and latents."""
+        return self._part("vae")
+
+    @property
+    def transformer(self) -> Any:
+        """The denoising transformer."""
+        return self._part("transformer")
+
+    @transformer.setter
+    def transformer(self, module: Any) -> None:
+        self._parts["transformer"] = module
+        self._pipelines.clear()
 
     @property
     def processor(self) -> Any:
-        """The picture-and-text processor of the edit template, loaded when first asked for."""
-        if self._processor is None:
-            from transformers import Qwen2VLProcessor
-
-            self._processor = Qwen2VLProcessor.from_pretrained(Path(self.info.path) / "processor")
-        return self._processor
+        """The picture-and-text processor of the edit template."""
+        return self._part("processor")
 
     def release_encoders(self) -> None:
         """Free text encoder and autoencoder, when everything is cached."""
-        self.text_encoder = None
-        self.vae = None
+        for name in ("text_encoder", "vae"):
+            self._parts.pop(name, None)
         self._pipelines.clear()
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.empty_cache()
 
     # ---- text
 

@@ -478,17 +478,23 @@ def with_metadata(path: Path, out: Path, updates: Mapping[str, str | None]) -> s
 
 
 def architecture(folder: Path) -> str:
-    """ModelSpec architecture of an adapter for this base, from its transformer/config.json.
+    """ModelSpec architecture of an adapter for this base, from the folder's own files.
 
-    Qwen-Image-Edit-Plus (2509) or Qwen-Image-Edit-2511 (`zero_cond_t`), as musubi-tuner writes
-    them; other dimensions than the published 60 blocks of 24 x 128 are named, since no file of one
-    fits the other.
+    Qwen-Image, Qwen-Image-Edit-Plus (2509) or Qwen-Image-Edit-2511 (`zero_cond_t`), as
+    musubi-tuner writes them; other dimensions than the published 60 blocks of 24 x 128 are named,
+    since no file of one fits the other.
     """
-    try:
-        config = json.loads((folder / "transformer" / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        config = {}
+
+    def facts(file: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads((folder / file).read_text("utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+    config = facts("transformer/config.json")
     name = "Qwen-Image-Edit-2511" if config.get("zero_cond_t") else "Qwen-Image-Edit-Plus"
+    if facts("model_index.json").get("_class_name") == "QwenImagePipeline":
+        name = "Qwen-Image"
     layers = config.get("num_layers", 60)
     inner = config.get("num_attention_heads", 24) * config.get("attention_head_dim", 128)
     if (layers, inner) != (60, 3072):
@@ -508,7 +514,6 @@ def add_adapter(
     A ~ U(-1/sqrt(in), 1/sqrt(in)) as peft (Kaiming with a = sqrt 5), each module from its own seed,
     B = 0: the model starts as it was.
     """
-    import torch
     from peft import LoraConfig
 
     transformer.requires_grad_(False)
@@ -516,18 +521,26 @@ def add_adapter(
         LoraConfig(r=rank, lora_alpha=rank, target_modules=list(targets), lora_dropout=0.0)
     )
     found = parameters(transformer)
+    for weight in found.values():
+        weight.data = weight.data.float()
+    start(found, seed)
+    return found
+
+
+def start(weights: Mapping[str, Any], seed: int) -> None:
+    """Put the values a run begins with into parameters from `add_adapter`."""
+    import torch
+
     with torch.no_grad():
-        for name, weight in found.items():
-            weight.data = weight.data.float()
+        for name, weight in weights.items():
             if name.endswith("lora_A.weight"):
                 digest = hashlib.sha256(f"{seed}:{name}".encode()).digest()
                 generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
                 bound = 1.0 / math.sqrt(weight.shape[1])
-                start = torch.rand(weight.shape, generator=generator) * (2 * bound) - bound
-                weight.copy_(start)
+                first = torch.rand(weight.shape, generator=generator) * (2 * bound) - bound
+                weight.copy_(first)
             else:
                 weight.zero_()
-    return found
 
 
 def parameters(transformer: Any) -> dict[str, Any]:
