@@ -88,10 +88,64 @@ class HiggsfieldSettings(_Settings):
     )
 
 
+class ComfySettings(_Settings):
+    """Pictures by a ComfyUI server that already runs; see docs/sources.md."""
+
+    url: str = Field(default="", max_length=500, description="Default http://127.0.0.1:8188")
+    workflow: str = Field(
+        default="", description="Your own workflow, Export (API); empty = Qwen-Image-Edit-2509"
+    )
+    references: list[str] = Field(
+        default_factory=list, max_length=3, description="0 to 3 pictures of the character"
+    )
+    unet: str = Field(
+        default="qwen_image_edit_2509_fp8_e4m3fn.safetensors",
+        description="Model file, as the server lists it",
+    )
+    clip: str = Field(default="qwen_2.5_vl_7b_fp8_scaled.safetensors", description="Text encoder")
+    vae: str = Field(default="qwen_image_vae.safetensors", description="Autoencoder")
+    lora: str = Field(default="", description="A LoRA the server has; empty = none")
+    lora_strength: float = Field(default=1.0, ge=-4, le=4)
+    lora_folder: str = Field(
+        default="",
+        description="The server's models/loras as seen from here: LoRAs to judge are put there",
+    )
+    template: Literal["edit", "t2i"] = Field(
+        default="edit", description="How prompts are worded to the encoder; t2i takes no pictures"
+    )
+    width: int = Field(default=1024, ge=16, le=4096, multiple_of=16)
+    height: int = Field(default=1024, ge=16, le=4096, multiple_of=16)
+    size_of_reference: bool = Field(
+        default=False, description="Size from the first reference instead, as Comfy's template"
+    )
+    steps: int = Field(default=20, ge=1, le=200, description="Comfy's template without Lightning")
+    cfg: float = Field(default=4.0, ge=0, le=20, description="Guidance of the same template")
+    sampler: str = Field(default="euler", max_length=60)
+    scheduler: str = Field(default="simple", max_length=60)
+    shift: float = Field(default=3.0, gt=0, le=20, description="ModelSamplingAuraFlow")
+    cfg_norm: float = Field(default=1.0, gt=0, le=10, description="CFGNorm")
+
+
+class DiffusersSettings(_Settings):
+    """Pictures by a Qwen-Image model on this machine; see docs/sources.md."""
+
+    model: str = Field(
+        default="", description="Folder or Hugging Face id; empty = training.base, e.g. miniature"
+    )
+    references: list[str] = Field(
+        default_factory=list, max_length=3, description="Pictures of the character to draw from"
+    )
+    width: int = Field(default=0, ge=0, le=4096, multiple_of=16, description="0 = the model's own")
+    height: int = Field(default=0, ge=0, le=4096, multiple_of=16, description="0 = the model's own")
+    steps: int = Field(default=0, ge=0, le=200, description="0 = the model's own")
+    true_cfg_scale: float = Field(default=0.0, ge=0, le=20, description="0 = the model's own")
+    negative_prompt: str = Field(default=" ", max_length=2000)
+
+
 class SourceSettings(_Settings):
     """Where pictures come from."""
 
-    name: Literal["atelier", "higgsfield"] = Field(
+    name: Literal["atelier", "higgsfield", "comfyui", "diffusers"] = Field(
         default="atelier", description="Source of the pictures"
     )
     size: int = Field(default=512, ge=64, le=2048, description="Side of a drawing in pixels")
@@ -111,6 +165,8 @@ class SourceSettings(_Settings):
         default_factory=dict, description="Value name -> your own; see docs/sources.md"
     )
     higgsfield: HiggsfieldSettings = Field(default_factory=HiggsfieldSettings)
+    comfyui: ComfySettings = Field(default_factory=ComfySettings)
+    diffusers: DiffusersSettings = Field(default_factory=DiffusersSettings)
 
 
 class ReviewSettings(_Settings):
@@ -182,6 +238,22 @@ class TrainingSettings(_Settings):
         default=0, ge=0, description="Checkpoint files to keep; 0 = all, fewer than made is refused"
     )
     samples: int = Field(default=0, ge=0, le=16, description="Sample pictures at each checkpoint")
+    control: Literal["auto", "none", "blank", "self"] = Field(
+        default="auto",
+        description="Edit template: what is shown beside a picture: nothing, black, or others of "
+        "the character; auto = self",
+    )
+    control_size: int = Field(
+        default=0, ge=0, le=2048, description="Side of a shown picture, e.g. 512; 0 = the base's"
+    )
+    control_pictures: int = Field(default=1, ge=1, le=3, description="Pictures shown at once")
+    ema: float = Field(
+        default=0.0, ge=0, lt=1, description="Decay of averaged weights in checkpoints; 0 = none"
+    )
+    processes: int = Field(
+        default=1, ge=1, le=64, description="Processes that share a batch, one a GPU"
+    )
+    wandb: str = Field(default="", max_length=100, description="Weights & Biases project")
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Value name -> your own; see docs/training.md"
     )

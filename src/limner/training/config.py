@@ -12,6 +12,7 @@ from typing import Any, Literal
 from limner.project.files import canonical_json, sha256_bytes
 
 Template = Literal["t2i", "edit"]
+Control = Literal["none", "blank", "self"]
 Precision = Literal["fp32", "bf16"]
 Attention = Literal["default", "math"]
 
@@ -61,6 +62,18 @@ class RunConfig:
     """Number of the training folder."""
     data_sha256: str
     """Hash over its pictures and captions."""
+    control: Control = "none"
+    """What is shown beside a picture: nothing, a black picture, others of the character."""
+    control_area: int = 0
+    """Pixels of a shown picture in the autoencoder; 0 = the base's own."""
+    control_pictures: int = 1
+    """Pictures shown at once, 1 to 3."""
+    ema: float = 0.0
+    """Decay of the averaged weights that checkpoints hold; 0 = the weights themselves."""
+    processes: int = 1
+    """Processes that share a batch; part of the record because sums depend on it."""
+    wandb: str = ""
+    """Weights & Biases project that gets a copy of the measures; no influence on weights."""
     samples: int = 0
     """Sample pictures at a checkpoint; no influence on weights."""
     values: Mapping[str, float] = field(default_factory=dict)
@@ -80,6 +93,12 @@ class RunConfig:
 
     def sha256(self) -> str:
         """Hash of all that has influence on the weights."""
-        data = self.as_json()
-        data.pop("samples")
+        return self._hash("samples", "wandb")
+
+    def trajectory_sha256(self) -> str:
+        """Hash of all that the weights after any given step depend on: not of where it ends."""
+        return self._hash("samples", "wandb", "steps", "checkpoints")
+
+    def _hash(self, *without: str) -> str:
+        data = {k: v for k, v in self.as_json().items() if k not in without}
         return sha256_bytes(canonical_json(data).encode())

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError, NotReadyError
 from limner.project import Project
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 SIDE = 16
 """Sides are multiples of this: the autoencoder divides by 8, patches by 2."""
+EVEN_FROM = 256
+"""From this resolution on sides are multiples of 32, as in other trainers for Qwen-Image: where a
+side has an odd number of tokens, diffusers and ComfyUI centre the positions one token apart."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ class Picture:
     width: int
     height: int
     face: bool = True
+    own: bool = True
+    """It shows the character; False: a real body that is there for its skin and shape."""
+    weight: int = 1
+    """Passes it gets for one of the least shown pictures: the ratio of the folders' numbers."""
+
+
+BLANK = Picture("blank", Path(), "", "blank", 0, 0)
+"""A black picture to show where there is none of the character."""
+BODIES = "_realbody"
+"""How the folder of real bodies ends, as the dataset stage and the guide name it."""
 
 
 def newest_dataset(project: Project) -> Dataset:
@@ -54,15 +67,21 @@ def read_dataset(project: Project, dataset: Dataset) -> tuple[list[Picture], lis
     """(pictures to train on, held-out pictures) of a dataset, in name order.
 
     Pictures lie in the recorded folder or in its `<number>_<name>` folders, held-out ones in
-    `held_out` beside them. Raises InputError naming a picture without caption or one that cannot
-    be read.
+    `held_out` beside them. Where there are several folders, their numbers set how often a picture
+    of one comes against a picture of another. Raises InputError naming a picture without caption
+    or one that cannot be read.
     """
     root = project.path(dataset.path)
     folders = [root]
     if not _pictures_in(root):
         folders = sorted(p for p in root.glob("*_*") if p.is_dir() and p.name != "held_out")
     faces = _faces(project)
-    train = [p for folder in folders for p in _read_folder(folder, faces)]
+    weights = _weights([f.name for f in folders])
+    train = [
+        replace(p, weight=weight, own=not folder.name.endswith(BODIES))
+        for folder, weight in zip(folders, weights, strict=True)
+        for p in _read_folder(folder, faces)
+    ]
     if not train:
         raise InputError(
             "The training folder holds no pictures",
@@ -73,6 +92,14 @@ def read_dataset(project: Project, dataset: Dataset) -> tuple[list[Picture], lis
     held_folder = next((p for p in beside if p.is_dir()), None)
     held = _read_folder(held_folder, faces, need_caption=False) if held_folder else []
     return train, [p for p in held if p.caption]
+
+
+def _weights(names: Sequence[str]) -> list[int]:
+    """`40_grace`, `20_grace_realbody` -> 2, 1; only the ratio counts, so one folder gives 1."""
+    numbers = [int(n.split("_")[0]) if n.split("_")[0].isdigit() else 1 for n in names]
+    numbers = [max(n, 1) for n in numbers]
+    common = math.gcd(*numbers)
+    return [n // common for n in numbers]
 
 
 def _pictures_in(folder: Path) -> list[Path]:
@@ -144,19 +171,22 @@ def _text_hash(path: Path) -> str:
 
 def data_sha256(train: Sequence[Picture], held_out: Sequence[Picture]) -> str:
     """One hash over all pictures and captions: another hash, another run."""
-    rows = [[p.name, p.sha256, p.caption] for p in (*train, *held_out)]
+    rows: list[list[Any]] = [[p.name, p.sha256, p.caption] for p in (*train, *held_out)]
+    if any(p.weight != 1 for p in train):
+        rows.append([p.weight for p in train])
     return sha256_bytes(canonical_json(rows).encode())
 
 
 def bucket_size(width: int, height: int, resolution: int) -> tuple[int, int]:
     """(width, height) to train at: aspect kept, area at most resolution squared, never enlarged.
 
-    Sides are multiples of 16 and at least 16.
+    Sides are multiples of 16 and at least 16; from 256 px on multiples of 32 (see EVEN_FROM).
     """
     scale = min(1.0, math.sqrt(resolution * resolution / (width * height)))
+    unit = 2 * SIDE if resolution >= EVEN_FROM else SIDE
 
     def side(value: float) -> int:
-        return max(SIDE, round(value / SIDE) * SIDE)
+        return max(unit, round(value / unit) * unit)
 
     return side(width * scale), side(height * scale)
 
@@ -187,24 +217,72 @@ def load(path: Path, width: int, height: int) -> Image:
         return ImageOps.fit(picture.convert("RGB"), (width, height), Image.Resampling.LANCZOS)
 
 
+def shown(picture: Picture, width: int, height: int) -> Image:
+    """A picture to show beside another, at exactly width x height; BLANK is black."""
+    if picture is BLANK:
+        from PIL import Image
+
+        return Image.new("RGB", (width, height))
+    return load(picture.path, width, height)
+
+
 def references(pictures: Sequence[Picture], each: int, seed: int) -> list[list[int]]:
-    """Edit template: for every picture up to `each` others of the character to show beside it.
+    """Self-reference: for every picture up to `each` others of the character to show beside it.
 
     Others with a visible face come first (a back view tells little about who it is), each in an
     order drawn from (seed, picture). Raises InputError when there is only one picture.
     """
     from limner.training.order import counter_seed
 
-    if len(pictures) < 2:
+    own = [i for i, p in enumerate(pictures) if p.own]
+    if len(own) < 2:
         raise InputError(
-            "The edit template needs at least two pictures: one is the reference of the other",
-            where="character.yaml, training.template",
-            fix="Add pictures, or set training.template to t2i.",
+            "Self-reference needs at least two pictures: one is the reference of the other",
+            where="character.yaml, training.control",
+            fix="Add pictures, set training.control to blank or none, or training.template to t2i.",
         )
     found = []
     for index, picture in enumerate(pictures):
-        others = [i for i, p in enumerate(pictures) if p.sha256 != picture.sha256]
-        others = others or [i for i in range(len(pictures)) if i != index]
+        others = [i for i in own if pictures[i].sha256 != picture.sha256]
+        others = others or [i for i in own if i != index]
         others.sort(key=lambda i: (not pictures[i].face, counter_seed(seed, "reference", index, i)))
         found.append(others[:each])
     return found
+
+
+Shown = tuple[Picture, ...]
+"""What is shown beside a picture in one pass."""
+
+
+def controls(
+    train: Sequence[Picture],
+    held_out: Sequence[Picture],
+    *,
+    control: str,
+    pictures: int,
+    each: int,
+    seed: int,
+) -> tuple[list[list[Shown]], list[list[Shown]]]:
+    """What may be shown beside every picture to train on, and beside every held-out one.
+
+    One entry a picture: its choices, each with `pictures` pictures; a pass draws one of them. No
+    entry is empty: without control the one choice shows nothing. Choice k of self-reference is
+    the k-th picture of `references` and those that follow it in that order, round and round.
+    A real body has no picture of its own person: it is shown with black ones. A held-out picture
+    is shown with training pictures, never the other way round.
+    """
+    if control == "none":
+        return [[()] for _ in train], [[()] for _ in held_out]
+    black: list[Shown] = [(BLANK,) * pictures]
+    if control == "blank":
+        return [black for _ in train], [black for _ in held_out]
+    choices: list[list[Shown]] = []
+    for picture, others in zip(train, references(train, max(each, pictures), seed), strict=True):
+        ring = [others[k % len(others)] for k in range(each + pictures)]
+        number = min(each, len(others))
+        own = [tuple(train[i] for i in ring[k : k + pictures]) for k in range(number)]
+        choices.append(own if picture.own else black)
+    own_pictures = [p for p in train if p.own]
+    front = [p for p in own_pictures if p.face] or own_pictures
+    fixed: Shown = tuple(front[k % len(front)] for k in range(pictures))
+    return choices, [[fixed] for _ in held_out]

@@ -7,7 +7,7 @@ had never stopped. Batches never mix picture sizes: RoPE reads only the first sh
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -46,14 +46,27 @@ def _permutation(seed: int, bucket: int, turn: int, count: int) -> list[int]:
     return [int(i) for i in rng.permutation(count)]
 
 
-def schedule(buckets: Sequence[Bucket], batch: int, steps: int, seed: int) -> list[list[int]]:
+def schedule(
+    buckets: Sequence[Bucket],
+    batch: int,
+    steps: int,
+    seed: int,
+    weights: Mapping[int, int] | None = None,
+) -> list[list[int]]:
     """The pictures of every step: `steps` lists of `batch` indices, each from one bucket.
 
     A bucket is an endless row of shuffled turns through its pictures, cut into batches: at any
-    time two of its pictures differ by at most one pass (a bucket smaller than the batch repeats
-    pictures within it). The next batch comes from the bucket furthest behind its share of all
-    pictures, so buckets stay within one batch of that share.
+    time two of its pictures of one weight differ by at most that many passes (a bucket smaller
+    than the batch repeats pictures within it). The next batch comes from the bucket furthest
+    behind its share of all pictures, so buckets stay within one batch of that share. weights:
+    index -> how often a picture comes in one turn, 1 where not named. A longer row begins with the
+    shorter one, so a run can be extended.
     """
+    often = weights or {}
+    buckets = [
+        Bucket(b.width, b.height, tuple(i for i in b.items for _ in range(often.get(i, 1))))
+        for b in buckets
+    ]
     total = sum(len(b.items) for b in buckets)
     served = [0] * len(buckets)
     streams: list[list[int]] = [[] for _ in buckets]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -171,8 +172,50 @@ def _config(
         data_sha256=data.data_sha256(train, held_out),
         samples=settings.samples,
         values=values,
+        **_control(settings, info, values),
+        ema=settings.ema,
+        processes=_processes(settings, info, device),
+        wandb=settings.wandb,
     )
     return config, shapes
+
+
+def _control(
+    settings: TrainingSettings, info: BaseInfo, values: Mapping[str, float]
+) -> dict[str, Any]:
+    """The run's control fields. Raises InputError for what the template or base cannot do."""
+    info.require_template(settings.template)
+    edit = settings.template == "edit"
+    mode = settings.control if settings.control != "auto" else "self" if edit else "none"
+    if mode != "none" and not edit:
+        raise InputError(
+            f"The text-to-image template shows no picture, so training.control {mode} has no use",
+            where="character.yaml, training.control",
+            fix="Set training.template to edit, or training.control to none.",
+        )
+    side = settings.control_size if mode != "none" else 0
+    pictures = settings.control_pictures if mode != "none" else 1
+    return {"control": mode, "control_area": side * side, "control_pictures": pictures}
+
+
+def _processes(settings: TrainingSettings, info: BaseInfo, device: str) -> int:
+    """How many processes share a batch. Raises InputError when it cannot be shared."""
+    batch, count = settings.batch or info.batch, settings.processes
+    if batch % count:
+        raise InputError(
+            f"A batch of {batch} cannot be shared evenly by {count} processes",
+            where="character.yaml, training.processes",
+            fix="Set training.batch to a multiple of training.processes.",
+        )
+    if device == "cuda" and count > 1:
+        import torch
+
+        if torch.cuda.device_count() < count:
+            raise InputError(
+                f"{count} processes need as many GPUs; {torch.cuda.device_count()} are here",
+                where="character.yaml, training.processes",
+            )
+    return count
 
 
 def _marks(config: RunConfig) -> list[arithmetic.Mark]:
@@ -201,8 +244,9 @@ def _memory(
     width = lora.base_modules(folder)[blocks[0]][0]
     largest = max(b.width * b.height for b in data.buckets(train, config.resolution))
     tokens = largest // 256 + max(len(p.caption) for p in train) // CHARACTERS_A_TOKEN
-    if config.template == "edit":
-        tokens += (info.reference_area + info.condition_area // 4) // 256
+    if config.control != "none":
+        area = (config.control_area or info.reference_area) + info.condition_area // 4
+        tokens += config.control_pictures * area // 256
     value = _value_bytes(config.device)
     parameters = arithmetic.lora_parameters(shapes, config.rank)
     estimate = arithmetic.memory_estimate(

@@ -18,7 +18,8 @@ from limner.events import Progress, Ticker
 from limner.models import tensorfile
 from limner.project.files import canonical_json, sha256_bytes
 from limner.training import data
-from limner.training.data import Picture
+from limner.training.config import Template
+from limner.training.data import Picture, Shown
 from limner.training.trainer import Example
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Encoder:
 
     base: Base
     cache: Cache
-    template: str
+    template: Template
     resolution: int
 
     def _latents(self, picture: Picture, size: tuple[int, int]) -> Tensor:
@@ -111,43 +112,47 @@ class Encoder:
         """Latents of a reference, cut to the target's shape so that a batch has one shape."""
 
         def make() -> Tensor:
-            shown = self.base.fit(data.load(picture.path, *size), self.base.info.reference_area)
-            return self.base.encode_images([shown])[0]
+            fitted = self.base.fit(data.shown(picture, *size), self.base.info.reference_area)
+            return self.base.encode_images([fitted])[0]
 
         facts: dict[str, Any] = {"picture": picture.sha256, "size": list(size)}
         facts["area"] = self.base.info.reference_area
         return self.cache.get(self.cache.job("reference", make, **facts))
 
-    def _embeds(self, caption: str, reference: Picture | None, size: tuple[int, int]) -> Tensor:
-        """Embeddings of a caption; in the edit template the text encoder sees the reference."""
+    def _embeds(self, caption: str, shown: Shown, size: tuple[int, int]) -> Tensor:
+        """Embeddings of a caption; in the edit template the text encoder sees the references."""
 
         def make() -> Tensor:
-            if reference is None:
+            if self.template == "t2i":
                 return self.base.encode_prompts([caption], "t2i")[0]
-            shown = data.load(reference.path, *size)
-            return self.base.encode_prompts([caption], "edit", [[shown]])[0]
+            pictures = [data.shown(p, *size) for p in shown]
+            return self.base.encode_prompts([caption], "edit", [pictures])[0]
 
         facts: dict[str, Any] = {"caption": caption, "template": self.template}
-        if reference is not None:
-            facts |= {"picture": reference.sha256, "size": list(size)}
+        if shown:
+            names = [p.sha256 for p in shown]
+            facts |= {"picture": names[0] if len(names) == 1 else names, "size": list(size)}
             facts["area"] = self.base.info.condition_area
         return self.cache.get(self.cache.job("embeds", make, **facts))
 
-    def example(self, picture: Picture, shown: Sequence[Picture]) -> Example:
-        """One picture with the references it may be shown with (t2i: none)."""
+    def example(self, picture: Picture, choices: Sequence[Shown]) -> Example:
+        """One picture with what it may be shown with; the one choice () is: with nothing."""
+        import torch
+
         size = data.bucket_size(picture.width, picture.height, self.resolution)
-        slots: list[Picture | None] = list(shown) or [None]
         example = Example(
             width=size[0],
             height=size[1],
             latents=self._latents(picture, size),
-            embeds=[self._embeds(picture.caption, reference, size) for reference in slots],
-            empty=[self._embeds("", reference, size) for reference in slots],
+            embeds=[self._embeds(picture.caption, shown, size) for shown in choices],
+            empty=[self._embeds("", shown, size) for shown in choices],
         )
-        if shown:
-            example.references = [self._reference(reference, size) for reference in shown]
+        if choices[0]:
             width, height = self._reference_size(size)
-            example.reference_size = (height, width)
+            example.references = [
+                torch.cat([self._reference(p, size) for p in shown]) for shown in choices
+            ]
+            example.reference_sizes = [(height, width)] * len(choices[0])
         return example
 
 
@@ -155,23 +160,16 @@ def examples(
     encoder: Encoder,
     train: Sequence[Picture],
     held_out: Sequence[Picture],
+    choices: tuple[list[list[Shown]], list[list[Shown]]],
     *,
-    each: int,
-    seed: int,
     into: tuple[list[Example], list[Example]],
 ) -> Iterator[Progress]:
     """Encode all pictures into the two lists `into` (train, held out), yielding progress.
 
-    each: references a training picture (edit template). A held-out picture is shown with one
-    training picture, never the other way round.
+    choices: what may be shown beside each of them, from `data.controls`.
     """
     ticker = Ticker("encoding pictures and captions", len(train) + len(held_out))
-    edit = encoder.template == "edit"
-    shown = data.references(train, each, seed) if edit else [[] for _ in train]
-    for picture, others in zip(train, shown, strict=True):
-        into[0].append(encoder.example(picture, [train[i] for i in others]))
-        yield ticker.tick(note=picture.name)
-    front = [p for p in train if p.face] or list(train)
-    for picture in held_out:
-        into[1].append(encoder.example(picture, front[:1] if edit else []))
-        yield ticker.tick(note=picture.name)
+    for part, pictures in enumerate((train, held_out)):
+        for picture, shown in zip(pictures, choices[part], strict=True):
+            into[part].append(encoder.example(picture, shown))
+            yield ticker.tick(note=picture.name)

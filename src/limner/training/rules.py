@@ -35,6 +35,12 @@ RULES: dict[str, Rule] = {
     "state_every_s": Rule(
         30, "starting value", "at most this much work is lost to a kill", "seconds between states"
     ),
+    "rollbacks": Rule(
+        3,
+        "starting value",
+        "each halves the learning rate; more would train at less than a tenth of it",
+        "times a run goes back to its last checkpoint when a loss is no number",
+    ),
     "timing_steps": Rule(
         3, "starting value", "median of three after one to warm up", "steps timed for a plan"
     ),

@@ -1,65 +1,47 @@
 """A run from its journal line to its last checkpoint, resumable at any moment.
 
 In: a project with a plan. Out: models/run_<n>/step_*.safetensors, logs/run_<n>/, records.
-A kill loses at most the steps since the last state; run again, and the final weights are the same
-bytes as without the kill.
 """
 
 from __future__ import annotations
 
 import shutil
-import statistics
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limner.errors import InputError, LimnerError, WorkFailedError
-from limner.events import Event, Events, Notice, Result, Ticker
-from limner.models import lora, resolve_base
+from limner.errors import InputError, UsageError, WorkFailedError
+from limner.events import Event, Events, Notice, Result
 from limner.project import Project
-from limner.project.records import Checkpoint, Dataset, Run
-from limner.training import arithmetic, data, metrics, prepare, stamp, state, timing
+from limner.project.records import Plan, Run
+from limner.training import arithmetic, control, parallel, recover, stamp
 from limner.training.config import RunConfig
-from limner.training.planning import current_plan, pace_folder, plan
-from limner.training.samples import Sampler
-from limner.training.trainer import Example, Trainer
-
-if TYPE_CHECKING:
-    from limner.models import Base
-
-SHOW_EVERY_S = 0.2
-SMOOTHED_STEPS = 50
+from limner.training.loop import Loop
+from limner.training.planning import current_plan, plan
+from limner.training.work import Work, device_of, encoded, make_trainer, open_work
 
 
-@dataclass
-class Work:
-    """Everything one run holds while it works."""
-
-    project: Project
-    run: Run
-    config: RunConfig
-    dataset: Dataset
-    train: list[data.Picture]
-    held_out: list[data.Picture]
-    base: Base
-    models: Path
-    logs: Path
-    header: dict[str, str]
-    sampler: Sampler | None = None
-
-
-def train(project: Project, *, resume: bool = True, stop_after: int | None = None) -> Events:
+def train(
+    project: Project,
+    *,
+    resume: bool = True,
+    stop_after: int | None = None,
+    steps: int | None = None,
+) -> Events:
     """Train by the newest plan (made here when there is none that fits), or go on with its run.
 
     resume: False starts a new run. stop_after: stop after so many updates of this call; the run
-    can be taken up later. Ends in Result({run, state, checkpoints, seconds, path}). Raises
-    NotReadyError (no dataset), InputError (picture, base, plan), WorkFailedError (disk full, loss
-    not finite); what is done stays done.
+    can be taken up later. steps: the run's new end, later than what it has done: the same weights
+    as if it had been planned so long. Ends in Result({run, state, checkpoints, seconds, path,
+    changes}). Raises NotReadyError (no dataset), InputError (picture, base, plan), UsageError (an
+    end that is past), WorkFailedError (disk full, no memory, loss not finite); what is done stays
+    done.
     """
     with project.exclusive("training"):
         began = time.monotonic()
+        control.ask(project, None)
         found = current_plan(project)
         if found is None:
             yield Notice("No plan fits the dataset and settings of now; planning first.")
@@ -67,23 +49,58 @@ def train(project: Project, *, resume: bool = True, stop_after: int | None = Non
             found = current_plan(project)
         if found is None:
             raise InputError("The plan does not fit the dataset", fix="Run `limner plan` again.")
-        config = RunConfig.from_json(found.data["config"])
-        run = project.store.run()
-        same = run is not None and run.config.get("sha256") == config.sha256()
-        if run is not None and same and resume and run.state == "done":
+        run, going_on = _run_of(project, found, resume=resume)
+        if steps is not None:
+            run = _extend(project, run, steps)
+        if run.state == "done":
             project.store.update_run(run.version, plan_version=found.version)
-            yield Notice(f"Run {run.version} is done already; `--fresh` starts another.")
+            yield Notice(
+                f"Run {run.version} is done already; `--steps` extends it, `--fresh` starts "
+                "another."
+            )
             yield Result(_summary(project, run, 0.0))
             return
-        if run is not None and same and resume:
-            config = RunConfig.from_json(run.config["run"])
+        if going_on:
             yield Notice(f"Going on with run {run.version}.")
-        else:
-            run = _journal(project, found.version, found.dataset_version, config)
         project.store.update_run(
             run.version, state="running", error=None, plan_version=found.version
         )
+        config = RunConfig.from_json(run.config["run"])
         yield from _guarded(project, run, config, stop_after, began)
+
+
+def _run_of(project: Project, found: Plan, *, resume: bool) -> tuple[Run, bool]:
+    """The run of a plan: the newest one when it is the plan's own (True), else a new one."""
+    config = RunConfig.from_json(found.data["config"])
+    run = project.store.run()
+    if run is not None and resume and run.config.get("sha256") == config.sha256():
+        return run, True
+    return _journal(project, found.version, found.dataset_version, config), False
+
+
+def _extend(project: Project, run: Run, steps: int) -> Run:
+    """Give a run another end; its checkpoints go on at the same distance."""
+    config = RunConfig.from_json(run.config["run"])
+    done = max((p.step for p in project.store.checkpoints(run.version)), default=0)
+    if steps < max(done, 1):
+        raise UsageError(
+            f"Run {run.version} has a checkpoint at step {done} already",
+            where="--steps",
+            fix=f"Give a number above {done}, or start another run with --fresh.",
+        )
+    every = max(1, round(config.steps / len(config.checkpoints)))
+    marks = [m for m in config.checkpoints if m < steps]
+    start = marks[-1] if marks else 0
+    more = range(start + every, steps - every // 2, every)
+    extended = replace(config, steps=steps, checkpoints=(*marks, *more, steps))
+    facts = {
+        **run.config,
+        "run": extended.as_json(),
+        "planned": run.config.get("planned", run.config["run"]),
+    }
+    state = "done" if steps == done else "stopped"
+    project.store.update_run(run.version, config=facts, state=state)
+    return replace(run, config=facts, state=state)
 
 
 def _journal(project: Project, plan_version: int, dataset_version: int, config: RunConfig) -> Run:
@@ -140,6 +157,7 @@ def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
             }
             for point in points
         ],
+        "changes": [c.words() for c in recover.from_record(run.config)],
         "seconds": round(seconds, 1),
     }
 
@@ -148,30 +166,26 @@ def _work(
     project: Project, run: Run, config: RunConfig, stop_after: int | None
 ) -> Generator[Event, None, bool]:
     """Everything between the journal line and the end; True when the last step was reached."""
-    dataset = project.store.dataset(run.dataset_version)
-    if dataset is None:
-        raise InputError(f"Dataset {run.dataset_version} is gone", where=str(project.root))
-    pictures, held_out = data.read_dataset(project, dataset)
-    if data.data_sha256(pictures, held_out) != config.data_sha256:
-        raise InputError(
-            "The training folder changed since this run began",
-            where=str(project.path(dataset.path)),
-            fix="Run `limner dataset build`, then `limner plan` and `limner train`.",
-        )
-    models = project.folder("models") / f"run_{run.version}"
-    logs = project.folder("logs") / f"run_{run.version}"
-    _sweep(models, logs, project.root / ".limner" / "cache")
-    held_out = held_out[: int(config.values["held_out_pictures"])]
+    folders = [project.folder(name) / f"run_{run.version}" for name in ("models", "logs")]
+    _sweep(*folders, project.root / ".limner" / "cache")
     yield Notice(f"Opening the base {stamp.public_name(config.base)}.")
-    base = _open(config)
-    work = Work(
-        project, run, config, dataset, pictures, held_out, base, models, logs,
-        stamp.header(
-            project, run, dataset, config, [p.caption for p in pictures], Path(base.info.path)
-        ),
-    )  # fmt: skip
-    trainer = yield from _ready(work)
-    finished = yield from _steps(work, trainer, stop_after)
+    work = open_work(project, run, config, device=device_of(config))
+    yield from encoded(work)
+    if config.samples:
+        from limner.training.samples import Sampler
+
+        work.sampler = Sampler(work.base, config, [*work.held_out, *work.train], work.train[0])
+    team = None
+    if config.processes > 1:
+        yield Notice(f"Starting {config.processes - 1} more processes.")
+        team = parallel.lead(project.root, run.version, config.processes, config.device, work.logs)
+    try:
+        trainer = make_trainer(work, team)
+        _check_disk(work, sum(p.numel() for p in trainer.weights.values()))
+        finished = yield from Loop(work, trainer).run(stop_after)
+    finally:
+        if team is not None:
+            team.end()
     return finished
 
 
@@ -182,176 +196,17 @@ def _sweep(*folders: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _open(config: RunConfig) -> Base:
-    """The base of the record, with its device and threads. Raises InputError when it changed."""
-    from limner.models import open_base
-
-    info = resolve_base(config.base)
-    if info.fingerprint != config.base_fingerprint:
-        raise InputError(
-            "The base model changed since this run was planned",
-            where=stamp.public_name(config.base),
-            fix="Run `limner plan` and start a new run.",
-        )
-    import torch
-
-    torch.set_num_threads(config.threads)
-    return open_base(info, device=config.device)
-
-
-def _ready(work: Work) -> Generator[Event, None, Trainer]:
-    """Encode what is not cached, free the encoders, add the LoRA; the trainer."""
-    config = work.config
-    cache = prepare.Cache(work.project.root / ".limner" / "cache", config.base_fingerprint)
-    encoder = prepare.Encoder(work.base, cache, config.template, config.resolution)
-    into: tuple[list[Example], list[Example]] = ([], [])
-    yield from prepare.examples(
-        encoder,
-        work.train,
-        work.held_out,
-        each=int(config.values["references_each"]),
-        seed=config.seed,
-        into=into,
-    )
-    if config.samples:
-        prompts = [*work.held_out, *work.train]
-        work.sampler = Sampler(work.base, config, prompts, work.train[0])
-    else:
-        work.base.release_encoders()
-    groups = data.buckets(work.train, config.resolution)
-    trainer = Trainer(work.base, config, into[0], groups, into[1])
-    _check_disk(work, sum(p.numel() for p in trainer.weights.values()))
-    return trainer
-
-
 def _check_disk(work: Work, parameters: int) -> None:
     """Raise WorkFailedError when the disk cannot hold what the run will write."""
     work.models.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(work.models).free
     value = 4 if work.config.device == "cpu" else 2
     needed = arithmetic.disk_bytes(parameters, len(work.config.checkpoints), value)
+    state = parameters * (16 if work.config.ema else 12)
+    needed += state  # that of the last checkpoint, beside the newest one and the one being written
     if free < needed:
         raise WorkFailedError(
             f"The run needs {needed / 1e6:.0f} MB of disk, {free / 1e6:.0f} MB are free",
             where=str(work.models),
             fix="Free some space and run the same command again.",
         )
-
-
-def _steps(work: Work, trainer: Trainer, stop_after: int | None) -> Generator[Event, None, bool]:
-    """All updates from the last state on; True when the last one was reached."""
-    config = work.config
-    place = work.models / state.FILE
-    done = state.load(
-        place, config_sha256=config.sha256(), weights=trainer.weights, optimizer=trainer.optimizer
-    )
-    last = min(config.steps, done + stop_after) if stop_after else config.steps
-    marks = {m.step: m for m in arithmetic.checkpoint_marks(config.steps, len(config.checkpoints))}
-    log = metrics.Metrics(work.logs, done)
-    ticker = Ticker("training", config.steps, already=done)
-    saved_at = shown_at = time.monotonic()
-    recent: list[float] = []
-    paces: list[float] = []
-    held_seconds = 0.0
-    whole = True  # False while an update is under way: then the state must not be written
-
-    def save() -> None:
-        state.save(
-            place, step=done, config_sha256=config.sha256(), weights=trainer.weights,
-            optimizer=trainer.optimizer,
-        )  # fmt: skip
-
-    try:
-        if done == 0:
-            began = time.monotonic()
-            _held_out(trainer, log, 0)
-            held_seconds = time.monotonic() - began
-        while done < last:
-            whole = False
-            began = time.monotonic()
-            result = trainer.step(done + 1)
-            paces.append(time.monotonic() - began)
-            if not result.finite:
-                raise _not_finite(result.step, work)
-            done += 1
-            whole = True
-            log.add(
-                done,
-                loss=result.loss,
-                grad_norm=result.grad_norm,
-                learning_rate=result.learning_rate,
-            )
-            recent = [*recent[-SMOOTHED_STEPS + 1 :], result.loss]
-            if done in marks:
-                _checkpoint(work, trainer, log, marks[done])
-            if done in marks or time.monotonic() - saved_at > config.values["state_every_s"]:
-                save()
-                saved_at = time.monotonic()
-            event = ticker.tick(note=f"loss {sum(recent) / len(recent):.3f}")
-            if time.monotonic() - shown_at > SHOW_EVERY_S or done in (last, *marks):
-                shown_at = time.monotonic()
-                yield event
-        save()
-        _remember_pace(work, paces, held_seconds)
-    except (KeyboardInterrupt, GeneratorExit):
-        if whole:
-            save()
-        raise
-    finally:
-        log.close()
-    return done == config.steps
-
-
-def _remember_pace(work: Work, paces: list[float], held_out: float) -> None:
-    """Keep a pace for the next plan where no timing was made (a base too large to load for it)."""
-    name = timing.key(work.config)
-    if len(paces) > 1 and timing.read(pace_folder(work.project), name) is None:
-        step = statistics.median(paces[1:])  # the first one compiles and allocates
-        pace = timing.Pace(step, held_out, None, "run")
-        timing.write(pace_folder(work.project), name, pace)
-
-
-def _not_finite(step: int, work: Work) -> LimnerError:
-    return WorkFailedError(
-        f"The loss or its gradient is no longer a finite number at step {step}",
-        where=f"run {work.run.version}",
-        fix="Lower training.learning_rate, or set training.precision to fp32; checkpoints and "
-        "state before this step are good.",
-    )
-
-
-def _held_out(trainer: Trainer, log: metrics.Metrics, step: int) -> dict[str, Any]:
-    found = trainer.held_out_loss()
-    if found is None:
-        return {"held_out_loss": None, "reason": "the dataset holds no picture out"}
-    values = {"held_out_loss": found.loss, "held_out_by_sigma": found.by_sigma}
-    log.add(step, **values, held_out_pictures=found.pictures)
-    return values
-
-
-def _checkpoint(work: Work, trainer: Trainer, log: metrics.Metrics, mark: arithmetic.Mark) -> None:
-    """File, measures, record. Written again after a kill: the same bytes."""
-    path = work.models / f"step_{mark.step:06d}.safetensors"
-    weights = {name: p.detach().float().cpu().numpy() for name, p in trainer.weights.items()}
-    # a LoRA is as precise as the base it is added to: fp32 on a CPU, bf16 on a GPU
-    dtype = "F32" if work.config.device == "cpu" else "BF16"
-    sha256 = lora.save(path, weights, stamp.at_step(work.header, mark.step), dtype=dtype)
-    measured = _held_out(trainer, log, mark.step)
-    if work.sampler is not None:
-        work.sampler.draw(work.logs / "samples", mark.step)
-    rows = [r["loss"] for r in metrics.read(log.path) if "loss" in r and r["step"] <= mark.step]
-    step_losses = rows[-(work.config.steps // len(work.config.checkpoints)) :]
-    work.project.store.put_checkpoint(
-        Checkpoint(
-            run_version=work.run.version,
-            step=mark.step,
-            path=work.project.relative(path),
-            sha256=sha256,
-            data={
-                "label": mark.label,
-                "rank": work.config.rank,
-                "loss": sum(step_losses) / len(step_losses),
-                **measured,
-            },
-        )
-    )

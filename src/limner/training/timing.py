@@ -82,10 +82,12 @@ def measure(info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out
     from limner.models import open_base
 
     torch.set_num_threads(config.threads)
-    base = open_base(info, device=config.device)
+    area = config.control_area or info.reference_area
+    base = open_base(replace(info, reference_area=area), device=config.device)
     side = max(16, config.resolution // 16 * 16)
     blank = Image.new("RGB", (side, side), (127, 127, 127))
-    shown = [[blank]] if config.template == "edit" else None
+    beside = [blank] * config.control_pictures if config.control != "none" else []
+    shown = [beside] if config.template == "edit" else None
     examples = []
     for caption in captions:
         began = time.perf_counter()
@@ -93,10 +95,10 @@ def measure(info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out
         embeds = base.encode_prompts([caption], config.template, shown)[0].float().cpu()
         encode = time.perf_counter() - began  # the last one counts: the first warms up
         example = Example(side, side, latents, [embeds], [embeds])
-        if shown is not None:
-            reference = base.fit(blank, info.reference_area)
-            example.references = [base.encode_images([reference])[0].float().cpu()]
-            example.reference_size = (reference.height, reference.width)
+        if beside:
+            fitted = [base.fit(picture, area) for picture in beside]
+            example.references = [torch.cat(base.encode_images(fitted)).float().cpu()]
+            example.reference_sizes = [(p.height, p.width) for p in fitted]
         examples.append(example)
     trainer = _trainer(base, config, examples, held_out)
     step = seconds(lambda: trainer.step(1), int(config.values["timing_steps"]))

@@ -7,19 +7,20 @@ fixed-noise loss on held-out pictures. Reads no file and knows no project.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from limner.models import lora
-from limner.training import flow, order
+from limner.training import flow, order, recover
 from limner.training.config import RunConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.models import Base
+    from limner.training.parallel import Team
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Example:
     """One picture, encoded. All lists have one entry a reference (t2i: one, without reference).
 
     latents: (tokens, 64). embeds, empty: (length, D), the caption's and the empty caption's.
-    references: (reference tokens, 64).
+    references: (tokens of all references shown at once, 64).
     """
 
     width: int
@@ -36,19 +37,23 @@ class Example:
     embeds: list[Tensor]
     empty: list[Tensor]
     references: list[Tensor] = field(default_factory=list)
-    reference_size: tuple[int, int] | None = None
-    """(height, width) of the references in pixels."""
+    reference_sizes: list[tuple[int, int]] = field(default_factory=list)
+    """(height, width) in pixels of each reference shown at once."""
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """One update: loss and gradient norm before clipping; `finite`: it was applied."""
+    """One update: loss and gradient norm before clipping; `finite`: it was applied.
+
+    skipped: the step was left out (see `limner.training.recover`), loss and norm are 0.
+    """
 
     step: int
     loss: float
     grad_norm: float
     learning_rate: float
     finite: bool
+    skipped: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,9 @@ class HeldOut:
 class Trainer:
     """Owns the LoRA's parameters and their optimizer; `step(n)` is a pure function of state and n.
 
-    examples: what is trained on; buckets index into it. The base's transformer must not be used
-    for anything else meanwhile.
+    examples: what is trained on; buckets index into it, weights say how often each comes. team:
+    the processes that share every batch. The base's transformer must not be used for anything
+    else meanwhile.
     """
 
     def __init__(
@@ -74,20 +80,32 @@ class Trainer:
         examples: Sequence[Example],
         buckets: Sequence[order.Bucket],
         held_out: Sequence[Example] = (),
+        *,
+        weights: Mapping[int, int] | None = None,
+        team: Team | None = None,
     ) -> None:
         import torch
 
-        self.base, self.config = base, config
+        self.base, self.config, self.team = base, config, team
         self.examples, self.held_out = examples, held_out
-        self.rows = order.schedule(buckets, config.batch, config.steps, config.seed)
+        self.rows = order.schedule(buckets, config.batch, config.steps, config.seed, weights)
         self.weights = lora.add_adapter(
             base.transformer, rank=config.rank, seed=config.seed, targets=config.targets
         )
+        self.averaged: dict[str, Tensor] = {}
+        if config.ema:
+            self.averaged = {name: p.detach().clone() for name, p in self.weights.items()}
         base.transformer.eval()
-        if config.gradient_checkpointing:
-            base.transformer.enable_gradient_checkpointing()
         self.device = next(iter(self.weights.values())).device
         self.scheduler = dict(base.scheduler.config)
+        self.attention = config.attention
+        self.chunk = config.batch
+        """Pictures that go through the model at once; fewer than the batch: several backwards."""
+        self.skips: frozenset[int] = frozenset()
+        self.slower: tuple[int, ...] = ()
+        """Steps after which the learning rate was halved."""
+        if config.gradient_checkpointing:
+            base.transformer.enable_gradient_checkpointing()
         value = config.values
         self.optimizer = torch.optim.AdamW(
             list(self.weights.values()),
@@ -110,7 +128,7 @@ class Trainer:
                 stack.enter_context(torch.autocast(self.device.type, torch.bfloat16))
                 # autocast casts once; peft would first cast every input up to the LoRA's fp32
                 stack.enter_context(disable_input_dtype_casting(self.base.transformer))
-            if self.config.attention == "math":
+            if self.attention == "math":
                 stack.enter_context(sdpa_kernel(SDPBackend.MATH))
             yield
 
@@ -148,7 +166,7 @@ class Trainer:
                 mask,
                 (first.height, first.width),
                 references,
-                [first.reference_size] if first.reference_size else [],
+                first.reference_sizes,
             )
         return flow.flow_loss(velocity, latents, noise)
 
@@ -174,41 +192,135 @@ class Trainer:
         return chosen, slots, drop, noise.to(self.device), sigmas.to(self.device)
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then constant."""
-        return self.config.learning_rate * min(
-            1.0, step / max(1.0, self.config.values["warmup_steps"])
-        )
+        """Linear warm-up, then constant; halved after each step in `slower`."""
+        warm = min(1.0, step / max(1.0, self.config.values["warmup_steps"]))
+        halvings = sum(step > after for after in self.slower)
+        return self.config.learning_rate * warm * 0.5**halvings
 
     def step(self, step: int) -> StepResult:
         """Update number `step` (1..steps). Not applied when loss or gradient is not finite."""
+        rate = self.learning_rate(step)
+        if step in self.skips:
+            return StepResult(step, 0.0, 0.0, rate, finite=True, skipped=True)
+        loss, norm = self.gradients(step)
+        finite = math.isfinite(loss) and math.isfinite(norm)
+        if finite:
+            self.update(step, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        return StepResult(step, loss, norm, rate, finite)
+
+    def gradients(self, step: int) -> tuple[float, float]:
+        """Leave the clipped gradient of update `step` in the parameters; (loss, norm before).
+
+        A batch may go through in chunks and be shared by a team: the gradient is that of the mean
+        over the whole batch, up to the order of the sums. Raises MemoryError, in all processes of
+        a team, when one of them has not enough.
+        """
         import torch
 
-        rate = self.learning_rate(step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        loss = self.loss(*self.batch(step)).mean()
-        loss.backward()
+        chosen, slots, drop, noise, sigmas = self.batch(step)
+        size = len(chosen)
+        mine = range(size)
+        if self.team is not None:
+            mine = range(self.team.rank, size, self.team.size)
+        total: Tensor | None = None
+        failed: BaseException | None = None
+        try:
+            for start in range(0, len(mine), self.chunk):
+                part = list(mine[start : start + self.chunk])
+                whole = len(part) == size
+                losses = self.loss(
+                    [chosen[i] for i in part],
+                    [slots[i] for i in part],
+                    [drop[i] for i in part],
+                    noise if whole else noise[part],
+                    sigmas if whole else sigmas[part],
+                )
+                loss = losses.mean() if whole else losses.sum() / size
+                loss.backward()
+                total = loss.detach() if total is None else total + loss.detach()
+        except Exception as error:
+            if not recover.is_out_of_memory(error):
+                raise
+            failed = error
+        if self.team is not None and self.team.any(failed is not None):
+            failed = failed or MemoryError("another process of the team has not enough memory")
+        if failed is not None:
+            self.optimizer.zero_grad(set_to_none=True)
+            raise MemoryError(str(failed).splitlines()[0]) from None
+        assert total is not None
+        if self.team is not None:
+            total = self.team.add(total, [p.grad for p in self.weights.values()])
         norm = torch.nn.utils.clip_grad_norm_(
             self.weights.values(), self.config.values["max_grad_norm"]
         )
-        result = (loss.item(), norm.item())
-        finite = math.isfinite(result[0]) and math.isfinite(result[1])
-        if finite:
-            self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return StepResult(step, *result, rate, finite)
+        return total.item(), norm.item()
+
+    def update(self, step: int, rate: float) -> None:
+        """One AdamW update from the gradients that lie in the parameters, and the average's."""
+        import torch
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        if self.averaged:
+            # the first steps count more, or the start (B = 0) would stay in the average for long
+            decay = min(self.config.ema, (1 + step) / (10 + step))
+            with torch.no_grad():
+                torch._foreach_lerp_(
+                    list(self.averaged.values()),
+                    [p.detach() for p in self.weights.values()],
+                    1 - decay,
+                )
+
+    def published(self) -> dict[str, Tensor]:
+        """What a checkpoint holds: the averaged weights where the run has any."""
+        return dict(self.averaged or self.weights)
+
+    @contextmanager
+    def as_published(self) -> Iterator[None]:
+        """The transformer with the weights of a checkpoint, for losses and samples."""
+        import torch
+
+        if not self.averaged:
+            yield
+            return
+        kept = {name: p.detach().clone() for name, p in self.weights.items()}
+        with torch.no_grad():
+            for name, parameter in self.weights.items():
+                parameter.copy_(self.averaged[name])
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.weights.items():
+                    parameter.copy_(kept[name])
 
     def held_out_loss(self) -> HeldOut | None:
         """Loss on held-out pictures at fixed noise and fixed noise levels; None without pictures.
 
         The same noise at every checkpoint, so that only the weights differ: it brackets the useful
-        range, it does not choose the checkpoint.
+        range, it does not choose the checkpoint. Of the weights that a checkpoint would hold.
+        Raises MemoryError when not even one picture at a time fits.
         """
+        if not self.held_out:
+            return None
+        chunk = self.chunk
+        with self.as_published():
+            while True:
+                try:
+                    return self._held_out_loss(chunk)
+                except Exception as error:
+                    if not recover.is_out_of_memory(error):
+                        raise
+                    if chunk == 1:
+                        raise MemoryError(str(error)) from None
+                    chunk = -(-chunk // 2)
+
+    def _held_out_loss(self, chunk: int) -> HeldOut:
         import torch
 
         config = self.config
-        if not self.held_out:
-            return None
         levels = int(config.values["held_out_levels"])
         by_size: dict[tuple[int, int], list[tuple[int, int]]] = {}
         for index, example in enumerate(self.held_out):
@@ -220,8 +332,8 @@ class Trainer:
             for pairs in by_size.values():
                 tokens = self.held_out[pairs[0][0]].latents.shape[0]
                 sigmas = flow.quantile_sigmas(levels, flow.time_shift_mu(tokens, self.scheduler))
-                for start in range(0, len(pairs), config.batch):
-                    part = pairs[start : start + config.batch]
+                for start in range(0, len(pairs), chunk):
+                    part = pairs[start : start + chunk]
                     losses = self._fixed(part, sigmas)
                     for (_, level), value in zip(part, losses, strict=True):
                         sums[level] += value

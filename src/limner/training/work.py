@@ -1,0 +1,128 @@
+"""What one run holds while it works: its records, pictures, base, examples and trainer.
+
+In: a run's record. Out: `Work`, filled in order by `open_work`, `encoded`, `make_trainer`; the
+leader of a team and its followers do the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from limner.errors import InputError
+from limner.events import Progress
+from limner.models import resolve_base
+from limner.project import Project
+from limner.project.records import Dataset, Run
+from limner.training import data, prepare, stamp
+from limner.training.config import RunConfig
+from limner.training.trainer import Example, Trainer
+
+if TYPE_CHECKING:
+    from limner.models import Base
+    from limner.training.parallel import Team
+    from limner.training.samples import Sampler
+
+
+@dataclass
+class Work:
+    """Everything one run holds while it works."""
+
+    project: Project
+    run: Run
+    config: RunConfig
+    dataset: Dataset
+    train: list[data.Picture]
+    held_out: list[data.Picture]
+    base: Base
+    models: Path
+    logs: Path
+    examples: tuple[list[Example], list[Example]] = field(default_factory=lambda: ([], []))
+    sampler: Sampler | None = None
+
+    @property
+    def header(self) -> dict[str, str]:
+        """What all checkpoints of the run say about it."""
+        captions = [p.caption for p in self.train]
+        folder = Path(self.base.info.path)
+        return stamp.header(self.project, self.run, self.dataset, self.config, captions, folder)
+
+
+def device_of(config: RunConfig, rank: int = 0) -> str:
+    """The device of one process of a team: a GPU each, or all on the CPU."""
+    return f"cuda:{rank}" if config.device == "cuda" and config.processes > 1 else config.device
+
+
+def open_work(project: Project, run: Run, config: RunConfig, *, device: str | None = None) -> Work:
+    """Read the dataset and open the base of a run.
+
+    Raises InputError when pictures, captions or base are not those that were planned.
+    """
+    dataset = project.store.dataset(run.dataset_version)
+    if dataset is None:
+        raise InputError(f"Dataset {run.dataset_version} is gone", where=str(project.root))
+    train, held_out = data.read_dataset(project, dataset)
+    if data.data_sha256(train, held_out) != config.data_sha256:
+        raise InputError(
+            "The training folder changed since this run began",
+            where=str(project.path(dataset.path)),
+            fix="Run `limner dataset build`, then `limner plan` and `limner train`.",
+        )
+    held_out = held_out[: int(config.values["held_out_pictures"])]
+    base = _open_base(config, device or device_of(config))
+    models = project.folder("models") / f"run_{run.version}"
+    logs = project.folder("logs") / f"run_{run.version}"
+    return Work(project, run, config, dataset, train, held_out, base, models, logs)
+
+
+def _open_base(config: RunConfig, device: str) -> Base:
+    """The base of the record, with its device and threads. Raises InputError when it changed."""
+    from limner.models import open_base
+
+    info = resolve_base(config.base)
+    if info.fingerprint != config.base_fingerprint:
+        raise InputError(
+            "The base model changed since this run was planned",
+            where=stamp.public_name(config.base),
+            fix="Run `limner plan` and start a new run.",
+        )
+    info.require_template(config.template)
+    import torch
+
+    torch.set_num_threads(config.threads)
+    if config.control_area:
+        info = replace(info, reference_area=config.control_area)
+    return open_base(info, device=device)
+
+
+def encoded(work: Work) -> Iterator[Progress]:
+    """Fill `work.examples`, from the cache where it can be; yields progress."""
+    config = work.config
+    cache = prepare.Cache(work.project.root / ".limner" / "cache", config.base_fingerprint)
+    encoder = prepare.Encoder(work.base, cache, config.template, config.resolution)
+    choices = data.controls(
+        work.train,
+        work.held_out,
+        control=config.control,
+        pictures=config.control_pictures,
+        each=int(config.values["references_each"]),
+        seed=config.seed,
+    )
+    yield from prepare.examples(encoder, work.train, work.held_out, choices, into=work.examples)
+
+
+def make_trainer(work: Work, team: Team | None = None) -> Trainer:
+    """The trainer of a run whose pictures are encoded."""
+    if work.sampler is None:
+        work.base.release_encoders()
+    return Trainer(
+        work.base,
+        work.config,
+        work.examples[0],
+        data.buckets(work.train, work.config.resolution),
+        work.examples[1],
+        weights={i: p.weight for i, p in enumerate(work.train) if p.weight != 1},
+        team=team,
+    )

@@ -1,0 +1,62 @@
+"""A process of a team that only computes: `python -m limner.training.worker ROOT RUN RANK FOLDER`.
+
+It opens the same run, encodes nothing (the leader has filled the cache), takes its share of every
+batch and does what the leader says. It writes no record and no file.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from limner.errors import LimnerError
+from limner.events import collect
+from limner.project import Project
+from limner.training import recover, state
+from limner.training.config import RunConfig
+from limner.training.parallel import Team
+from limner.training.work import Work, device_of, encoded, make_trainer, open_work
+
+
+def main(arguments: list[str]) -> int:
+    """Follow the leader until it says the end; the exit code."""
+    root, version, rank, folder = arguments
+    project = Project.open(Path(root))
+    run = project.store.run(int(version))
+    if run is None:
+        raise LimnerError(f"There is no run {version}", where=root)
+    config = RunConfig.from_json(run.config["run"])
+    work = open_work(project, run, config, device=device_of(config, int(rank)))
+    collect(encoded(work))
+    (Path(folder) / f"ready_{rank}").touch()
+    team = Team(int(rank), config.processes, Path(folder) / "meeting", config.device)
+    try:
+        follow(work, team)
+    finally:
+        team.close()
+    return 0
+
+
+def follow(work: Work, team: Team) -> None:
+    """Load, step and end as the leader says."""
+    trainer = make_trainer(work, team)
+    while True:
+        said = team.hear()
+        if said["do"] == "end":
+            return
+        if said["do"] == "load":
+            state.load_or_start(trainer, Path(said["file"]), work.config)
+            recover.apply(trainer, recover.from_record(said))
+            continue
+        try:
+            trainer.step(int(said["step"]))
+        except MemoryError:
+            continue  # the leader has heard it too and says what changes
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except LimnerError as error:
+        print(error.what, file=sys.stderr)
+        sys.exit(3)
