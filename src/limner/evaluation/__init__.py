@@ -14,12 +14,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limner.evaluation.existing import evaluate_samples
     from limner.evaluation.grid import EvalPrompt
     from limner.evaluation.speak import compare, verdict
     from limner.evaluation.stage import evaluate
 
-__all__ = ["EvalPrompt", "compare", "evaluate", "verdict"]
-_HOMES = {"EvalPrompt": "grid", "evaluate": "stage", "verdict": "speak", "compare": "speak"}
+__all__ = ["EvalPrompt", "compare", "evaluate", "evaluate_samples", "verdict"]
+_HOMES = {
+    "EvalPrompt": "grid",
+    "evaluate": "stage",
+    "evaluate_samples": "existing",
+    "verdict": "speak",
+    "compare": "speak",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ In: judged pictures of the choosing seeds. Out: a `Choice`; nothing is claimed h
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -133,30 +134,40 @@ def differences(
     return found
 
 
-def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
-    """Pick the earliest, weakest arm within one standard error of the best mean.
+def pick(judged: Sequence[Judged], limits: Mapping[str, float]) -> tuple[Arm, Arm, list[Arm]]:
+    """(best mean, the earliest and weakest arm within one standard error of it, finalists).
 
     Only arms with as many pictures as the best have a say; the rest were dropped on the way.
-    An arm is tied when its paired difference to the chosen one is not significant after Holm
-    over the finalists, or smaller than `equivalent_score`. Raises ValueError for no pictures.
+    Raises ValueError for no pictures.
     """
     arms = sorted({j.arm for j in judged if j.arm.kind == "checkpoint"})
     if not arms:
         raise ValueError("no checkpoint has a judged picture")
-    count = {arm: sum(j.arm == arm for j in judged) for arm in arms}
-    finalists = [arm for arm in arms if count[arm] == max(count.values())]
+    count = Counter(j.arm for j in judged)
+    most = max(count[arm] for arm in arms)
+    finalists = [arm for arm in arms if count[arm] == most]
     final = [j for j in judged if j.arm in finalists]
-    means = mean_scores(judged)
     best = survivors(final, 1, limits)[0]
-    chosen = best
     for arm in finalists:  # by step, then strength: the first within one standard error
         if arm == best:
             break
         gap = stats.paired(differences(final, best, arm), draws=0)
         ill = unhealthy([j for j in final if j.arm == arm], limits)
         if not ill and gap.mean <= max(_finite(gap.standard_error), limits["equivalent_score"]):
-            chosen = arm
-            break
+            return best, arm, finalists
+    return best, best, finalists
+
+
+def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
+    """Pick the earliest, weakest arm within one standard error of the best mean.
+
+    An arm is tied when its paired difference to the chosen one is not significant after Holm
+    over the finalists, or smaller than `equivalent_score`. Raises ValueError for no pictures.
+    """
+    best, chosen, finalists = pick(judged, limits)
+    arms = sorted({j.arm for j in judged if j.arm.kind == "checkpoint"})
+    final = [j for j in judged if j.arm in finalists]
+    means = mean_scores(judged)
     tied = _tied(final, chosen, finalists, limits["equivalent_score"])
     names = {(t["checkpoint"], t["strength"]) for t in tied}
     rows = []

@@ -57,6 +57,8 @@ class Evidence:
     """The winner's interval when whole prompts, not pictures, are the unit."""
     untriggered: Count | None = None
     """The winner without its trigger word: what it does to other people."""
+    pictures: str = "fresh pictures"
+    """What was judged, as the sentences call it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def span(interval: stats.Interval) -> str:
 
 def lacking(evidence: Evidence, limits: Mapping[str, float]) -> list[str]:
     """What is missing before any verdict may be spoken, one sentence each."""
-    found = []
+    found, fresh = [], "fresh " if evidence.pictures == "fresh pictures" else ""
     if evidence.references < limits["fewest_references"]:
         found.append(
             f"only {evidence.references} held-out references show a face, "
@@ -108,7 +110,7 @@ def lacking(evidence: Evidence, limits: Mapping[str, float]) -> list[str]:
     ):
         if have < limits[f"fewest_claim_{name}"]:
             found.append(
-                f"the claim rests on {have} fresh {name if have != 1 else name[:-1]}{unit}, "
+                f"the claim rests on {have} {fresh}{name if have != 1 else name[:-1]}{unit}, "
                 f"at least {limits[f'fewest_claim_{name}']:.0f} are needed"
             )
     if evidence.prompts < limits["fewest_claim_prompts"]:
@@ -185,14 +187,14 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
 
 def _headline(evidence: Evidence, word: Word, missing: Sequence[str]) -> str:
     winner = evidence.winner[:1].upper() + evidence.winner[1:]
-    count = evidence.claimed.words
+    count = f"{evidence.claimed.words} {evidence.pictures}"
     if word == "not enough evidence":
         return f"Not enough evidence: {'; '.join(missing)}."
     if word == "the same person":
-        return f"{winner} drew the same person in {count} fresh pictures."
+        return f"{winner} drew the same person in {count}."
     if word == "not the same person":
-        return f"{winner} drew someone else: {count} fresh pictures show the same person."
-    return f"Too close to call: {evidence.winner} drew the same person in {count} fresh pictures."
+        return f"{winner} drew someone else: {count} show the same person."
+    return f"Too close to call: {evidence.winner} drew the same person in {count}."
 
 
 def _reservations(

@@ -6,14 +6,21 @@ measured is named with its reason.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.evaluation import statistics as stats
-from limner.evaluation.choose import Arm
+from limner.evaluation.choose import Arm, Judged
 from limner.evaluation.claim import Count, Evidence
 from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration
 
+OUTCOMES = {
+    "the same person": "same_person",
+    "not the same person": "not_same",
+    "too close to call": "too_close",
+    "not enough evidence": "not_enough",
+}
 NEVER_MEASURED = (
     ("copied parts", "whole pictures were compared by hash; no detector looked for copied parts"),
     ("prompt adherence", "no yes/no question was asked about the renders"),
@@ -22,6 +29,52 @@ NEVER_MEASURED = (
     ("hands", "no hand model was run"),
 )
 """What a reader might take for granted, and this evaluation does not look at."""
+
+
+def side(name: str, count: Count | None) -> dict[str, Any]:
+    """`<name>_match_rate`, `_interval`, `_hits`, `_n`; all None when it was not tried."""
+    tried = count is not None and count.n > 0
+    prefix = f"{name}_" if name else ""
+    return {
+        f"{prefix}match_rate": count.rate if tried and count else None,
+        f"{prefix}interval": count.interval.as_list() if tried and count else None,
+        f"{prefix}hits": count.hits if tried and count else None,
+        f"{prefix}n": count.n if count else None,
+    }
+
+
+def prompt_interval(mine: Sequence[Judged]) -> stats.Interval | None:
+    """The share's interval with whole prompts as the unit; None when all pictures agree."""
+    by_prompt: dict[str, list[float]] = {}
+    for one in mine:
+        by_prompt.setdefault(one.prompt_id, []).append(float(one.match))
+    if len(by_prompt) < 2 or len({v for values in by_prompt.values() for v in values}) < 2:
+        return None
+    found = stats.paired(by_prompt).interval
+    return stats.Interval(max(0.0, found.low), min(1.0, found.high))
+
+
+def second_answer(mine: Sequence[Judged], gate: Gate | None) -> dict[str, Any] | None:
+    """What the other embedder says of the same pictures; None when it says nothing."""
+    answered = [j for j in mine if j.second is not None]
+    if gate is None or not answered:
+        return None
+    count = Count(sum(bool(j.second) for j in answered), len(answered))
+    return {
+        "embedder": gate.embedder,
+        "threshold": gate.threshold,
+        "far": gate.far,
+        "far_n": gate.strangers,
+        "ceiling": gate.ceiling,
+        **side("", count),
+    }
+
+
+def named(row: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm's row with the short names the report's ruler uses."""
+    state = row["status"] if row["status"] in ("chosen", "tied", "gate") else ""
+    low, high = row["interval"]
+    return {**row, "arm": row["checkpoint"], "name": "", "low": low, "high": high, "state": state}
 
 
 def threshold_words(gate: Gate | None) -> str:

@@ -18,20 +18,22 @@ from limner.evaluation import statistics as stats
 from limner.evaluation.choose import BASE, Arm, Choice, Judged, arm_row
 from limner.evaluation.claim import Claim, Count, Evidence, claim
 from limner.evaluation.grid import CONTROL
-from limner.evaluation.identity import NO_FACE, Gate
+from limner.evaluation.identity import NO_FACE
 from limner.evaluation.judging import Calibration
-from limner.evaluation.report import not_measured, rates, threshold_words
+from limner.evaluation.report import (
+    OUTCOMES,
+    named,
+    not_measured,
+    prompt_interval,
+    rates,
+    second_answer,
+    side,
+    threshold_words,
+)
 from limner.events import Events, Result
 from limner.project import Project, files
 from limner.project.records import Grid, Measure
 from limner.render import ensure_comparable
-
-OUTCOMES = {
-    "the same person": "same_person",
-    "not the same person": "not_same",
-    "too close to call": "too_close",
-    "not enough evidence": "not_enough",
-}
 
 
 def verdict(project: Project) -> Events:
@@ -171,47 +173,9 @@ def _evidence(
         references=found.seen,
         impostors=gate.strangers if gate else 0,
         ceiling=Count(gate.ceiling_hits, gate.ceiling_n) if gate else None,
-        prompt_interval=_prompt_interval(mine),
+        prompt_interval=prompt_interval(mine),
         untriggered=_count(fresh, replace(chosen, kind="untriggered")),
     )
-
-
-def _prompt_interval(mine: Sequence[Judged]) -> stats.Interval | None:
-    """The share's interval with whole prompts as the unit; None when all pictures agree."""
-    by_prompt: dict[str, list[float]] = {}
-    for one in mine:
-        by_prompt.setdefault(one.prompt_id, []).append(float(one.match))
-    if len(by_prompt) < 2 or len({v for values in by_prompt.values() for v in values}) < 2:
-        return None
-    found = stats.paired(by_prompt).interval
-    return stats.Interval(max(0.0, found.low), min(1.0, found.high))
-
-
-def _side(name: str, count: Count | None) -> dict[str, Any]:
-    """`<name>_match_rate`, `_interval`, `_hits`, `_n`; all None when it was not tried."""
-    tried = count is not None and count.n > 0
-    prefix = f"{name}_" if name else ""
-    return {
-        f"{prefix}match_rate": count.rate if tried and count else None,
-        f"{prefix}interval": count.interval.as_list() if tried and count else None,
-        f"{prefix}hits": count.hits if tried and count else None,
-        f"{prefix}n": count.n if count else None,
-    }
-
-
-def _second(fresh: Sequence[Judged], chosen: Arm, gate: Gate | None) -> dict[str, Any] | None:
-    mine = [j for j in fresh if j.arm == chosen and j.second is not None]
-    if gate is None or not mine:
-        return None
-    count = Count(sum(bool(j.second) for j in mine), len(mine))
-    return {
-        "embedder": gate.embedder,
-        "threshold": gate.threshold,
-        "far": gate.far,
-        "far_n": gate.strangers,
-        "ceiling": gate.ceiling,
-        **_side("", count),
-    }
 
 
 def _data(
@@ -229,7 +193,7 @@ def _data(
     arms = [*choice.rows]
     if any(j.arm == BASE for j in first):
         arms.insert(0, arm_row(BASE, first, "choose", "base"))
-    second = _second(fresh, chosen, found.second)
+    second = second_answer([j for j in fresh if j.arm == chosen], found.second)
     missing = not_measured(grid.settings, found, evidence, second)
     return {
         "word": said.word,
@@ -246,10 +210,10 @@ def _data(
         "step": chosen.step,
         "strength": chosen.strength,
         "chosen": _chosen_file(project, grid, chosen),
-        **_side("", evidence.claimed),
-        **_side("base", evidence.base),
-        **_side("control", evidence.control),
-        **_side("untriggered", evidence.untriggered),
+        **side("", evidence.claimed),
+        **side("base", evidence.base),
+        **side("control", evidence.control),
+        **side("untriggered", evidence.untriggered),
         "prompt_interval": (
             evidence.prompt_interval.as_list() if evidence.prompt_interval else None
         ),
@@ -265,15 +229,15 @@ def _data(
         "far_upper": stats.exact_upper(gate.accepted, gate.strangers) if gate else None,
         "target_far": grid.settings["target_far"],
         "strangers": {"shipped": found.strangers_shipped, "drawn": found.strangers_drawn},
-        **_side("ceiling", evidence.ceiling),
+        **side("ceiling", evidence.ceiling),
         "ceiling": evidence.ceiling.rate if evidence.ceiling else None,
         "references": found.references,
         "references_with_face": found.seen,
         "not_measured": missing,
         "excluded": grid.settings["excluded"],
-        "arms": [_named(row) for row in arms],
+        "arms": [named(row) for row in arms],
         "claim_arms": [
-            _named(arm_row(arm, fresh, "claim", status))
+            named(arm_row(arm, fresh, "claim", status))
             for arm, status in (
                 (chosen, "chosen"),
                 (BASE, "base"),
@@ -297,13 +261,6 @@ def _chosen_file(project: Project, grid: Grid, chosen: Arm) -> dict[str, Any]:
     found = [c for c in project.store.checkpoints(grid.run_version) if c.step == chosen.step]
     file = {"path": found[0].path, "sha256": found[0].sha256} if found else {}
     return {"checkpoint": chosen.name, "step": chosen.step, "strength": chosen.strength, **file}
-
-
-def _named(row: dict[str, Any]) -> dict[str, Any]:
-    """An arm's row with the short names the report's ruler uses."""
-    state = row["status"] if row["status"] in ("chosen", "tied", "gate") else ""
-    low, high = row["interval"]
-    return {**row, "arm": row["checkpoint"], "name": "", "low": low, "high": high, "state": state}
 
 
 def _paired_measures(fresh: Sequence[Judged], chosen: Arm) -> list[dict[str, Any]]:
