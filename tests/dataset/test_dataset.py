@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from dataset_project import FOLDER, add_bodies, new
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from limner.dataset import build, check, verify_lock
 from limner.dataset.split import Candidate, hold_out
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Result, collect
-from limner.project import Project
-from limner.project.files import sha256_bytes, sha256_file
-from limner.project.records import Shot
-
-ANGLES = ("front", "three_quarter", "side", "back")
-FOLDER = "40_grace_char"
-
-
-def new(root: Path, *, count: int = 20, captions: bool = True) -> Project:
-    """A project with `count` kept takes of flat colours, a quarter of each angle."""
-    project = Project.create(
-        root, name="Grace", trigger="grace_char", class_word="woman", likeness="synthetic"
-    )
-    axes = {"framing": "close_up", "expression": "happy", "outfit": "navy_suit"}
-    axes |= {"setting": "park", "lighting": "overcast", "pose": "relaxed", "camera": "sony_50"}
-    shots = [
-        Shot(f"shot_{n:03d}", n, {**axes, "angle": ANGLES[4 * (n - 1) // count]}, f"prompt {n}", n)
-        for n in range(1, count + 1)
-    ]
-    project.store.replace_shots(shots)
-    for shot in shots:
-        out = io.BytesIO()
-        Image.new("RGB", (32, 32), (shot.position, 90, 40)).save(out, "PNG")
-        path = project.folder("takes") / f"{shot.id}_a1.png"
-        path.write_bytes(out.getvalue())
-        take = project.store.journal_take(shot.id, "atelier", shot.seed, {})
-        project.store.update_take(
-            take.id,
-            state="done",
-            path=project.relative(path),
-            sha256=sha256_bytes(out.getvalue()),
-            width=32,
-            height=32,
-        )
-        project.store.decide(take.id, "keep", [], "rule")
-        if captions:
-            text = f"grace_char, caption of {shot.id}, a café"
-            project.store.put_caption(take.id, text, "rule")
-    return project
+from limner.project.files import sha256_file
 
 
 def test_the_guides_layout_and_a_lock_of_every_file(tmp_path: Path) -> None:
@@ -197,23 +158,6 @@ def test_the_split_is_stable_and_spread(
     got = Counter((seen[t].yaw >= 20) + (seen[t].yaw >= 60) for t in chosen)
     for number, size in sizes.items():
         assert abs(got[number] - len(chosen) * size / len(seen)) < 1 + 1e-9
-
-
-def add_bodies(project: Project, *, papers: bool = True) -> None:
-    """Two real bodies as the inbox leaves them, the second with a caption by hand."""
-    place = project.folder("takes/realism")
-    rows = []
-    for n in (1, 2):
-        out = io.BytesIO()
-        Image.new("RGB", (48, 64), (200, 150, n)).save(out, "PNG")
-        (place / f"real_{n:03d}.png").write_bytes(out.getvalue())
-        digest = sha256_bytes(out.getvalue())
-        row = {"file": f"real_{n:03d}.png", "from": f"{n}.jpg", "kind": "realism"}
-        row |= {"sha256": digest, "original_sha256": digest}
-        row |= {"licence": "CC0, example.org", "consent": "release 2026-03" if papers else ""}
-        rows.append({**row, "width": 48, "height": 64})
-    (place / "pictures.json").write_text(json.dumps(rows))
-    (place / "real_002.txt").write_text("legs, standing pose,\nnatural lighting\n")
 
 
 def test_real_bodies_are_a_second_folder_with_their_papers(tmp_path: Path) -> None:

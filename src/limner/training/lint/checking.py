@@ -192,7 +192,7 @@ def _data_folder(
     home: Path | None,
 ) -> None:
     paths = row.get("control_path")
-    listed = paths if isinstance(paths, list) else [paths]
+    listed = [*paths] if isinstance(paths, list) else [paths]
     listed += [row.get(f"control_path_{n}") for n in (1, 2, 3)]
     controls = tuple(home / p for p in listed if home and isinstance(p, str) and p.strip())
     word = row.get("trigger_word") or run.process.get("trigger_word")

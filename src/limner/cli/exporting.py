@@ -1,0 +1,98 @@
+"""Commands that hand a dataset to another trainer and take it back: dataset export, import."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.making import dataset_app
+from limner.cli.shell import command, project, root, screen
+from limner.cli.show import Answer
+
+
+@command(dataset_app, "export")
+def dataset_export(
+    target: Annotated[
+        str,
+        typer.Option(
+            "--for",
+            help="ai-toolkit, musubi, simpletuner, kohya, diffusers, fal, replicate or civitai",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder or zip to write  [default: exports/ of the project]")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Anyone's folder or zip instead of the project's dataset"),
+    ] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="Dataset  [default: newest]")] = None,
+    trigger: Annotated[
+        str | None, typer.Option(help="With --from: the trigger word, if captions do not open so")
+    ] = None,
+    control: Annotated[
+        str, typer.Option(help="References for edit training: none, blank or self")
+    ] = "none",
+    control_size: Annotated[int, typer.Option(help="Side of a reference: 512 or 1024")] = 1024,
+    base: Annotated[str, typer.Option(help="Base model's Hugging Face id")] = "",
+    steps: Annotated[int, typer.Option(min=0, help="The trainer's steps; 0 = advised")] = 0,
+    place: Annotated[
+        str, typer.Option("--root", help="Where the folder will lie on the training machine")
+    ] = "",
+) -> Answer:
+    """Write the dataset in a trainer's layout, with its own configs, known faults avoided."""
+    from limner.pipeline.handover import export_dataset
+
+    here = project() if source is None else None
+    found = screen().run(
+        export_dataset(
+            here,
+            target,
+            out,
+            source=source,
+            version=version,
+            trigger=trigger,
+            control=control,
+            control_size=control_size,
+            base=base,
+            steps=steps,
+            root=place,
+        )
+    )
+    lines = [f"{found['target']}: {found['path']}"]
+    lines += [f"  {g['name']}: {g['images']} pictures x {g['repeats']}" for g in found["groups"]]
+    return Answer(found, [*lines, *_run_lines(found["run"])])
+
+
+def _run_lines(run: dict[str, Any] | None) -> list[str]:
+    if run is None:
+        return []
+    return [
+        f"its configs train {run['base']}, {run['logged_steps']} steps, "
+        f"{run['image_passes']} passes, {len(run['checkpoints'])} checkpoints, all kept",
+        *(f"note: {text}" for text in run["notes"]),
+    ]
+
+
+@command(dataset_app, "import")
+def dataset_import(
+    path: Annotated[Path, typer.Argument(help="Folder or zip of any trainer's layout")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say it, change nothing")] = False,
+) -> Answer:
+    """Bring captions home that were edited outside; pictures are recognised by their bytes."""
+    from limner import dataset
+
+    place = path if path.is_absolute() or path.exists() else root() / path
+    found = screen().run(dataset.import_dataset(project(), place, dry_run=dry_run))
+    verb = "would change" if dry_run else "changed"
+    lines = [f"{found['target']}: {found['pictures']} pictures, {len(found['captions'])} captions "
+             f"{verb}"]  # fmt: skip
+    lines += [f"  {row['file']}: {row['now']}" for row in found["captions"][:10]]
+    if unknown := found["unknown"]:
+        lines.append(f"{len(unknown)} pictures are of no take ({unknown[0]}): limner inbox {path}")
+    if found["missing"]:
+        lines.append(f"{len(found['missing'])} takes of the newest dataset are not in it")
+    lines += [f"passed over: {name} ({why})" for name, why in found["passed_over"][:5]]
+    return Answer(found, lines)

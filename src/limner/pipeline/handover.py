@@ -1,0 +1,96 @@
+"""A dataset handed to another trainer: its folder by the dataset stage, its configs by training.
+
+In: a project, or anyone's folder, and a target. Out: events and a `Result`: where it lies, what the
+run would amount to, what is to be known of that trainer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from limner import dataset
+from limner.events import Events, Result
+from limner.project import Project
+
+
+def export_dataset(
+    project: Project | None,
+    target: str,
+    out: Path | None = None,
+    *,
+    source: Path | None = None,
+    version: int | None = None,
+    trigger: str | None = None,
+    control: str = "none",
+    control_size: int = 1024,
+    base: str = "",
+    steps: int = 0,
+    root: str = "",
+) -> Events:
+    """Export a dataset version, or `source`, for a trainer, with its configs beside it.
+
+    out: default `exports/v<version>-<target>` in the project (.zip for a service). base: a
+    Hugging Face id; default `training.base` if the trainers know it, else Qwen-Image-Edit-2509.
+    root: where the folder will lie on the training machine. Result: that of `dataset.export` with
+    `run`. Raises UsageError, InputError, NotReadyError.
+    """
+    from limner.errors import UsageError
+    from limner.training import peers
+
+    layout = dataset.layout_named(target)
+    if source is not None:
+        found = dataset.from_folder(source, trigger)
+    elif project is not None:
+        found = dataset.from_project(project, version)
+    else:
+        raise UsageError("There is nothing to export", fix="Give --from, or work in a project.")
+    if out is None:
+        if project is None:
+            raise UsageError("Where shall it be written?", where="--out", fix="Give --out.")
+        number = found.facts.get("dataset", "x")
+        end = ".zip" if layout.zipped else ""
+        out = project.root / "exports" / f"v{number}-{layout.name}{end}"
+    settings = project.character.training if project is not None and source is None else None
+    if settings is not None and settings.base not in peers.BASES:
+        settings = None  # of another base: its length and rate say nothing here
+    about: dict[str, Any] = {}
+
+    def configs(groups: list[dict[str, Any]]) -> Mapping[str, str]:
+        setup = peers.decide(
+            groups,
+            peers.COUNTED_AS[layout.name],
+            trigger=found.trigger,
+            base=base or (settings.base if settings else _default(layout.name)),
+            mode=control,
+            control_size=control_size,
+            steps=steps or (settings.steps if settings else 0),
+            rank=settings.rank if settings else 16,
+            rate=settings.learning_rate if settings else 0.0,
+            checkpoints=settings.checkpoints if settings else 10,
+            dropout=settings.caption_dropout if settings else 0.05,
+            root=root,
+        )
+        if layout.name != "kohya":  # sd-scripts train no Qwen-Image: the layout is for others
+            about.update(peers.about(setup))
+        return peers.configs(layout.name, setup)
+
+    for event in dataset.export(
+        found,
+        target,
+        out,
+        control=control,
+        control_size=control_size,
+        configs=None if layout.zipped else configs,
+    ):
+        if isinstance(event, Result):
+            yield Result({**event.value, "run": about or None})
+        else:
+            yield event
+
+
+def _default(layout: str) -> str:
+    from limner.training import peers
+
+    return "Qwen/Qwen-Image" if layout == "diffusers" else peers.DEFAULT_BASE
