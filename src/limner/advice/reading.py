@@ -71,7 +71,8 @@ def still_rising(found: Records, value: Values) -> Test:
     if gap is None or pairs < 2:
         reason = "the last two checkpoints share too few prompts and seeds"
         return unknown("rising", what, reason, EVALUATE)
-    holds = True if gap.low > 0 else False if gap.high <= 0 or last != _top(found) else None
+    holds = _grows(gap, value["equal"])
+    holds = False if last != _top(found) else holds
     fact = Fact(
         "rising",
         f"From step {before:,} to the last, {last:,}, mean identity changes by "
@@ -83,7 +84,16 @@ def still_rising(found: Records, value: Values) -> Test:
         pairs,
     )
     cause = "Training stopped while the likeness was still growing."
-    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+    return Test(
+        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
+    )
+
+
+def _grows(gap: numbers.Estimate, equal: float) -> bool | None:
+    """Whether a difference is surely above nothing and large enough to be seen."""
+    if gap.low > 0 and gap.value > equal:
+        return True
+    return False if gap.high <= equal else None
 
 
 def _top(found: Records) -> int | None:
@@ -108,7 +118,8 @@ def late_fall(found: Records, value: Values) -> Test:
     gap, pairs = found.paired(found.identity, arms[later[-1]], arms[best])
     if gap is None or pairs < 2:
         return unknown("late_fall", what, "too few pictures in common", EVALUATE)
-    holds = True if gap.high < 0 else False if gap.low >= 0 else None
+    falls = numbers.Estimate(-gap.value, -gap.high, -gap.low, gap.n)
+    holds = _grows(falls, value["equal"])
     fact = Fact(
         "late_fall",
         f"Step {later[-1][0]:,} against the best, {best[0]:,}: mean identity "
@@ -120,7 +131,9 @@ def late_fall(found: Records, value: Values) -> Test:
         pairs,
     )
     cause = "Training went on after the likeness was best."
-    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+    return Test(
+        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
+    )
 
 
 def weak_strength(found: Records, value: Values) -> Test:
@@ -155,7 +168,8 @@ def wants_more(found: Records, value: Values) -> Test:
     gap, pairs = found.paired(found.identity, arms[step, high], arms[step, low])
     if gap is None or pairs < 2:
         return unknown("wants_more", what, "too few pictures in common", EVALUATE)
-    holds = True if gap.low > 0 and high >= 1.0 else False if gap.high <= 0 else None
+    holds = _grows(gap, value["equal"])
+    holds = None if holds and high < 1.0 else holds
     fact = Fact(
         "wants_more",
         f"From strength {low:g} to {high:g} mean identity changes by "
@@ -167,7 +181,9 @@ def wants_more(found: Records, value: Values) -> Test:
         pairs,
     )
     cause = "The LoRA is weak: it would need more than full strength."
-    return Test(fact, holds, "", cause, "the interval holds 0", "Raise evaluation.seeds")
+    return Test(
+        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
+    )
 
 
 def like_the_base(found: Records, value: Values) -> Test:

@@ -1,13 +1,13 @@
 """Every number a symptom is found by, with its source and tag; character.yaml can change it.
 
-In: overrides from `evaluation.thresholds` whose names stand here. Out: name -> value.
+In: overrides from `advice.thresholds`. Out: name -> value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from limner.project.rules import Rule
+from limner.project.rules import Rule, values_of
 
 RULES: dict[str, Rule] = {
     "skin_z": Rule(
@@ -61,6 +61,10 @@ RULES: dict[str, Rule] = {
         3.0, "starting value", "search window 0.7 to 3 times the lowest held-out loss's step",
         "checkpoint so many times later than the lowest held-out loss",
     ),
+    "equal": Rule(
+        0.02, "starting value", "cosine difference nobody can see, as in the evaluation",
+        "difference of mean identity that counts as none",
+    ),
     "still_falling": Rule(
         0.01, "starting value", "evaluation protocol: underfit while it falls over 1 % a look",
         "share by which held-out loss fell at the last look",
@@ -101,11 +105,5 @@ RULES: dict[str, Rule] = {
 
 
 def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
-    """All values, the user's own in place of ours; names of other stages' rules are passed over."""
-    own = {k: float(v) for k, v in (overrides or {}).items() if k in RULES}
-    return {name: rule.value for name, rule in RULES.items()} | own
-
-
-def words(name: str) -> str:
-    """`community: guide: ...`, how far to trust a rule."""
-    return f"{RULES[name].tag}: {RULES[name].source}"
+    """All values, the user's own in place of ours. Raises InputError for an unknown name."""
+    return values_of(RULES, overrides, "advice.thresholds")

@@ -38,7 +38,7 @@ def advise(
             fix="Make pictures first: `limner status` names the next step.",
         )
     found = Records(project, captions)
-    value = rules(project.character.evaluation.thresholds)
+    value = rules(project.character.advice.thresholds)
     diagnoses = diagnose(found, value)
     ill = [d for d in diagnoses if d.state == "found"]
     data = {

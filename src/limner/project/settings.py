@@ -288,6 +288,14 @@ class EvaluationSettings(_Settings):
     )
 
 
+class AdviceSettings(_Settings):
+    """How symptoms are found."""
+
+    thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Rule name -> your value; see docs/advice.md"
+    )
+
+
 class Character(_Settings):
     """The constants of one character and the settings of its stages."""
 
@@ -307,6 +315,7 @@ class Character(_Settings):
     dataset: DatasetSettings = Field(default_factory=DatasetSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+    advice: AdviceSettings = Field(default_factory=AdviceSettings)
 
     @model_validator(mode="after")
     def _consent_when_a_person(self) -> Character:

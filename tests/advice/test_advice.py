@@ -1,0 +1,254 @@
+"""A symptom is found where it was planted, refuted where it was measured, and else not known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import advice_project as make
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fakes.chat import ChatServer, Fault
+from limner.advice import advise, answer, apply, numbers
+from limner.advice.remedies import REMEDIES
+from limner.advice.rules import RULES
+from limner.advice.symptoms import SYMPTOMS
+from limner.errors import NotReadyError, UsageError
+from limner.llm import find_endpoint
+from limner.project import Project
+from limner.project.records import Measure
+
+Ill = Callable[[Project], None]
+
+
+def with_measure(*rows: dict) -> Ill:
+    keys = {r["key"] for r in rows}
+    kept = [m for m in make.HEALTHY_MEASURES if m["key"] not in keys]
+    return lambda project: make.verdict(project, measures=[*kept, *rows])
+
+
+def rescored(name: str, value: float, every: int = 1, phase: str = "claim") -> Ill:
+    def ill(project: Project) -> None:
+        mine = [r for r in project.store.renders(1) if (r.arm, r.phase) == ("step_000200", phase)]
+        for render in mine[::every]:
+            project.store.put_scores(render.id, [Measure(name, value)])
+
+    return ill
+
+
+def stronger_is_better(project: Project) -> None:
+    def score(step: int | None, strength: float, seed: int) -> float:
+        return 0.05 if step is None else step / 1000 * strength + 0.001 * seed
+
+    make.renders(project, score)
+    few = {"match_rate": 0.1, "hits": 5, "n": 48, "interval": [0.03, 0.23]}
+    make.verdict(project, **few, step=300, checkpoint="step_000300", strength=1.0)
+
+
+def learned_by_heart(project: Project) -> None:
+    rescored("copy_bits", 2.0, every=3)(project)
+    row = make.measure("diversity_ratio", 0.3, 0.2, 0.4)
+    with_measure(row)(project)
+
+
+def out_of_memory(project: Project) -> None:
+    error = "CUDA out of memory. Tried to allocate 2.00 GiB"
+    project.store.update_run(1, state="failed", error=error)
+
+
+def one_view_fails(project: Project) -> None:
+    for render in project.store.renders(1):
+        if render.phase == "claim" and int(render.prompt_id[1:]) % 3 == 2:
+            project.store.put_scores(render.id, [Measure("match", 0.0)])
+    make.verdict(project, match_rate=0.6, hits=29, n=48, interval=[0.45, 0.74])
+
+
+def another_face(project: Project) -> None:
+    project.store.put_measures(7, [Measure("identity_drawn", 0.2, "cosine")])
+
+
+def lost_checkpoint(project: Project) -> None:
+    (project.root / "models/run_1/step_000200.safetensors").unlink()
+
+
+PLANTED: dict[str, tuple[Ill, str]] = {
+    "plastic_skin": (with_measure(make.measure("skin_z", -3.1, -3.6, -2.5)), "smoother skin"),
+    "face_inconsistency": (one_view_fails, "side views"),
+    "background_bleed": (with_measure(make.measure("background_bleed", 0.6, 0.4, 0.8)), "come al"),
+    "overfit": (learned_by_heart, "by heart"),
+    "underfit": (stronger_is_better, "still growing"),
+    "body_proportions": (rescored("proportion_head", 9.5), "Bodies"),
+    "crashes": (out_of_memory, "more memory"),
+    "not_saving": (lost_checkpoint, "not written"),
+    "copying": (rescored("copy_bits", 2.0, every=3), "by heart"),
+    "trigger_leakage": (
+        lambda p: make.verdict(
+            p, untriggered_hits=24, untriggered_n=48, untriggered_interval=[0.35, 0.65]
+        ),
+        "class word",
+    ),
+    "frying": (with_measure(make.measure("chroma_ratio", 1.4, 1.3, 1.5)), "overdrives colour"),
+    "inconsistent_dataset": (another_face, "another face"),
+}
+
+
+def states(project: Project) -> dict[str, str]:
+    return {s["id"]: s["state"] for s in advise(project, captions=[])["symptoms"]}
+
+
+def test_a_healthy_project_has_no_symptom_and_everything_was_looked_at(tmp_path: Path) -> None:
+    data = advise(make.build(tmp_path / "p"), captions=[])
+    assert data["found"] == [] and data["insufficient"] == [] and data["next"] is None
+    assert [s["id"] for s in data["symptoms"]] == [s.id for s in SYMPTOMS] == list(REMEDIES)
+    assert all(s["evidence"] for s in data["symptoms"])
+
+
+@pytest.mark.parametrize("symptom", PLANTED)
+def test_a_planted_fault_is_found_with_evidence_cause_and_remedies(
+    symptom: str, tmp_path: Path
+) -> None:
+    project = make.build(tmp_path / "p")
+    ill, cause = PLANTED[symptom]
+    ill(project)
+    data = advise(project, captions=[])
+    found = next(s for s in data["symptoms"] if s["id"] == symptom)
+    assert found["state"] == "found" and cause in found["cause"]
+    assert any(fact["holds"] for fact in found["evidence"])
+    assert found["remedies"] and data["next"]
+    for step in found["remedies"]:
+        assert step["source"] and step["tag"] and step["cost"]
+        assert step["size"] or step["command"] or step["cost"] == "nothing to run"
+    others = set(data["found"]) - {symptom}
+    kin = {"overfit": {"copying"}, "underfit": {"face_inconsistency"}}
+    assert others <= kin.get(symptom, set()), others
+
+
+def test_evidence_names_the_pictures_to_look_at(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    one_view_fails(project)
+    data = advise(project)
+    pose = next(f for s in data["symptoms"] for f in s["evidence"] if f["id"] == "pose")
+    assert pose["pictures"] and all("f" in p and p.startswith("renders/") for p in pose["pictures"])
+    assert pose["interval"][1] < 0 and "0 % of 16" in pose["text"]
+
+
+def test_what_nobody_measured_is_not_known_and_says_how_to_get_it(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    make.verdict(project, measures=[], untriggered_hits=None, untriggered_n=None)
+    data = advise(project)
+    known = {s["id"]: s for s in data["symptoms"]}
+    for name in ("plastic_skin", "background_bleed", "trigger_leakage", "frying"):
+        assert known[name]["state"] == "insufficient evidence"
+        assert not any(fact["holds"] for fact in known[name]["evidence"])
+        assert all(m["reason"] and m["how"] for m in known[name]["missing"])
+        assert known[name]["remedies"] == []
+    # wide intervals are no answer either
+    with_measure(make.measure("skin_z", -2.2, -3.9, -0.5))(project)
+    assert states(project)["plastic_skin"] == "insufficient evidence"
+
+
+def test_before_there_is_anything_it_says_so(tmp_path: Path) -> None:
+    given = {"name": "Iris", "trigger": "iris_char", "class_word": "woman"}
+    project = Project.create(tmp_path / "p", **given, likeness="synthetic")
+    with pytest.raises(NotReadyError, match="nothing to give advice on"):
+        advise(project)
+
+
+def test_the_users_own_threshold_wins(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    make.verdict(project, match_rate=0.5, hits=24, n=48, interval=[0.35, 0.65])
+    assert states(project)["face_inconsistency"] == "found"
+    path = project.root / "character.yaml"
+    path.write_text(path.read_text() + "advice: {thresholds: {consistent: 0.3}}\n")
+    project = Project.open(project.root)
+    assert states(project)["face_inconsistency"] == "not found"
+
+
+def test_a_remedy_is_applied_by_its_name_and_comments_stay(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    learned_by_heart(project)
+    advise(project)
+    before = (project.root / "character.yaml").read_text()
+    done = apply(project, "overfit.learning_rate")
+    assert done["size"] == "learning rate 0.001 -> 0.0005"
+    assert project.character.training.learning_rate == 0.0005
+    after = (project.root / "character.yaml").read_text()
+    said = [[x.split("#")[1] for x in text.splitlines() if "#" in x] for text in (before, after)]
+    assert said[0] and said[0] == said[1]
+    with pytest.raises(UsageError, match="changes no setting"):
+        apply(project, "overfit.earlier")
+    with pytest.raises(UsageError, match="no change of settings called"):
+        apply(project, "overfit.magic")
+    one_view_fails(project)
+    apply(project, "face_inconsistency.pose")
+    quota = project.character.shots.quotas["angle"]
+    assert sum(quota.values()) == pytest.approx(100) and quota["side"] > 40
+
+
+def test_without_an_endpoint_the_rules_answer_and_show_their_facts(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    learned_by_heart(project)
+    said = answer(advise(project), "Is it overfit? There is no variety.")
+    assert said["by"] == "rules" and "Overfit: found" in said["answer"]
+    assert {"copies", "diversity_ratio"} <= {f["id"] for f in said["facts"]}
+
+
+def test_a_model_speaks_of_facts_or_is_not_shown(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    learned_by_heart(project)
+    data = advise(project)
+    replies = [
+        "16 of 48 fresh pictures are nearly a training picture [F1], so use fewer steps.",
+        "Raise the rank to 4096 [F1].",
+        "It looks overfit to me.",
+        "See [F999].",
+        "The records do not say.",
+    ]
+
+    def speak(body: dict) -> str:
+        told = body["messages"][0]["content"]
+        number = next(x for x in told.splitlines() if "nearly a training picture" in x)
+        return replies.pop(0).replace("F1]", number.split("]")[0].strip("[") + "]")
+
+    with ChatServer(speak, faults=[]) as server:
+        endpoint = find_endpoint(server.url, "tiny-vl")
+        good, invented, bare, strange, silent = (
+            answer(data, "Why no variety?", endpoint) for _ in range(5)
+        )
+        told = server.requests[0][2]["messages"][0]["content"]
+    assert good["by"] == "tiny-vl" and [f["id"] for f in good["facts"]] == ["copies"]
+    assert "FACTS" in told and "MANUAL" in told and "overfit" in told.lower()
+    for refused, why in ((invented, "4096"), (bare, "cites nothing"), (strange, "F999")):
+        assert refused["by"] == "rules" and why in refused["note"]
+    assert silent["answer"] == "The records do not say." and silent["facts"] == []
+    with ChatServer(faults=[Fault(401, "no")] * 9) as server:
+        failed = answer(data, "Why?", find_endpoint(server.url, "tiny-vl"))
+    assert failed["by"] == "rules" and "401" in failed["note"]
+
+
+@given(st.integers(1, 400), st.data())
+def test_shares_stay_inside_their_intervals(n: int, data: st.DataObject) -> None:
+    hits = data.draw(st.integers(0, n))
+    seen = numbers.share(hits, n)
+    assert 0 <= seen.low <= seen.value + 1e-12 and seen.value - 1e-12 <= seen.high <= 1
+    other = numbers.share(data.draw(st.integers(0, n)), n)
+    gap, back = numbers.share_difference(seen, other), numbers.share_difference(other, seen)
+    assert gap.low == pytest.approx(-back.high) and gap.low <= gap.value <= gap.high
+
+
+def test_means_are_over_prompts_not_pictures() -> None:
+    one = numbers.mean({"a": [1.0], "b": [2.0], "c": [3.0]})
+    many = numbers.mean({"a": [1.0] * 9, "b": [2.0] * 9, "c": [3.0]})
+    assert one is not None and many == one
+    assert (one.low, one.high) == pytest.approx((2 - 4.303 / 3**0.5, 2 + 4.303 / 3**0.5), abs=1e-3)
+    assert numbers.mean({"a": [1.0, 5.0]}) is None
+
+
+def test_the_manual_names_every_rule_with_its_value_and_every_symptom() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    for name, rule in RULES.items():
+        assert f"| `{name}` | {rule.value:g} | {rule.meaning} | {rule.tag}: " in page
+    for symptom in SYMPTOMS:
+        assert f"| {symptom.name} | {symptom.signs} |" in page
