@@ -24,9 +24,10 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from fakes.comfy_nodes import LOADED_PREFIXES, NODES, OUTPUTS, Invalid, listing, validate
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+
+from fakes.comfy_nodes import LOADED_PREFIXES, NODES, OUTPUTS, Invalid, listing, validate
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

@@ -1,8 +1,8 @@
 """A process that generates in forked children, each of which may be killed: imports are paid once.
 
-In: one JSON object a line on stdin: {"root", "url", "die_at"}; die_at n: SIGKILL before the n-th
-durable act of the child, 0: leave it alone. Out: {"pid"} when the child has begun, then {"signal",
-"error"} when it has ended.
+In: one JSON object a line on stdin: {"root", "url", "die_at", "source"}; die_at n: SIGKILL before
+the n-th durable act of the child, 0: leave it alone. Out: {"pid"} when the child has begun, then
+{"signal", "error"} when it has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def child(order: dict[str, object], answer: int) -> None:
     try:
         Counter(int(str(order["die_at"])), str(order["root"]))
         project = Project.open(Path(str(order["root"])))
-        collect(generate(project, name="higgsfield", base_url=str(order["url"]), max_cost=50))
+        name = str(order.get("source", "higgsfield"))
+        collect(generate(project, name=name, base_url=str(order["url"]), max_cost=50))
     except BaseException as problem:
         error = f"{type(problem).__name__}: {problem}"
     os.write(answer, error.encode())

@@ -25,9 +25,30 @@ def generate(
     workers: Annotated[int, typer.Option(min=1, max=64, help="Processes at once")] = 2,
     source: Annotated[
         str | None,
-        typer.Option("--with", help="atelier or higgsfield  [default: character.yaml's source]"),
+        typer.Option(
+            "--with",
+            help="atelier, higgsfield, comfyui or diffusers  [default: character.yaml's source]",
+        ),
     ] = None,
-    base_url: BaseUrl = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            "--base-url", "--url", help="Address of service or ComfyUI; keys go there"
+        ),
+    ] = None,
+    workflow: Annotated[
+        Path | None,
+        typer.Option(
+            help="comfyui: your own workflow, Export (API); docs/sources.md"
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="diffusers: model folder or Hugging Face id")
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(help="comfyui, diffusers: a picture of the character; can be repeated"),
+    ] = None,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Dollars this command may cost at most")
     ] = None,
@@ -49,6 +70,9 @@ def generate(
             workers=workers,
             name=source,
             base_url=base_url,
+            workflow=workflow,
+            model=model,
+            references=reference or [],
             max_cost=max_cost,
             domain=domain,
             dry_run=dry_run,

@@ -8,7 +8,7 @@
 """
 
 from limner.comfy.address import connect
-from limner.comfy.drawing import Drawn, draw, new_id
+from limner.comfy.drawing import Drawn, draw, new_id, patiently
 from limner.comfy.graphs import (
     MOST_REFERENCES,
     SAVE,
@@ -39,6 +39,7 @@ __all__ = [
     "draw",
     "load_workflow",
     "new_id",
+    "patiently",
     "qwen_edit",
     "recorded",
 ]

@@ -127,9 +127,9 @@ def _where(server: Server, prompt_id: str) -> tuple[int, str | None]:
         if look and server.link.wait(server.limits["lost_s"]):
             raise _stopped()
         for number, own in reversed(list(enumerate(ids))):
-            if _patient(server, partial(server.look, own)).state != "absent":
+            if patiently(server, partial(server.look, own)).state != "absent":
                 return number, own
-    found = _patient(server, partial(server.find, ids))
+    found = patiently(server, partial(server.find, ids))
     return next(((ids.index(own), theirs) for own, theirs in found.items()), (0, None))
 
 
@@ -143,13 +143,13 @@ def _send(server: Server, graph: Graph, own: str) -> str:
             _unless_gone(error, end)
         if server.link.wait(server.limits["poll_first_s"]):
             raise _stopped()
-        found = _patient(server, partial(server.find, [own]))
+        found = patiently(server, partial(server.find, [own]))
         if own in found:
             return found[own]
 
 
-def _patient(server: Server, call: Callable[[], T]) -> T:
-    """`call`, again and again while the server is gone, up to limit restart_s."""
+def patiently(server: Server, call: Callable[[], T]) -> T:
+    """`call`, again and again while the server is gone, up to limit restart_s; then NotYetError."""
     end = time.monotonic() + server.limits["restart_s"]
     while True:
         try:
@@ -174,7 +174,7 @@ def _wait(server: Server, prompt_id: str) -> Sight | None:
     pause, absent, last = limits["poll_first_s"], 0, ""
     end = time.monotonic() + limits["job_s"]
     while True:
-        sight = _patient(server, partial(server.look, prompt_id))
+        sight = patiently(server, partial(server.look, prompt_id))
         if sight.ended:
             return sight
         absent = absent + 1 if sight.state == "absent" else 0
@@ -219,7 +219,7 @@ def _pictures(sight: Sight, output: str) -> tuple[File, ...]:
 def _fetch(server: Server, file: File, prompt_id: str, sent: Graph) -> Drawn | None:
     """The picture; None when its file is not there any more."""
     try:
-        data = _patient(server, partial(server.fetch, file))
+        data = patiently(server, partial(server.fetch, file))
     except ComfyError as error:
         if error.status == 404:
             return None

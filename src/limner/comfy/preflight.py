@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Sequence
-from typing import Any
 
 from limner.comfy.graphs import Graph
 from limner.comfy.server import Server
@@ -68,7 +67,7 @@ def spelled(wanted: str, listed: Sequence[str], folder: str) -> str:
     )
 
 
-def recorded(graph: Graph) -> dict[str, Any]:
+def recorded(graph: Graph) -> dict[str, str]:
     """The file names a graph reads, for records: input -> name."""
     return {
         name: node["inputs"][name]

@@ -7,8 +7,9 @@ pending takes are made into the same rows, with the same seeds and the same orde
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from limner import lexicon
@@ -21,27 +22,68 @@ from limner.sources.atelier import AtelierSource, identity_of
 from limner.sources.run import Job, Run
 from limner.sources.source import Price, Request, Source
 
-NAMES = ("atelier", "higgsfield")
+NAMES = ("atelier", "higgsfield", "comfyui", "diffusers")
 """Sources that `open_source` knows."""
 
 
-def open_source(
-    project: Project, *, name: str | None = None, base_url: str | None = None, workers: int = 1
-) -> Source:
-    """The source called `name`, else the one that character.yaml names; nothing is sent.
+HEARD = {
+    "--base-url": ("higgsfield", "comfyui"),
+    "--workflow": ("comfyui",),
+    "--model": ("diffusers",),
+    "--reference": ("comfyui", "diffusers"),
+}
+"""Option -> the sources that it means something to."""
 
-    base_url: address of a service other than its own. Raises InputError for traits it cannot draw,
-    UsageError for an unknown name.
+
+def open_source(
+    project: Project,
+    *,
+    name: str | None = None,
+    base_url: str | None = None,
+    workers: int = 1,
+    workflow: Path | None = None,
+    model: str | None = None,
+    references: Sequence[Path] = (),
+) -> Source:
+    """The source called `name`, else the one that character.yaml names; nothing is sent or loaded.
+
+    The others win over character.yaml. base_url: address of a service (higgsfield) or server
+    (comfyui). workflow: the user's own (comfyui). model: folder or hub id (diffusers). references:
+    pictures of the character (comfyui, diffusers). Raises InputError for traits it cannot draw,
+    UsageError for an unknown name and for what this source would not hear.
     """
     found = name or project.character.source.name
+    if found not in NAMES:
+        raise UsageError(f"There is no source {found!r}", fix=f"Use one of: {', '.join(NAMES)}.")
+    given = zip(HEARD, (base_url, workflow, model, references), strict=True)
+    for option, value in given:
+        if value and found not in HEARD[option]:
+            raise UsageError(
+                f"{option} means nothing to the source {found}",
+                fix=f"It belongs to: {', '.join(f'--with {n}' for n in HEARD[option])}.",
+            )
     if found == "higgsfield":
         from limner.sources.higgsfield import HiggsfieldSource
 
         return HiggsfieldSource(project.character, base_url=base_url)
-    if found == "atelier":
-        processes = workers if workers > 1 else 0
-        return AtelierSource(identity_of(project.character), processes=processes)
-    raise UsageError(f"There is no source {found!r}", fix=f"Use one of: {', '.join(NAMES)}.")
+    if found == "comfyui":
+        from limner.sources.comfyui import ComfySource
+
+        return ComfySource(
+            project.character,
+            root=project.root,
+            url=base_url,
+            workflow=workflow,
+            references=references,
+        )
+    if found == "diffusers":
+        from limner.sources.diffusers import DiffusersSource
+
+        return DiffusersSource(
+            project.character, root=project.root, model=model, references=references
+        )
+    processes = workers if workers > 1 else 0
+    return AtelierSource(identity_of(project.character), processes=processes)
 
 
 def generate(
@@ -50,6 +92,9 @@ def generate(
     source: Source | None = None,
     name: str | None = None,
     base_url: str | None = None,
+    workflow: Path | None = None,
+    model: str | None = None,
+    references: Sequence[Path] = (),
     limit: int | None = None,
     workers: int = 2,
     domain: str | None = None,
@@ -58,7 +103,8 @@ def generate(
 ) -> Events:
     """Make a take for each open shot: unfinished ones, first attempts, retries after a rejection.
 
-    name: a source other than character.yaml's. limit: most pictures in this call. workers: pictures
+    name: a source other than character.yaml's. base_url, workflow, model, references:
+    as `open_source` takes them. limit: most pictures in this call. workers: pictures
     made at the same time, where the source has no limit of its own. domain: only shots of this
     angle (`front`), this domain (`1`), or `next`: the first domain with open shots, once the
     domains before it are reviewed. max_cost: dollars this call may cost. dry_run: say what would
@@ -79,7 +125,13 @@ def generate(
         chosen = _of_domain(project, shots, own, domain) if domain else shots
         todo = _todo(project, chosen, own)[: limit if limit is not None else len(shots)]
         used = source or open_source(
-            project, name=name, base_url=base_url, workers=min(workers, max(len(todo), 1))
+            project,
+            name=name,
+            base_url=base_url,
+            workers=min(workers, max(len(todo), 1)),
+            workflow=workflow,
+            model=model,
+            references=references,
         )
         run = Run(project, used)
         try:
