@@ -1,0 +1,225 @@
+"""A transformer's forward pass of its own: equal to diffusers', with everything that makes it fast.
+
+In: a QwenImageTransformer2DModel, with or without a LoRA, and a `Choice`. Out: an `Engine` whose
+`forward` stands in for the model's. Everything outside the blocks is called as it is.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from limner.training.fast import blocks, modulation, swap
+from limner.training.fast.blocks import Attending, Rope
+from limner.training.fast.choice import Choice
+from limner.training.fast.quantised import FrozenLinear, freeze_block
+
+MODULATIONS = ("_mod.",)
+"""Part of the names of a block's two modulations."""
+
+
+def install(transformer: Any, choice: Choice, device: Any = None) -> Engine:
+    """Quantise what is not yet, and let `transformer.forward` run through an `Engine`.
+
+    Call it after `lora.add_adapter`. device: where the blocks compute; default where they lie.
+    Raises UsageError for a modulation table with a LoRA on modulations.
+    """
+    if choice.precision != "bf16":
+        skip = MODULATIONS if choice.table else ()
+        for block in transformer.transformer_blocks:
+            freeze_block(block, choice.precision, skip=skip)
+    return Engine(transformer, choice, device)
+
+
+class Engine:
+    """Owns the ring, the modulation table and the compiled functions of one transformer."""
+
+    def __init__(self, transformer: Any, choice: Choice, device: Any = None) -> None:
+        self.transformer, self.choice = transformer, choice
+        self.blocks: list[Any] = list(transformer.transformer_blocks)
+        self.device = torch.device(device or transformer.img_in.weight.device)
+        self.table = modulation.Table(transformer, self.device) if choice.table else None
+        chosen = swap.spread(len(self.blocks), choice.swapped) if choice.swapped else ()
+        skip = MODULATIONS if choice.table else ()
+        self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip)
+        self.levels = levels(len(self.blocks), choice, chosen)
+        self.before: Callable[..., Any] = blocks.before
+        self.behind: Callable[..., Any] = blocks.behind
+        if choice.compile:
+            self.before = torch.compile(blocks.before, dynamic=False)
+            self.behind = torch.compile(blocks.behind, dynamic=False)
+        self.stock = transformer.forward
+        transformer.forward = types.MethodType(self._called, transformer)
+
+    def remove(self) -> None:
+        """Give the transformer its own forward pass back."""
+        self.transformer.forward = self.stock
+
+    def expect(self, levels: Sequence[float] | Tensor) -> None:
+        """All noise levels of a run in order, for the table; without one nothing happens."""
+        if self.table is not None:
+            dtype = self._compute_dtype(self.transformer.img_in.weight)
+            told = torch.as_tensor(levels, dtype=torch.float32).flatten().to(dtype)
+            self.table.expect([float(level) for level in told])
+
+    def _compute_dtype(self, like: Tensor) -> torch.dtype:
+        kind = like.device.type
+        autocast = torch.is_autocast_enabled(kind)
+        dtype: torch.dtype = torch.get_autocast_dtype(kind) if autocast else like.dtype
+        return dtype
+
+    def _called(self, _: Any, *args: Any, **given: Any) -> Any:
+        """The model's signature; calls that need more than the training step go to diffusers."""
+        known = {
+            "hidden_states", "encoder_hidden_states", "encoder_hidden_states_mask", "timestep",
+            "img_shapes", "return_dict",
+        }  # fmt: skip
+        more = {k for k, v in given.items() if k not in known and v is not None}
+        if args or more or given.get("img_shapes") is None or self._stock_only():
+            return self.stock(*args, **given)
+        output = self.forward(
+            given["hidden_states"],
+            given["encoder_hidden_states"],
+            given.get("encoder_hidden_states_mask"),
+            given["timestep"],
+            given["img_shapes"],
+        )
+        if not given.get("return_dict", True):
+            return (output,)
+        from diffusers.models.modeling_outputs import Transformer2DModelOutput
+
+        return Transformer2DModelOutput(sample=output)
+
+    def _stock_only(self) -> bool:
+        config = self.transformer.config
+        return bool(config.use_additional_t_cond or config.use_layer3d_rope)
+
+    def forward(
+        self, hidden: Tensor, text: Tensor, mask: Tensor | None, timestep: Tensor,
+        shapes: Sequence[Sequence[tuple[int, int, int]]],
+    ) -> Tensor:  # fmt: skip
+        """hidden (B, image tokens, 64), text (B, text tokens, joint) -> (B, image tokens, 64)."""
+        model = self.transformer
+        zero_cond = bool(model.zero_cond_t)
+        image = model.img_in(hidden)
+        level = timestep.to(image.dtype)
+        text = model.txt_in(model.txt_norm(text))
+        both = torch.cat([level, level * 0]) if zero_cond else level
+        temb = model.time_text_embed(both, image)
+        factors = model.pos_embed(shapes, max_txt_seq_len=text.shape[1], device=image.device)
+        rope = Rope.of(factors, real=self.choice.compile)
+        first = prod(shapes[0][0])
+        seen = self._attending(mask, image)
+        rows = self._rows(level, temb, image, zero_cond)
+        self.swap.direction = 1
+        for i, block in enumerate(self.blocks):
+            run = partial(self._block, i, block, rope, first, seen, temb, zero_cond)
+            whole = self.levels[i] == "whole" and torch.is_grad_enabled()
+            image, text = _again(run, image, text, rows[i]) if whole else run(image, text, rows[i])
+        self.swap.direction = -1
+        if zero_cond:
+            temb = temb.chunk(2, dim=0)[0]
+        output: Tensor = model.proj_out(model.norm_out(image, temb))
+        return output
+
+    def _rows(
+        self, level: Tensor, temb: Tensor, image: Tensor, zero_cond: bool
+    ) -> Sequence[modulation.Rows | None]:
+        if self.table is not None:
+            return self.table.rows(level, image, zero_cond=zero_cond)
+        if not self.choice.hoist:
+            return [None] * len(self.blocks)
+        # a swapped block's modulation is away until the block is there
+        home = [None if i in self.swap.host else b for i, b in enumerate(self.blocks)]
+        made = iter(modulation.now([b for b in home if b is not None], temb, zero_cond=zero_cond))
+        return [None if block is None else next(made) for block in home]
+
+    def _block(
+        self, index: int, block: Any, rope: Rope, first: int, seen: Attending, temb: Tensor,
+        zero_cond: bool, image: Tensor, text: Tensor, rows: modulation.Rows | None,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """One block, from the arrival of its weights on; also what a recompute runs."""
+        self.swap.need(index)
+        if rows is None:
+            rows = modulation.now([block], temb, zero_cond=zero_cond)[0]
+        kept = self.levels[index] == "attention" and torch.is_grad_enabled()
+        if kept:
+            before = partial(self.before, block, rope=rope, first=first)
+            q, k, v = _again(before, image, text, *rows)
+        else:
+            q, k, v = self.before(block, image, text, *rows, rope, first)
+        out = blocks.attend(q, k, v, seen, text.shape[1])
+        if kept:
+            behind = partial(self.behind, block, first=first)
+            found: tuple[Tensor, Tensor] = _again(behind, image, text, out, *rows)
+            return found
+        found = self.behind(block, image, text, out, *rows, first)
+        return found
+
+    def _attending(self, mask: Tensor | None, image: Tensor) -> Attending:
+        kernels = _kernels(image)
+        if mask is None:
+            return Attending(backends=kernels)
+        mask = mask.bool()
+        count = mask.sum(dim=1)
+        ahead = torch.arange(mask.shape[1], device=mask.device)[None] < count[:, None]
+        full, padded = bool(mask.all()), bool((mask == ahead).all())
+        if self.choice.no_mask and full:
+            return Attending(backends=kernels)
+        if self.choice.no_mask and padded and image.shape[1] >= self.choice.no_mask_tokens:
+            return Attending(lengths=[int(n) for n in count], backends=kernels)
+        ones = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
+        return Attending(torch.cat([mask, ones], dim=1)[:, None, None, :], backends=kernels)
+
+
+def levels(count: int, choice: Choice, swapped: Sequence[int]) -> list[str]:
+    """whole | attention | plain for each block.
+
+    What keeps most stands last: its memory is free again before the first recompute needs any.
+    """
+    away = set(swapped)
+    rest = [i for i in range(count) if i not in away]
+    found = ["whole"] * count
+    free = max(0, choice.whole - len(away))
+    for place, i in enumerate(rest):
+        if place >= free:
+            found[i] = "attention" if place < free + choice.attention else "plain"
+    return found
+
+
+def _again(run: Callable[..., Any], *args: Any) -> Any:
+    """Keep the inputs only and compute the rest again in the backward pass."""
+    return checkpoint(
+        run, *args, use_reentrant=False, preserve_rng_state=False, determinism_check="none"
+    )
+
+
+def _kernels(image: Tensor) -> Any:
+    """The attention kernels allowed now, so that the backward pass's recompute takes the same.
+
+    On CUDA cuDNN's comes first, the quickest on Hopper, then flash; on a CPU whatever is set.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if image.is_cuda:
+        return partial(
+            sdpa_kernel,
+            [SDPBackend.CUDNN_ATTENTION, SDPBackend.FLASH_ATTENTION,
+             SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH],
+            set_priority=True,
+        )  # fmt: skip
+    if not torch.backends.cuda.flash_sdp_enabled():
+        return partial(sdpa_kernel, [SDPBackend.MATH])
+    return None
+
+
+def frozen_linears(transformer: nn.Module) -> int:
+    """How many linears are held in fewer bits."""
+    return sum(isinstance(m, FrozenLinear) for m in transformer.modules())

@@ -1,0 +1,137 @@
+"""Blocks that do not fit: their frozen weights lie in system memory and pass through a small ring.
+
+In: blocks and which of them to swap. Out: `need(i)`, called before a block computes: its weights
+are there, and the next block's are on their way on a stream of their own. Frozen weights never
+change, so nothing is ever copied back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ALIGNMENT = 256
+"""Bytes a tensor's start is rounded up to, as CUDA's allocator does; the kernels need 16."""
+
+
+def spread(blocks: int, count: int) -> tuple[int, ...]:
+    """Which `count` of `blocks` to swap: evenly spread, so that copies hide behind others' work."""
+    return tuple(sorted({(2 * i + 1) * blocks // (2 * count) for i in range(count)}))
+
+
+class BlockSwap:
+    """The ring. `direction`: +1 in the forward pass, -1 in the backward pass.
+
+    moves: copies so far; late: those that the computation had to wait for from their start.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Any], chosen: Sequence[int], ring: int, device: Any,
+        skip: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
+        self.order, self.device = tuple(chosen), torch.device(device)
+        self.direction, self.moves, self.late = 1, 0, 0
+        self.tensors = {i: _frozen(blocks[i], skip) for i in self.order}
+        self.host = {i: self._store(self.tensors[i]) for i in self.order}
+        size = max((h.numel() for h in self.host.values()), default=0)
+        count = min(max(1, ring), len(self.order))
+        self.slots = [
+            torch.empty(size, dtype=torch.uint8, device=self.device) for _ in range(count)
+        ]
+        self.holds: list[int | None] = [None] * count
+        cuda = self.device.type == "cuda"
+        self.stream = torch.cuda.Stream(self.device) if cuda else None
+        self.ready: list[Any] = [torch.cuda.Event() if cuda else None for _ in range(count)]
+        self.used: list[Any] = [torch.cuda.Event() if cuda else None for _ in range(count)]
+        self.current: int | None = None
+
+    def _store(self, tensors: list[Tensor]) -> Tensor:
+        """All bytes of a block in one pinned buffer; the tensors give up their device memory."""
+        sizes = [t.numel() * t.element_size() for t in tensors]
+        total = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+        pinned = self.device.type == "cuda"
+        buffer = torch.empty(total, dtype=torch.uint8, pin_memory=pinned)
+        for tensor, view in zip(tensors, _views(buffer, tensors), strict=True):
+            view.copy_(tensor.detach())
+            tensor.data = view
+        return buffer
+
+    def need(self, block: int) -> None:
+        """The block's weights are where they compute, behind everything enqueued so far."""
+        if block not in self.host:
+            return
+        if block not in self.holds:
+            self.late += 1
+            self._fetch(block)
+        slot = self.holds.index(block)
+        if self.stream is not None:
+            here = torch.cuda.current_stream(self.device)
+            here.wait_event(self.ready[slot])
+            if self.current is not None and self.current != slot:
+                self.used[self.current].record(here)  # all of its work is enqueued by now
+        self.current = slot
+        if len(self.slots) == 1:
+            return  # the one place is in use until the next block is asked for
+        following = self._next(block)
+        if following is not None and following not in self.holds:
+            self._fetch(following)
+
+    def _next(self, block: int) -> int | None:
+        place = self.order.index(block) + self.direction
+        if 0 <= place < len(self.order):
+            return self.order[place]
+        # inference starts again from the front; a training step turns round at both ends
+        return None if torch.is_grad_enabled() else self.order[0]
+
+    def _fetch(self, block: int) -> None:
+        """Copy a block into the slot that is not in use and was filled longest ago."""
+        slot = self._free_slot()
+        if slot is None:
+            return
+        self.holds[slot] = block
+        self.moves += 1
+        source = self.host[block]
+        target = self.slots[slot][: source.numel()]
+        if self.stream is None:
+            target.copy_(source)
+        else:
+            with torch.cuda.stream(self.stream):
+                self.stream.wait_event(self.used[slot])
+                target.copy_(source, non_blocking=True)
+                self.ready[slot].record(self.stream)
+        tensors = self.tensors[block]
+        for tensor, view in zip(tensors, _views(target, tensors), strict=True):
+            tensor.data = view
+
+    def _free_slot(self) -> int | None:
+        empty = [i for i, held in enumerate(self.holds) if held is None]
+        if empty:
+            return empty[0]
+        others = [i for i in range(len(self.slots)) if i != self.current]
+        if not others:
+            # one place only: the copy waits until the block in it has been computed
+            if self.stream is not None and self.current is not None:
+                here = torch.cuda.current_stream(self.device)
+                self.used[self.current].record(here)
+            return self.current
+        # the block passed longest ago is needed last: the way back comes from the other end
+        place = {i: self.order.index(b) for i, b in enumerate(self.holds) if b is not None}
+        return min(others, key=lambda i: place[i] * self.direction)
+
+
+def _frozen(block: Any, skip: tuple[str, ...]) -> list[Tensor]:
+    """Tensors of a block that are never trained; those whose name holds a part of `skip` stay."""
+    named = [*block.named_parameters(), *block.named_buffers()]
+    return [t for n, t in named if not t.requires_grad and not any(part in n for part in skip)]
+
+
+def _views(buffer: Tensor, tensors: Sequence[Tensor]) -> list[Tensor]:
+    found, start = [], 0
+    for tensor in tensors:
+        size = tensor.numel() * tensor.element_size()
+        found.append(buffer[start : start + size].view(tensor.dtype).view(tensor.shape))
+        start += -(-size // ALIGNMENT) * ALIGNMENT
+    return found
