@@ -33,6 +33,7 @@ class Settings:
 
     base: the base model's fingerprint. template: t2i | edit. width, height: pixels. references:
     SHA-256 of the reference pictures (edit only). precision: the type the transformer runs in.
+    more: what only this renderer has to say (ComfyUI: files, sampler, shift, versions).
     """
 
     base: str
@@ -45,10 +46,13 @@ class Settings:
     references: tuple[str, ...] = ()
     negative_prompt: str = NEGATIVE_PROMPT
     renderer: str = RENDERER
+    more: tuple[tuple[str, str | float], ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """For the grid's record."""
-        return {**asdict(self), "references": list(self.references)}
+        found = {**asdict(self), "references": list(self.references)}
+        del found["more"]
+        return {**found, "more": dict(self.more)} if self.more else found
 
     @property
     def fingerprint(self) -> str:
