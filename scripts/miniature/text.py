@@ -79,4 +79,4 @@ def say(row: dict[str, Any], rng: random.Random, kind: str) -> str:
         text = ", ".join([head, *kept])
     if kind == "plain":
         return text
-    return text.replace(NAME, subject(row, rng, 0.25 if kind == "edit" else 0.85))
+    return text.replace(NAME, subject(row, rng, 0.1 if kind == "edit" else 0.85))

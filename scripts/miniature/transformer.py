@@ -29,9 +29,19 @@ BATCH, EDIT_BATCH, PROMPT_BATCH = 32, 18, 22
 SIZE = corpus.SIZE
 ADAM_LR, MUON_LR = 1.5e-3, 0.012
 EMPTY_SHARE = 0.08
+"""Share of empty texts, for guidance; the usual 5 to 10 %."""
 LENGTHS = (64, 80, 128)
+"""Padded text lengths; each is compiled once, so they are few."""
 FACE_WEIGHT = 3.0
+"""Added weight of a token that a seen face fills: 16 px are a quarter of a face's width."""
+EDIT_FACE_WEIGHT = 8.0
+"""The same in edit mode, where the face is what the reference is there for."""
 FRAMING_WEIGHT = {"close_up": 1.0, "half_body": 1.0, "cowboy": 0.7, "full_body": 0.4}
+"""Chance of a drawing, by framing: a far face is four tokens at most and teaches little."""
+EDIT_HIDDEN_FACE = 0.35
+"""Chance, in edit mode, of a drawing whose face is far away or turned, beside one that shows it."""
+SHIFT, EDIT_SHIFT = 1.6, 2.4
+"""Shift of the noise levels. Sampling uses 1.6 at this size; who it is, is settled early."""
 KINDS = (*("caption", "edit") * 5, "prompt", "edit")
 
 
@@ -57,7 +67,8 @@ class Data:
         self.pictures: list[np.ndarray] = []
         self.rows: list[dict[str, Any]] = []
         self.shares: list[float] = []
-        self.weights: list[np.ndarray] = []
+        self.weights: dict[str, list[np.ndarray]] = {"text": [], "edit": []}
+        self.edit_shares: list[float] = []
         self.of_person: dict[int, list[int]] = {}
         self.loaded: set[str] = set()
 
@@ -79,8 +90,11 @@ class Data:
                     continue
                 self.of_person.setdefault(row["person"], []).append(len(self.rows))
                 self.rows.append(row)
-                self.shares.append(FRAMING_WEIGHT[row["attributes"]["framing"]])
-                self.weights.append(token_weights(row["labels"]))
+                share = FRAMING_WEIGHT[row["attributes"]["framing"]]
+                self.shares.append(share)
+                self.edit_shares.append(share * (1.0 if shows_face(row) else EDIT_HIDDEN_FACE))
+                self.weights["text"].append(token_weights(row["labels"], FACE_WEIGHT))
+                self.weights["edit"].append(token_weights(row["labels"], EDIT_FACE_WEIGHT))
                 self.latents.append(latents[k])
                 self.pictures.append(pictures[k])
         return len(self.rows)
@@ -109,7 +123,8 @@ class Data:
         self, kind: str, size: int, rng: random.Random
     ) -> tuple[list[int], list[str]]:
         """Out of three times as many, neighbours in length, so that little padding is computed."""
-        many = rng.choices(range(len(self.rows)), self.shares, k=3 * size)
+        shares = self.edit_shares if kind == "edit" else self.shares
+        many = rng.choices(range(len(self.rows)), shares, k=3 * size)
         texts = [text.say(self.rows[i], rng, kind) for i in many]
         lengths = [len(ids) for ids in self.base.tokenizer(texts).input_ids]
         order = sorted(range(len(many)), key=lengths.__getitem__)
@@ -123,8 +138,8 @@ class Data:
         return torch.from_numpy(np.stack([self.latents[i] for i in indices]).astype(np.float32))
 
 
-def token_weights(labels: dict[str, Any]) -> np.ndarray:
-    """Weight (64,) of every 16 px token in the loss, mean 1: a seen face counts for more."""
+def token_weights(labels: dict[str, Any], face: float) -> np.ndarray:
+    """Weight (64,) of every 16 px token in the loss, mean 1: a seen face counts `face` more."""
     side = SIZE // 16
     weights = np.ones((side, side), np.float32)
     if labels["face_visible"] and labels["face_box"]:
@@ -132,7 +147,7 @@ def token_weights(labels: dict[str, Any]) -> np.ndarray:
         edges = np.arange(side)
         across = np.clip(np.minimum(right, edges + 1) - np.maximum(left, edges), 0, 1)
         down = np.clip(np.minimum(bottom, edges + 1) - np.maximum(top, edges), 0, 1)
-        weights += FACE_WEIGHT * down[:, None] * across
+        weights += face * down[:, None] * across
     return (weights / weights.mean()).reshape(-1)
 
 
@@ -173,11 +188,11 @@ def encode_edit(base: Base, said: list[str], pictures: list[np.ndarray]) -> list
     ]
 
 
-def noise_levels(count: int) -> torch.Tensor:
-    """Three quarters logit-normal, one quarter uniform, shifted by 1.6 (low-resolution Qwen mu)."""
+def noise_levels(count: int, shift: float) -> torch.Tensor:
+    """Three quarters logit-normal, one quarter uniform, shifted (1.6: low-resolution Qwen mu)."""
     u = torch.sigmoid(torch.randn(count))
     u = torch.where(torch.rand(count) < 0.25, torch.rand(count), u)
-    return 1.6 * u / (1 + 0.6 * u)
+    return shift * u / (1 + (shift - 1) * u)
 
 
 class Trainer:
@@ -260,7 +275,7 @@ class Trainer:
         for optimizer, base_rate in ((self.adam, ADAM_LR), (self.muon, MUON_LR)):
             for group in optimizer.param_groups:
                 group["lr"] = base_rate * rate
-        sigma = noise_levels(len(x))
+        sigma = noise_levels(len(x), SHIFT if references is None else EDIT_SHIFT)
         noise = torch.randn_like(x)
         noisy = (1 - sigma)[:, None, None] * x + sigma[:, None, None] * noise
         grid = (1, SIZE // 16, SIZE // 16)
@@ -313,7 +328,8 @@ def train(work: Path, shards: Path, minutes: float, people: int, final: bool) ->
             shown = data.stack(references)
         else:
             embeds, shown = base.encode_prompts(said), None
-        weights = torch.from_numpy(np.stack([data.weights[i] for i in chosen]))
+        of_kind = data.weights["edit" if kind == "edit" else "text"]
+        weights = torch.from_numpy(np.stack([of_kind[i] for i in chosen]))
         loss = trainer.update(data.stack(chosen), shown, *padded(embeds), weights, rate)
         losses.setdefault(kind, []).append(loss)
         if trainer.step % 25 == 0:
