@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from limner import vision
 from limner.evaluation import ground, identity
-from limner.evaluation.grid import EvalPrompt
+from limner.evaluation.prompt import EvalPrompt
 from limner.models import BaseInfo
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Shot

@@ -9,7 +9,7 @@ import pytest
 
 from limner import evaluation, vision
 from limner.errors import LimnerError
-from limner.evaluation.grid import EvalPrompt
+from limner.evaluation.prompt import EvalPrompt
 from limner.events import collect
 from limner.models import build_random, resolve_base
 from limner.models import lora as lora_files

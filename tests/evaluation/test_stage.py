@@ -13,7 +13,8 @@ import pytest
 
 from limner import evaluation
 from limner.errors import InputError, NotReadyError, UsageError
-from limner.evaluation.grid import EvalPrompt, split_prompts, spread
+from limner.evaluation.grid import split_prompts, spread
+from limner.evaluation.prompt import EvalPrompt
 from limner.events import Progress, collect
 from limner.project import Project, files
 from limner.render import Cell, png_bytes

@@ -22,6 +22,28 @@ class Kind(StrEnum):
 
 @command(app, "evaluate")
 def evaluate(
+    race: Annotated[
+        bool, typer.Option("--race", help="At most half of the full grid, with a stop rule")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every checkpoint draws every picture")
+    ] = False,
+    budget: Annotated[
+        int | None, typer.Option(min=1, help="Most pictures; the grid is made to fit")
+    ] = None,
+    tests: Annotated[
+        str, typer.Option(help="Also draw, of the winner: all, or guide,far,strengths,variety")
+    ] = "",
+    prompts: Annotated[
+        Path | None, typer.Option(help="Also draw your prompts, one a line, of winner and base")
+    ] = None,
+    style: Annotated[
+        list[str] | None,
+        typer.Option(help="Also draw the winner with this LoRA: FILE or FILE:STRENGTH; up to 3"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many pictures and how long; draw nothing")
+    ] = False,
     samples: Annotated[
         Path | None,
         typer.Option(help="Judge a trainer's sample folder instead; nothing is drawn"),
@@ -51,15 +73,38 @@ def evaluate(
     ):
         if given is not None:
             raise UsageError(f"--{name} goes with --samples", fix="Add --samples DIR.")
+    if race and full:
+        raise UsageError("--race and --full exclude each other", fix="Leave one out.")
+    from limner.evaluation.stage import Choices
     from limner.pipeline import evaluate as judge
 
-    found = screen().run(judge(project()))
+    choices = Choices(
+        mode="race" if race else "full" if full else "halving",
+        budget=budget,
+        tests=tuple(t.strip() for t in tests.split(",") if t.strip()),
+        own=root() / prompts if prompts else None,
+        styles=tuple(_style(text) for text in style or []),
+        dry_run=dry_run,
+    )
+    found = screen().run(judge(project(), choices))
+    if dry_run:
+        phases = found["forecast"]["phases"].items()
+        return Answer(found, [f"{n:>6,}  {phase}" for phase, n in phases if n])
     chosen = found["chosen"]
     lines = [
         f"grid {found['grid']}: {found['pictures']} pictures, {found['drawn_now']} drawn now",
         f"best while choosing: {chosen['checkpoint']} at strength {chosen['strength']:g}",
     ]
     return Answer(found, lines)
+
+
+def _style(text: str) -> tuple[Path, float]:
+    """`FILE` or `FILE:STRENGTH`, relative to the project."""
+    name, _, number = text.rpartition(":")
+    try:
+        return (root() / name, float(number)) if name else (root() / text, 1.0)
+    except ValueError:
+        return root() / text, 1.0
 
 
 def _samples(

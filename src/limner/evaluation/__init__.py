@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from limner.evaluation.existing import evaluate_samples
-    from limner.evaluation.grid import EvalPrompt
+    from limner.evaluation.prompt import EvalPrompt
     from limner.evaluation.speak import compare, verdict
     from limner.evaluation.stage import evaluate
 
 __all__ = ["EvalPrompt", "compare", "evaluate", "evaluate_samples", "verdict"]
 _HOMES = {
-    "EvalPrompt": "grid",
+    "EvalPrompt": "prompt",
     "evaluate": "stage",
     "evaluate_samples": "existing",
     "verdict": "speak",

@@ -16,13 +16,13 @@ import numpy as np
 
 from limner.evaluation import statistics as stats
 
-Kind = Literal["checkpoint", "base", "control", "untriggered"]
+Kind = Literal["checkpoint", "base", "control", "untriggered", "styled"]
 
 
 @dataclass(frozen=True, order=True)
 class Arm:
-    """One thing that is compared: a checkpoint at a strength, the base model, the control, or the
-    winner without its trigger word."""
+    """One thing that is compared: a checkpoint at a strength, the base model, the control, the
+    winner without its trigger word, or stacked with the style LoRA number `step`."""
 
     step: int
     strength: float
@@ -31,6 +31,8 @@ class Arm:
     @property
     def name(self) -> str:
         """As the renders call it: `step_000100`, `base`, `control`."""
+        if self.kind == "styled":
+            return f"styled_{self.step}"
         return f"step_{self.step:06d}" if self.kind == "checkpoint" else self.kind
 
     @property
@@ -158,17 +160,27 @@ def pick(judged: Sequence[Judged], limits: Mapping[str, float]) -> tuple[Arm, Ar
     return best, best, finalists
 
 
-def choose(judged: Sequence[Judged], limits: Mapping[str, float]) -> Choice:
+def alpha(settings: Mapping[str, Any]) -> float:
+    """The level at which finalists are told apart: 5 %, shared out over the looks of a race."""
+    looks = len(settings.get("race", {}).get("rounds", ())) or 1
+    return ALPHA / looks
+
+
+ALPHA = 0.05
+
+
+def choose(judged: Sequence[Judged], limits: Mapping[str, float], level: float = ALPHA) -> Choice:
     """Pick the earliest, weakest arm within one standard error of the best mean.
 
     An arm is tied when its paired difference to the chosen one is not significant after Holm
-    over the finalists, or smaller than `equivalent_score`. Raises ValueError for no pictures.
+    over the finalists at `level`, or smaller than `equivalent_score`. Raises ValueError for no
+    pictures.
     """
     best, chosen, finalists = pick(judged, limits)
     arms = sorted({j.arm for j in judged if j.arm.kind == "checkpoint"})
     final = [j for j in judged if j.arm in finalists]
     means = mean_scores(judged)
-    tied = _tied(final, chosen, finalists, limits["equivalent_score"])
+    tied = _tied(final, chosen, finalists, limits["equivalent_score"], level)
     names = {(t["checkpoint"], t["strength"]) for t in tied}
     rows = []
     for arm in arms:
@@ -220,7 +232,11 @@ def arm_row(arm: Arm, judged: Sequence[Judged], phase: str, status: str) -> dict
 
 
 def _tied(
-    final: Sequence[Judged], chosen: Arm, finalists: Sequence[Arm], equivalent: float
+    final: Sequence[Judged],
+    chosen: Arm,
+    finalists: Sequence[Arm],
+    equivalent: float,
+    level: float,
 ) -> list[dict[str, Any]]:
     # The chosen arm was found by looking at the scores, so every pair was in the race: Holm runs
     # over all of them (over the pairs with the chosen one alone, equal arms part in 6 % of races).
@@ -238,7 +254,7 @@ def _tied(
     tied = []
     for arm, gap, p in zip(others, gaps, adjusted, strict=True):
         inside = -equivalent < gap.interval.low and gap.interval.high < equivalent
-        if p < 0.05 and abs(gap.mean) > equivalent:
+        if p < level and abs(gap.mean) > equivalent:
             continue
         needed = stats.pictures_to_decide(gap.sd, gap.mean) if math.isfinite(gap.sd) else None
         tied.append(

@@ -7,16 +7,19 @@ that is written into the project, and the cells of each of its phases.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from limner.errors import InputError, NotReadyError
 from limner.evaluation.choose import BASE, Arm
+from limner.evaluation.prompt import EvalPrompt
+from limner.evaluation.race import Size, within
 from limner.evaluation.rules import rules
+from limner.evaluation.testsets import Tests
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Dataset, Run
-from limner.render import Cell, Settings
+from limner.render import RENDERER, Cell, Settings
 
 if TYPE_CHECKING:
     from limner.models import BaseInfo
@@ -24,17 +27,6 @@ if TYPE_CHECKING:
 CHOOSE_SEED, CLAIM_SEED, CALIBRATE_SEED = 10_000, 20_000, 30_000
 """First seed of each phase: the three never share one."""
 CONTROL = Arm(-2, 1.0, "control")
-
-
-@dataclass(frozen=True)
-class EvalPrompt:
-    """A prompt that was never trained on. `text` holds the trigger; `face_visible` False: the
-    picture cannot show who it is and is left out before anything is drawn."""
-
-    id: str
-    text: str
-    attributes: dict[str, str] = field(default_factory=dict)
-    face_visible: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,15 +44,32 @@ class GridPlan:
     trigger: str
     class_word: str
     control_trigger: str | None
+    rounds: list[tuple[int, int]]
+    size: Size
     data: dict[str, Any]
+    tests: Tests = field(default_factory=Tests)
+
+    def with_tests(self, tests: Tests, shas: Sequence[str]) -> GridPlan:
+        """The same evaluation with tests of the winner after its claim."""
+        if not (tests.sets or tests.strengths or tests.styles):
+            return self
+        prompts = {**self.prompts, **{p.id: p for p in tests.prompts()}}
+        data = {**self.data, "tests": tests.record(shas)}
+        return replace(self, tests=tests, prompts=prompts, data=data)
+
+    def file_of(self, arm: Arm) -> tuple[Path | None, str]:
+        """The LoRA of an arm, at whatever strength; (None, "") for the base."""
+        plain = Arm(arm.step, arm.strength) if arm.kind == "untriggered" else arm
+        if plain in self.loras or plain.kind != "checkpoint":
+            return self.loras.get(plain, (None, ""))
+        return next((f for a, f in self.loras.items() if a.step == arm.step), (None, ""))
 
     def rows(self, phase: str, arms: Sequence[Arm], cells: Sequence[tuple[str, int]]) -> Rows:
         """Records of renders with the cell each one draws."""
         for arm in arms:
             for prompt_id, seed in cells:
                 prompt = self.words(arm, phase, prompt_id)
-                file = Arm(arm.step, arm.strength) if arm.kind == "untriggered" else arm
-                lora, sha256 = self.loras.get(file, (None, ""))
+                lora, sha256 = self.file_of(arm)
                 cell = Cell(prompt, seed, lora, sha256, arm.strength)
                 yield (
                     {
@@ -142,6 +151,18 @@ def spread(items: Sequence[Checkpoint], most: int) -> list[Checkpoint]:
     return [items[i] for i in sorted(picks)]
 
 
+Mode = Literal["halving", "race", "full"]
+"""How arms are chosen: plain halving, the race with its stop rule, or every cell of every arm."""
+
+
+def different(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """The same file twice is one arm, the earlier."""
+    seen: dict[str, Checkpoint] = {}
+    for checkpoint in checkpoints:
+        seen.setdefault(checkpoint.sha256, checkpoint)
+    return list(seen.values())
+
+
 def make_plan(
     project: Project,
     *,
@@ -154,12 +175,17 @@ def make_plan(
     judge: dict[str, Any],
     strangers: int,
     control: Path | None,
+    mode: Mode = "halving",
+    budget: int | None = None,
+    renderer: str = RENDERER,
 ) -> GridPlan:
     """Put the plan together. Raises NotReadyError without a run, InputError for no usable prompt,
     for prompts that repeat an id, or for a checkpoint file that has changed."""
     run, dataset, checkpoints = newest_run(project)
     wanted, character = project.character.evaluation, project.character
     limits = rules(wanted.thresholds)
+    if mode == "full":
+        limits |= {"first_look": 10_000.0, "finalists": 10_000.0}
     if not prompts:
         raise InputError(
             "No evaluation prompt shows a face, so nobody could be recognised",
@@ -177,13 +203,30 @@ def make_plan(
         true_cfg_scale=wanted.true_cfg_scale or info.true_cfg_scale,
         precision=precision,
         references=tuple(references),
+        renderer=renderer,
     )
+    # With a reference picture the base draws the character itself: no strangers to be had there.
+    missing = 0 if template == "edit" else int(max(0, limits["fewest_impostors"] - strangers))
+    calibrating = -(-missing // len(choose))
+    candidates = different(spread(checkpoints, wanted.checkpoints))
+    size = Size(
+        checkpoints=len(candidates),
+        strengths=len(set(wanted.strengths)),
+        choose_prompts=len(choose),
+        seeds=wanted.seeds,
+        claim_prompts=len(claim),
+        claim_seeds=wanted.claim_seeds,
+        untriggered=int(wanted.untriggered),
+        rivals=2 if control is not None else 1,
+        calibrate=len(choose) * calibrating,
+        share=limits["race_share"] if mode == "race" else 0.0,
+        first_look=int(limits["first_look"]),
+        finalists=int(limits["finalists"]),
+    )
+    if budget is not None:
+        size = within(size, budget, limits)
     loras: dict[Arm, tuple[Path, str]] = {}
-    seen: set[str] = set()
-    for checkpoint in spread(checkpoints, wanted.checkpoints):
-        if checkpoint.sha256 in seen:  # the same file twice is one arm, the earlier
-            continue
-        seen.add(checkpoint.sha256)
+    for checkpoint in spread(candidates, size.checkpoints):
         path = unchanged(project.path(checkpoint.path), checkpoint.sha256)
         for strength in sorted(set(wanted.strengths)):
             loras[Arm(checkpoint.step, strength)] = (path, checkpoint.sha256)
@@ -193,15 +236,14 @@ def make_plan(
         control_trigger = trigger_of(control)
         loras[CONTROL] = (control, files.sha256_file(control))
         control_facts = {"sha256": loras[CONTROL][1], "trigger": control_trigger}
-    # With a reference picture the base draws the character itself: no strangers to be had there.
-    missing = 0 if template == "edit" else int(max(0, limits["fewest_impostors"] - strangers))
-    rounds = -(-missing // len(choose))
     plan_cells = {
-        "choose": cells(choose, CHOOSE_SEED, wanted.seeds),
-        "claim": cells(claim, CLAIM_SEED, wanted.claim_seeds),
-        "untriggered": cells(claim, CLAIM_SEED, int(wanted.untriggered)),
-        "calibrate": cells(choose, CALIBRATE_SEED, rounds),
+        "choose": cells(choose, CHOOSE_SEED, size.seeds),
+        "claim": cells(claim, CLAIM_SEED, size.claim_seeds),
+        "untriggered": cells(claim, CLAIM_SEED, size.untriggered),
+        "calibrate": cells(choose, CALIBRATE_SEED, calibrating),
     }
+    rounds = size.rounds
+    race = {"race": {"rounds": [list(r) for r in rounds], "share": size.share}}
     data = {
         "render": render.as_dict(),
         "run": run.version,
@@ -214,6 +256,7 @@ def make_plan(
         "judge": judge,
         "target_far": wanted.target_far,
         "limits": limits,
+        **(race if mode == "race" else {}),
     }
     return GridPlan(
         render=render,
@@ -227,6 +270,8 @@ def make_plan(
         trigger=character.trigger,
         class_word=character.class_word,
         control_trigger=control_trigger,
+        rounds=rounds,
+        size=size,
         data=data,
     )
 

@@ -28,7 +28,7 @@ from limner.vision.duplicates import hashes as picture_hashes
 from limner.vision.pictures import resize
 
 if TYPE_CHECKING:
-    from limner.evaluation.grid import EvalPrompt
+    from limner.evaluation.prompt import EvalPrompt
     from limner.models import BaseInfo
 
 RGB8 = NDArray[np.uint8]

@@ -76,6 +76,12 @@ RULES: dict[str, Rule] = {
     "first_look": Rule(
         4, "derived", "successive halving simulation, 30 arms", "pictures an arm in the first round"
     ),
+    "race_share": Rule(
+        0.5,
+        "derived",
+        "docs/trust.md: half of the cells choose as well as all of them",
+        "most of the full grid that a race draws",
+    ),
     "finalists": Rule(
         3, "derived", "successive halving simulation", "most arms in the last round of choosing"
     ),

@@ -113,7 +113,11 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
 
     first = judged("choose", [*arms, BASE])
     mine = [j for j in first if j.arm.kind == "checkpoint"]
-    choice = choosing.choose(mine, limits) if mine else Choice(arms[0], arms[0], [], [], 0)
+    choice = (
+        choosing.choose(mine, limits, choosing.alpha(grid.settings))
+        if mine
+        else Choice(arms[0], arms[0], [], [], 0)
+    )
     claiming = [choice.chosen, BASE, CONTROL, replace(choice.chosen, kind="untriggered")]
     fresh = judged("claim", claiming)
     _write_matches(project, grid, found)

@@ -7,27 +7,29 @@ where it was: a picture that is on disk is never drawn again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner import vision
-from limner.errors import InputError, LimnerError
+from limner.errors import InputError
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
-from limner.evaluation import judging
+from limner.evaluation import pace, race
 from limner.evaluation.choose import BASE, Arm, Choice, Judged
-from limner.evaluation.grid import EvalPrompt, GridPlan, all_arms, make_plan, newest_run
+from limner.evaluation.drawing import OpenRenderer, Renderer, Work
+from limner.evaluation.grid import GridPlan, Mode, all_arms, make_plan, newest_run
 from limner.evaluation.grid import resume_or_add as find_grid
 from limner.evaluation.ground import Ground
-from limner.events import Event, Events, Notice, Result, Ticker
-from limner.project import Project, files
-from limner.project.records import Render
-from limner.render import Cell, Settings, picture_sha256, png_bytes
+from limner.evaluation.prompt import EvalPrompt
+from limner.evaluation.stacking import stack
+from limner.evaluation.testsets import PHASE, Tests, make_tests
+from limner.events import Event, Events, Notice, Result
+from limner.project import Project
+from limner.render import RENDERER, Settings, picture_sha256
 
 if TYPE_CHECKING:
     from limner.models import BaseInfo
@@ -35,19 +37,20 @@ if TYPE_CHECKING:
 RGB8 = NDArray[np.uint8]
 
 
-class Renderer(Protocol):
-    """What draws cells: `limner.render.DiffusersRenderer`, or any other server of pictures."""
+@dataclass(frozen=True)
+class Choices:
+    """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
+    most pictures. tests: names of `testsets.NAMES` or `all`; own: file of the user's prompts;
+    styles: other LoRAs with their strength, stacked with the winner. renderer: what its pictures
+    are marked with; dry_run: say what would be drawn, draw nothing."""
 
-    def pictures(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
-        """Each cell with its uint8 picture, in any order."""
-        ...
-
-    def close(self) -> None:
-        """Let go of the model."""
-        ...
-
-
-OpenRenderer = Callable[[Settings, Sequence[RGB8]], Renderer]
+    mode: Mode = "halving"
+    budget: int | None = None
+    tests: tuple[str, ...] = ()
+    own: Path | None = None
+    styles: tuple[tuple[Path, float], ...] = ()
+    renderer: str = RENDERER
+    dry_run: bool = False
 
 
 def evaluate(
@@ -56,16 +59,17 @@ def evaluate(
     prompts: Sequence[EvalPrompt],
     control: Path | None = None,
     open_renderer: OpenRenderer | None = None,
+    choices: Choices | None = None,
 ) -> Events:
     """Render and score checkpoints, base and control; Result: what was drawn and chosen.
 
     control: LoRA of another character; default `evaluation.control`, else the one that ships with
     the base, else none. open_renderer: another renderer than diffusers. Raises NotReadyError
     without checkpoints or held-out references, InputError for changed files or unusable prompts,
-    UsageError when another process evaluates here.
+    UsageError when another process evaluates here, or for a budget that reaches no verdict.
     """
     with project.exclusive("evaluation"):
-        yield from _evaluate(project, list(prompts), control, open_renderer)
+        yield from _evaluate(project, list(prompts), control, open_renderer, choices or Choices())
 
 
 def _evaluate(
@@ -73,6 +77,7 @@ def _evaluate(
     prompts: list[EvalPrompt],
     control: Path | None,
     open_renderer: OpenRenderer | None,
+    choices: Choices,
 ) -> Events:
     from limner.models import resolve_base
 
@@ -104,17 +109,28 @@ def _evaluate(
         judge=ground.record(),
         strangers=ground.strangers.n,
         control=control or _control(project, info),
+        mode=choices.mode,
+        budget=choices.budget,
+        renderer=choices.renderer,
     )
+    plan = plan.with_tests(*_tests(project, plan, usable, choices))
+    forecast = pace.forecast(project, plan)
+    yield Notice(pace.words(forecast))
+    if choices.dry_run:
+        yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
+        return
     version = find_grid(project, plan)
-    work = _Work(project, plan, version, ground, references, open_renderer or _diffusers(info))
+    work = Work(project, plan, version, ground, references, open_renderer or _diffusers(info))
     try:
         choice = yield from _choose(work)
         arms = [choice.chosen, *all_arms(plan)]
-        yield from work.make("claim", arms, plan.claim_cells, "claiming")
+        yield from work.make("claim", arms, plan.claim_cells, "claiming", detailed=True)
         silent = replace(choice.chosen, kind="untriggered")
         yield from work.make("claim", [silent], plan.untriggered_cells, "without the trigger")
+        yield from _test(project, work, choice.chosen)
     finally:
         work.close()
+        pace.remember(project, plan, work.drawn, work.seconds)
     drawn = project.store.renders(version)
     project.store.log("evaluation", "grid", version=version, pictures=len(drawn))
     yield Result(
@@ -125,10 +141,55 @@ def _evaluate(
             "drawn_now": work.drawn,
             "choose": len([r for r in drawn if r.phase == "choose"]),
             "claim": len([r for r in drawn if r.phase == "claim"]),
+            "tests": len([r for r in drawn if r.phase.startswith(PHASE)]),
+            "full_grid": len(plan.arms) * len(plan.choose_cells),
             "chosen": {"checkpoint": choice.chosen.name, "strength": choice.chosen.strength},
             "excluded": excluded,
+            "forecast": forecast,
         }
     )
+
+
+def _tests(
+    project: Project, plan: GridPlan, usable: Sequence[EvalPrompt], choices: Choices
+) -> tuple[Tests, list[str]]:
+    """(tests, hashes of the style LoRAs) as asked for."""
+    from limner.project import files
+
+    for path, _ in choices.styles:
+        if not path.is_file():
+            raise InputError("The style LoRA is missing", where=str(path), fix="Check the path.")
+    character = project.character
+    claimed = {prompt for prompt, _ in plan.claim_cells}
+    tests = make_tests(
+        choices.tests,
+        trigger=character.trigger,
+        class_word=character.class_word,
+        planned=[p for p in usable if p.id in claimed],
+        own=choices.own,
+        styles=choices.styles,
+    )
+    return tests, [files.sha256_file(path) for path, _ in choices.styles]
+
+
+def _test(project: Project, work: Work, chosen: Arm) -> Events:
+    """The tests of the winner: prompt sets, strengths, stacks with other LoRAs."""
+    plan, tests = work.plan, work.plan.tests
+    cells = tests.cells()
+    for one in tests.sets:
+        arms = [chosen, BASE] if one.base else [chosen]
+        yield from work.make(one.phase, arms, cells[one.phase], f"test: {one.name}", detailed=True)
+    first = plan.claim_cells[: len({prompt for prompt, _ in plan.claim_cells})]
+    sweep = [Arm(chosen.step, s) for s in tests.strengths if s != chosen.strength]
+    yield from work.make(f"{PHASE}strengths", sweep, first, "test: strengths")
+    for number, (path, strength) in enumerate(tests.styles):
+        own, _ = plan.file_of(chosen)
+        assert own is not None
+        out = project.folder("renders") / "stacks" / f"{chosen.name}_{number}.safetensors"
+        sha256 = stack([(own, chosen.strength), (path, strength)], out)
+        arm = Arm(number, 1.0, "styled")
+        work.plan.loras[arm] = (out, sha256)
+        yield from work.make(f"{PHASE}styles", [arm], first, f"test: with {path.name}")
 
 
 def _same_base(info: BaseInfo, config: Mapping[str, Any]) -> None:
@@ -181,145 +242,35 @@ def _diffusers(info: BaseInfo) -> OpenRenderer:
     return start
 
 
-def _choose(work: _Work) -> Generator[Event, None, Choice]:
-    """Base first (it makes the threshold), then halving; returns the `Choice`."""
+def _choose(work: Work) -> Generator[Event, None, Choice]:
+    """Base first (it makes the threshold), then round by round; returns the `Choice`."""
     plan = work.plan
     limits = plan.data["limits"]
     if plan.calibrate_cells:
         yield from work.make("calibrate", [BASE], plan.calibrate_cells, "drawing strangers")
     yield from work.make("choose", [BASE], plan.choose_cells, "base model")
-    rounds = choosing.rounds(
-        len(plan.arms),
-        len(plan.choose_cells),
-        int(limits["first_look"]),
-        int(limits["finalists"]),
-    )
+    racing, rounds = "race" in plan.data, plan.rounds
     arms = list(plan.arms)
     for number, (keep, seen) in enumerate(rounds, start=1):
         judged = work.judged("choose", arms)
         if number > 1 and not judged:  # no stranger to set a threshold by: nothing to choose on
             break
-        if number > 1:
+        if number > 1 and racing:
+            arms = race.still_in(judged, arms, keep, limits, looks=len(rounds))
+        elif number > 1:
             arms = choosing.survivors(judged, keep, limits)
+        if len(arms) == 1 and number > 1:
+            yield Notice(f"The race is decided after {rounds[number - 2][1]} pictures an arm.")
+            break
         task = f"choosing, round {number} of {len(rounds)}: {len(arms)} arms"
         yield from work.make("choose", arms, plan.choose_cells[:seen], task)
-    return settle(work.judged("choose", plan.arms), plan.arms, limits)
+    return settle(work.judged("choose", plan.arms), plan.arms, limits, choosing.alpha(plan.data))
 
 
-def settle(judged: Sequence[Judged], arms: Sequence[Arm], limits: dict[str, float]) -> Choice:
+def settle(
+    judged: Sequence[Judged], arms: Sequence[Arm], limits: dict[str, float], alpha: float = 0.05
+) -> Choice:
     """The choice, or the only arm when there was nothing to choose."""
     if judged:
-        return choosing.choose(judged, limits)
+        return choosing.choose(judged, limits, alpha)
     return Choice(arms[0], arms[0], [], [], 0)
-
-
-class _Work:
-    """Drawing and scoring of one grid; the model is opened when the first picture is missing."""
-
-    def __init__(
-        self,
-        project: Project,
-        plan: GridPlan,
-        version: int,
-        ground: Ground,
-        references: Sequence[RGB8],
-        open_renderer: OpenRenderer,
-    ) -> None:
-        self.plan, self.version, self.ground = plan, version, ground
-        self.drawn = 0
-        self._project, self._references = project, list(references)
-        self._open, self._renderer = open_renderer, None
-        self._folder = project.folder("renders") / f"grid_{version}"
-        self._tag = files.sha256_bytes(files.canonical_json(ground.record()).encode())[:16]
-
-    _renderer: Renderer | None
-
-    def close(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
-
-    def make(
-        self, phase: str, arms: Sequence[Arm], cells: Sequence[tuple[str, int]], task: str
-    ) -> Iterator[Event]:
-        """Journal the cells, draw what is missing, score what is not scored."""
-        store = self._project.store
-        rows = list(self.plan.rows(phase, arms, cells))
-        if not rows:
-            return
-        store.add_renders(self.version, (row for row, _ in rows))
-        wanted = {row["key"]: cell for row, cell in rows}
-        renders = [r for r in store.renders(self.version) if r.key in wanted]
-        missing = {r.key: r for r in renders if not self._is_there(r)}
-        ticker = Ticker(task, len(renders), already=len(renders) - len(missing))
-        for render in renders:
-            if render.key not in missing:
-                self._score(render, None)
-        for cell, picture in self._pictures([wanted[key] for key in missing]):
-            render = missing[cell.key(self.plan.render)]
-            self._keep(render, picture)
-            self._score(render, picture)
-            self.drawn += 1
-            yield ticker.tick()
-        if not missing:
-            yield ticker.tick(0)
-
-    def _pictures(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
-        if not cells:
-            return
-        if self._renderer is None:
-            self._renderer = self._open(self.plan.render, self._references)
-        yield from self._renderer.pictures(cells)
-
-    def _file(self, render: Render) -> Path:
-        return self._folder / f"{render.key}.png"
-
-    def _is_there(self, render: Render) -> bool:
-        """Done, or found on disk: here after a kill, or in an older grid under the same key."""
-        path = self._file(render)
-        if render.state == "done" and path.is_file():
-            return True
-        candidates = [path, *sorted(self._folder.parent.glob(f"grid_*/{render.key}.png"))]
-        for candidate in candidates:
-            try:
-                vision.open_picture(candidate)
-            except LimnerError:
-                continue
-            if candidate != path:
-                files.write_bytes(path, candidate.read_bytes())
-            self._done(render, path)
-            return True
-        return False
-
-    def _keep(self, render: Render, picture: RGB8) -> None:
-        facts = {"key": render.key, "prompt": render.prompt, "seed": render.seed}
-        path = self._file(render)
-        files.write_bytes(path, png_bytes(picture, facts))
-        self._done(render, path)
-
-    def _done(self, render: Render, path: Path) -> None:
-        self._project.store.update_render(
-            render.id,
-            state="done",
-            path=self._project.relative(path),
-            sha256=files.sha256_file(path),
-        )
-
-    def _score(self, render: Render, picture: RGB8 | None) -> None:
-        store = self._project.store
-        face = store.scores(render.id).get("face")
-        if face is not None and face.tool == self._tag:
-            return
-        if picture is None:
-            picture = vision.open_picture(self._file(render))
-        seen = self.ground.judge.look(picture)
-        store.put_scores(
-            render.id,
-            [*self.ground.judge.measures(seen, self._tag), self.ground.copy_measure(picture)],
-        )
-
-    def judged(self, phase: str, arms: Sequence[Arm]) -> list[Judged]:
-        """Scored pictures of a phase as the statistics want them; keeps the calibration."""
-        found = judging.calibrate(self._project, self.version, self.plan, self.ground)
-        judging.write(found, self._folder)
-        scored = judging.read_scores(self._project, self.version, phase)
-        return judging.judge(scored, found, arms, self.plan.data["limits"]["copy_bits"])

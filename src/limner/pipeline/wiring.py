@@ -16,6 +16,7 @@ from limner.project.records import Take
 
 if TYPE_CHECKING:
     from limner.evaluation import EvalPrompt
+    from limner.evaluation.stage import Choices
     from limner.models import BaseInfo
 
 EVALUATION_SEED_OFFSET = 7919
@@ -156,11 +157,11 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
     return prompts
 
 
-def evaluate(project: Project) -> Events:
+def evaluate(project: Project, choices: Choices | None = None) -> Events:
     """Render and score the grid of the newest run on prompts that were not trained on."""
     from limner import evaluation
 
-    yield from evaluation.evaluate(project, prompts=evaluation_prompts(project))
+    yield from evaluation.evaluate(project, prompts=evaluation_prompts(project), choices=choices)
 
 
 def find_takes(project: Project, names: Sequence[str]) -> list[Take]:

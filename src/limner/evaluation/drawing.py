@@ -1,0 +1,166 @@
+"""Drawing and scoring of one grid: every picture journaled before it is made, and made once.
+
+In: a plan, its grid's version, the ground to judge by, a renderer to open. Out: PNG files in
+renders/grid_<v>/ and scores. The model is opened when the first picture is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner import vision
+from limner.errors import LimnerError
+from limner.evaluation import judging
+from limner.evaluation.choose import Arm, Judged
+from limner.evaluation.grid import GridPlan
+from limner.evaluation.ground import Ground
+from limner.events import Event, Ticker
+from limner.project import Project, files
+from limner.project.records import Render
+from limner.render import Cell, Settings, png_bytes
+
+RGB8 = NDArray[np.uint8]
+
+
+class Renderer(Protocol):
+    """What draws cells: `limner.render.DiffusersRenderer`, or any other server of pictures."""
+
+    def pictures(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
+        """Each cell with its uint8 picture, in any order."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the model."""
+        ...
+
+
+OpenRenderer = Callable[[Settings, Sequence[RGB8]], Renderer]
+
+
+class Work:
+    """Drawing and scoring of one grid; the model is opened when the first picture is missing."""
+
+    def __init__(
+        self,
+        project: Project,
+        plan: GridPlan,
+        version: int,
+        ground: Ground,
+        references: Sequence[RGB8],
+        open_renderer: OpenRenderer,
+    ) -> None:
+        self.plan, self.version, self.ground = plan, version, ground
+        self.drawn = 0
+        self.seconds = 0.0
+        self._project, self._references = project, list(references)
+        self._open, self._renderer = open_renderer, None
+        self._folder = project.folder("renders") / f"grid_{version}"
+        self._tag = files.sha256_bytes(files.canonical_json(ground.record()).encode())[:16]
+
+    _renderer: Renderer | None
+
+    def close(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
+
+    def make(
+        self,
+        phase: str,
+        arms: Sequence[Arm],
+        cells: Sequence[tuple[str, int]],
+        task: str,
+        *,
+        detailed: bool = False,
+    ) -> Iterator[Event]:
+        """Journal the cells, draw what is missing, score what is not scored. detailed: measure
+        skin, light, background and framing too (of the winner and the base)."""
+        store = self._project.store
+        rows = list(self.plan.rows(phase, arms, cells))
+        if not rows:
+            return
+        store.add_renders(self.version, (row for row, _ in rows))
+        wanted = {row["key"]: cell for row, cell in rows}
+        renders = [r for r in store.renders(self.version) if r.key in wanted]
+        missing = {r.key: r for r in renders if not self._is_there(r)}
+        ticker = Ticker(task, len(renders), already=len(renders) - len(missing))
+        for render in renders:
+            if render.key not in missing:
+                self._score(render, None)
+        began = time.monotonic()
+        for cell, picture in self._pictures([wanted[key] for key in missing]):
+            self.seconds += time.monotonic() - began
+            render = missing[cell.key(self.plan.render)]
+            self._keep(render, picture)
+            self._score(render, picture)
+            self.drawn += 1
+            yield ticker.tick()
+            began = time.monotonic()
+        if not missing:
+            yield ticker.tick(0)
+
+    def _pictures(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
+        if not cells:
+            return
+        if self._renderer is None:
+            self._renderer = self._open(self.plan.render, self._references)
+        yield from self._renderer.pictures(cells)
+
+    def _file(self, render: Render) -> Path:
+        return self._folder / f"{render.key}.png"
+
+    def _is_there(self, render: Render) -> bool:
+        """Done, or found on disk: here after a kill, or in an older grid under the same key."""
+        path = self._file(render)
+        if render.state == "done" and path.is_file():
+            return True
+        candidates = [path, *sorted(self._folder.parent.glob(f"grid_*/{render.key}.png"))]
+        for candidate in candidates:
+            try:
+                vision.open_picture(candidate)
+            except LimnerError:
+                continue
+            if candidate != path:
+                files.write_bytes(path, candidate.read_bytes())
+            self._done(render, path)
+            return True
+        return False
+
+    def _keep(self, render: Render, picture: RGB8) -> None:
+        facts = {"key": render.key, "prompt": render.prompt, "seed": render.seed}
+        path = self._file(render)
+        files.write_bytes(path, png_bytes(picture, facts))
+        self._done(render, path)
+
+    def _done(self, render: Render, path: Path) -> None:
+        self._project.store.update_render(
+            render.id,
+            state="done",
+            path=self._project.relative(path),
+            sha256=files.sha256_file(path),
+        )
+
+    def _score(self, render: Render, picture: RGB8 | None) -> None:
+        store = self._project.store
+        face = store.scores(render.id).get("face")
+        if face is not None and face.tool == self._tag:
+            return
+        if picture is None:
+            picture = vision.open_picture(self._file(render))
+        seen = self.ground.judge.look(picture)
+        store.put_scores(
+            render.id,
+            [*self.ground.judge.measures(seen, self._tag), self.ground.copy_measure(picture)],
+        )
+
+    def judged(self, phase: str, arms: Sequence[Arm]) -> list[Judged]:
+        """Scored pictures of a phase as the statistics want them; keeps the calibration."""
+        found = judging.calibrate(self._project, self.version, self.plan, self.ground)
+        judging.write(found, self._folder)
+        scored = judging.read_scores(self._project, self.version, phase)
+        return judging.judge(scored, found, arms, self.plan.data["limits"]["copy_bits"])

@@ -1,0 +1,183 @@
+"""The prompt sets beside the planned ones: the guide's five tests, prompts far from the captions,
+the user's own, the strengths 0.6 to 1.0, one prompt again and again.
+
+In: trigger and class word. Out: prompts, and which arms draw them; the winner is already chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from limner.errors import InputError, UsageError
+from limner.evaluation.prompt import EvalPrompt
+
+TEST_SEED = 40_000
+"""First seed of the tests: choosing, claiming and calibrating never use these."""
+STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0)
+"""The guide's band (community)."""
+VARIETY_SEEDS = 8
+"""Fewest pictures of one prompt that say how much they vary (starting value of the protocol)."""
+NAMES = ("guide", "far", "own", "strengths", "variety")
+PHASE = "test:"
+
+GUIDE: tuple[tuple[str, str, bool], ...] = (
+    ("basic", "{trigger}, portrait, smiling, soft lighting, high quality", True),
+    ("outfit", "{trigger}, full body, wearing red cocktail dress, elegant pose", True),
+    (
+        "setting",
+        "{trigger}, outdoor, forest background, natural daylight, contemplative",
+        True,
+    ),
+    ("action", "{trigger}, dancing, dynamic movement, joyful expression", True),
+    ("style", "{trigger}, artistic portrait, dramatic lighting, cinematic mood", True),
+)
+"""The guide's five tests, word for word."""
+
+FAR: tuple[tuple[str, str], ...] = (
+    ("astronaut", "close-up of {person} in a white spacesuit with the visor open, inside a cabin"),
+    ("underwater", "portrait of {person} under water, hair floating, blue light from above"),
+    ("knight", "half-body shot of {person} in steel armour on a castle wall under grey clouds"),
+    ("neon", "close-up of {person} in a rainy street at night, pink and green neon signs"),
+    ("desert", "portrait of {person} with a headscarf among sand dunes, low sun"),
+    ("kitchen", "half-body shot of {person} in a chef's jacket behind steaming pots"),
+    ("snow", "close-up of {person} in a fur hood, snow falling, pine trees behind"),
+    ("stage", "half-body shot of {person} singing on a stage, spotlight and smoke"),
+)
+"""Prompts unlike any caption of a character data set (ours): clothes, places and light that no shot
+plan asks for; every face is asked for in view."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """One set. `base`: the base model draws it too, at the same seeds."""
+
+    __test__ = False  # no test of pytest's
+    name: str
+    prompts: tuple[EvalPrompt, ...]
+    seeds: int
+    base: bool = True
+
+    @property
+    def phase(self) -> str:
+        """As the renders call it."""
+        return f"{PHASE}{self.name}"
+
+    def cells(self, first: int) -> list[tuple[str, int]]:
+        """(prompt, seed): no two share a seed."""
+        each = len(self.prompts)
+        return [
+            (p.id, first + s * each + k)
+            for s in range(self.seeds)
+            for k, p in enumerate(self.prompts)
+        ]
+
+
+@dataclass(frozen=True)
+class Tests:
+    """What is drawn of the winner after its claim. `strengths`: the sweep; `styles`: other LoRAs
+    stacked with it, each (file, strength)."""
+
+    __test__ = False
+    sets: tuple[TestSet, ...] = ()
+    strengths: tuple[float, ...] = ()
+    styles: tuple[tuple[Path, float], ...] = field(default=())
+
+    def cells(self) -> dict[str, list[tuple[str, int]]]:
+        """Phase -> cells of the sets, each set with seeds of its own."""
+        found, first = {}, TEST_SEED
+        for one in self.sets:
+            found[one.phase] = one.cells(first)
+            first += 1000
+        return found
+
+    def prompts(self) -> list[EvalPrompt]:
+        """Of all sets."""
+        return [p for one in self.sets for p in one.prompts]
+
+    def record(self, shas: Sequence[str]) -> dict[str, Any]:
+        """For the grid's record. shas: of the style files."""
+        styles = [
+            [path.name, sha, strength]
+            for (path, strength), sha in zip(self.styles, shas, strict=True)
+        ]
+        prompts = [[p.id, p.text, p.attributes] for p in self.prompts()]
+        return {
+            "prompts": prompts,
+            "cells": {phase: [list(c) for c in cells] for phase, cells in self.cells().items()},
+            "base": [one.phase for one in self.sets if one.base],
+            "strengths": list(self.strengths),
+            "styles": styles,
+        }
+
+
+def make_tests(
+    names: Sequence[str],
+    *,
+    trigger: str,
+    class_word: str,
+    planned: Sequence[EvalPrompt] = (),
+    own: Path | None = None,
+    styles: Sequence[tuple[Path, float]] = (),
+) -> Tests:
+    """The tests of these names (`all`: every one that can be had). Raises UsageError for another
+    name, InputError for a prompt file without prompts or more than three style LoRAs."""
+    wanted = [n for n in NAMES if n != "own"] if "all" in names else list(dict.fromkeys(names))
+    if own is not None and "own" not in wanted:
+        wanted.append("own")
+    for name in wanted:
+        if name not in NAMES:
+            raise UsageError(
+                f"There is no test {name!r}", fix=f"The tests are: all, {', '.join(NAMES)}."
+            )
+    if len(styles) > MOST_STYLES:
+        raise InputError(
+            f"{len(styles)} style LoRAs at once",
+            fix=f"Give at most {MOST_STYLES}; test more later.",
+        )
+    sets = []
+    if "guide" in wanted:
+        prompts = [
+            EvalPrompt(f"guide_{name}", text.format(trigger=trigger), {}, face)
+            for name, text, face in GUIDE
+        ]
+        sets.append(TestSet("guide", tuple(prompts), 2))
+    if "far" in wanted:
+        person = f"{trigger} {class_word}"
+        prompts = [EvalPrompt(f"far_{n}", text.format(person=person)) for n, text in FAR]
+        sets.append(TestSet("far", tuple(prompts), 2))
+    if "own" in wanted:
+        if own is None:
+            raise UsageError("The test `own` needs your prompts", fix="Add --prompts FILE.")
+        sets.append(TestSet("own", tuple(read_prompts(own, trigger)), 2))
+    if "variety" in wanted and planned:
+        one = next((p for p in planned if p.face_visible), planned[0])
+        again = EvalPrompt(f"variety_{one.id}", one.text, one.attributes, one.face_visible)
+        sets.append(TestSet("variety", (again,), VARIETY_SEEDS))
+    sweep = STRENGTHS if "strengths" in wanted else ()
+    return Tests(tuple(sets), sweep, tuple(styles))
+
+
+MOST_STYLES = 3
+
+
+def read_prompts(path: Path, trigger: str) -> list[EvalPrompt]:
+    """One prompt a line; empty lines and lines with # are passed over; `{trigger}` or `[trigger]`
+    stands for the trigger word, a line without either gets it in front. Raises InputError."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The prompts cannot be read ({error})", where=str(path), fix="Give a UTF-8 text file."
+        ) from None
+    texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not texts:
+        raise InputError("The file holds no prompt", where=str(path), fix="One prompt a line.")
+    found = []
+    for number, text in enumerate(texts, start=1):
+        said = text.replace("{trigger}", trigger).replace("[trigger]", trigger)
+        said = said if trigger in said else f"{trigger}, {said}"
+        found.append(EvalPrompt(f"own_{number:03d}", said))
+    return found

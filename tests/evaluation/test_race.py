@@ -1,0 +1,232 @@
+"""Races, budgets, tests of the winner: what is drawn, and that the choice is the same."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limner import evaluation
+from limner.errors import InputError, UsageError
+from limner.evaluation.choose import Arm, Judged, choose
+from limner.evaluation.race import Size, pictures_of, race_rounds, still_in, within
+from limner.evaluation.rules import rules
+from limner.evaluation.stacking import stack
+from limner.evaluation.stage import Choices
+from limner.evaluation.testsets import make_tests, read_prompts
+from limner.events import Notice, collect
+from limner.models import lora, tensorfile
+from limner.project import Project, files
+from limner.project.records import Checkpoint
+from limner.render import Cell
+
+from .conftest import PROMPTS, Painter
+
+LIMITS = rules()
+
+
+def run(project: Project, painter: Painter, **choices: object) -> dict:  # type: ignore[type-arg]
+    events = evaluation.evaluate(
+        project,
+        prompts=PROMPTS,
+        open_renderer=painter.open,
+        choices=Choices(**choices),  # type: ignore[arg-type]
+    )
+    return collect(events)
+
+
+@pytest.fixture
+def many(project: Project) -> Project:
+    """Ten checkpoints and three seeds to choose by."""
+    for step in range(500, 1100, 100):
+        path = project.root / "models" / f"step_{step}.safetensors"
+        files.write_bytes(path, f"checkpoint {step}".encode())
+        project.store.put_checkpoint(
+            Checkpoint(1, step, f"models/step_{step}.safetensors", files.sha256_file(path))
+        )
+    project.change_character(evaluation__seeds=3)
+    return project
+
+
+@pytest.fixture
+def curve() -> Painter:
+    """Better and better up to step 500, then worse: a sharp best."""
+    best = dict(
+        zip(range(100, 1100, 100), (0.1, 0.2, 0.4, 0.6, 0.9, 0.6, 0.5, 0.4, 0.3, 0.2), strict=True)
+    )
+    return Painter({f"step_{step}": value for step, value in best.items()})
+
+
+def test_a_race_draws_at_most_half_and_chooses_the_same(many: Project, curve: Painter) -> None:
+    whole = run(many, Painter(curve.likeness), mode="full")
+    raced = run(many, curve, mode="race")
+    assert whole["chosen"] == raced["chosen"] == {"checkpoint": "step_000500", "strength": 1.0}
+
+    def choosing(grid: int) -> int:
+        rows = many.store.renders(grid)
+        return sum(r.phase == "choose" and r.arm != "base" for r in rows)
+
+    assert choosing(whole["grid"]) == whole["full_grid"] == 120
+    assert choosing(raced["grid"]) <= 60
+    assert collect(evaluation.verdict(many))["word"] == "the same person"
+
+
+def test_a_decided_race_stops(project: Project) -> None:
+    project.change_character(evaluation__seeds=3)
+    painter = Painter({"step_100": 0.0, "step_200": 0.05, "step_300": 0.1, "step_400": 0.97})
+    events = list(
+        evaluation.evaluate(
+            project,
+            prompts=PROMPTS,
+            open_renderer=painter.open,
+            choices=Choices(mode="race"),
+        )
+    )
+    assert any("race is decided" in e.text for e in events if isinstance(e, Notice))
+    rows = project.store.renders(1)
+    drawn = sum(r.phase == "choose" and r.arm != "base" for r in rows)
+    assert drawn < pictures_of(race_rounds(4, 12, share=0.5))
+    data = collect(evaluation.verdict(project))
+    assert data["checkpoint"] == "step_000400" and data["tied"] == []
+
+
+def test_a_budget_is_kept_or_refused_before_anything_is_drawn(
+    many: Project, curve: Painter
+) -> None:
+    forecast = run(many, curve, dry_run=True)["forecast"]
+    assert forecast["pictures"] > 90 and curve.cells == []
+    found = run(many, curve, mode="race", budget=90)
+    assert found["pictures"] <= 90 and found["chosen"]["checkpoint"] == "step_000500"
+    assert collect(evaluation.verdict(many))["n"] >= 20
+    with pytest.raises(UsageError, match="does not reach a verdict"):
+        run(many, curve, mode="race", budget=40)
+    again = run(many, Painter(curve.likeness), dry_run=True)["forecast"]
+    assert again["seconds"] is not None  # the pace is known now
+
+
+@given(
+    st.builds(
+        Size,
+        checkpoints=st.integers(1, 40),
+        strengths=st.integers(1, 5),
+        choose_prompts=st.integers(1, 12),
+        seeds=st.integers(1, 4),
+        claim_prompts=st.integers(1, 24),
+        claim_seeds=st.integers(2, 6),
+        untriggered=st.integers(0, 1),
+        rivals=st.integers(1, 2),
+        calibrate=st.integers(0, 100),
+        share=st.sampled_from([0.0, 0.5]),
+        first_look=st.just(4),
+        finalists=st.just(3),
+    ),
+    st.integers(1, 2000),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_fits_is_within_the_budget(size: Size, budget: int) -> None:
+    plan = size.rounds
+    assert all(a[0] >= b[0] and a[1] < b[1] for a, b in pairwise(plan))
+    arms, cells = size.checkpoints * size.strengths, size.choose_prompts * size.seeds
+    if size.share and arms >= 6 and cells >= 8:
+        assert pictures_of(plan) <= 0.5 * arms * cells
+    try:
+        found = within(size, budget, LIMITS)
+    except UsageError:
+        return
+    assert found.pictures <= budget
+    if size.pictures <= budget:
+        assert found == size
+
+
+def test_who_is_clearly_behind_leaves_and_equals_stay() -> None:
+    rng = np.random.default_rng(5)
+    prompt = rng.normal(0.5, 0.1, 8)
+
+    def pictures(means: dict[int, float]) -> list[Judged]:
+        return [
+            Judged(
+                Arm(step, 1.0), f"p{p}", 0, float(prompt[p] + m + rng.normal(0, 0.01)), True, True
+            )
+            for step, m in means.items()
+            for p in range(8)
+        ]
+
+    arms = [Arm(s, 1.0) for s in (100, 200, 300)]
+    assert still_in(pictures({100: 0, 200: 0.2, 300: 0.19}), arms, 3, LIMITS, 3) == arms[1:]
+    assert still_in(pictures({100: 0, 200: 0.3, 300: 0.1}), arms, 3, LIMITS, 3) == [arms[1]]
+    copies = pictures({100: 0.0})
+    twice = [*copies, *(Judged(Arm(200, 1.0), *_rest(j)) for j in copies)]
+    assert still_in(twice, arms[:2], 2, LIMITS, 2) == arms[:2]
+    found = choose(twice, LIMITS)
+    assert found.chosen.step == 100 and [t["step"] for t in found.tied] == [200]  # always a tie
+
+
+def _rest(one: Judged) -> tuple[str, int, float, bool, bool]:
+    return one.prompt_id, one.seed, one.score, one.match, one.face
+
+
+def test_the_winner_is_tested(project: Project, painter: Painter, tmp_path: Path) -> None:
+    own = tmp_path / "mine.txt"
+    own.write_text("# mine\n{trigger} at the sea\na woman in a hat\n", encoding="utf-8")
+    found = run(project, painter, tests=("all",), own=own)
+    rows = project.store.renders(found["grid"])
+    by_phase: dict[str, set[str]] = {}
+    for row in rows:
+        by_phase.setdefault(row.phase, set()).add(row.arm)
+    assert by_phase["test:guide"] == by_phase["test:far"] == {"step_000300", "base"}
+    guide = {r.prompt for r in rows if r.phase == "test:guide"}
+    assert "grace_char, dancing, dynamic movement, joyful expression" in guide and len(guide) == 5
+    strengths = {r.strength for r in rows if r.phase == "test:strengths"}
+    assert strengths == {0.6, 0.7, 0.8, 0.9}  # 1.0 is the winner's own
+    again = [r for r in rows if r.phase == "test:variety"]
+    assert len(again) == 16 and len({r.prompt for r in again}) == 1
+    mine = {r.prompt for r in rows if r.phase == "test:own"}
+    assert mine == {"grace_char at the sea", "grace_char, a woman in a hat"}
+    assert len({r.key for r in rows}) == len(rows)
+    assert run(project, Painter({}), tests=("all",), own=own)["drawn_now"] == 0
+
+
+def test_wrong_tests_are_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no test 'gide'"):
+        make_tests(["gide"], trigger="t", class_word="woman")
+    with pytest.raises(UsageError, match="needs your prompts"):
+        make_tests(["own"], trigger="t", class_word="woman")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_prompts(tmp_path / "nowhere.txt", "t")
+    four = [(tmp_path / "a", 1.0)] * 4
+    with pytest.raises(InputError, match="4 style LoRAs"):
+        make_tests([], trigger="t", class_word="woman", styles=four)
+
+
+def _lora(path: Path, seed: int, rank: int, modules: tuple[str, ...]) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for module in modules:
+        weights[f"{module}.lora_A.weight"] = rng.normal(size=(rank, 6)).astype(np.float32)
+        weights[f"{module}.lora_B.weight"] = rng.normal(size=(5, rank)).astype(np.float32)
+    lora.save(path, weights, {})
+    return {m: weights[f"{m}.lora_B.weight"] @ weights[f"{m}.lora_A.weight"] for m in modules}
+
+
+def test_a_stack_changes_every_weight_by_the_sum(tmp_path: Path) -> None:
+    q, k = "transformer_blocks.0.attn.to_q", "transformer_blocks.0.attn.to_k"
+    one = _lora(tmp_path / "a.safetensors", 1, 4, (q, k))
+    two = _lora(tmp_path / "b.safetensors", 2, 2, (q,))
+    files_ = [(tmp_path / "a.safetensors", 0.8), (tmp_path / "b.safetensors", 0.5)]
+    first = stack(files_, tmp_path / "out" / "s.safetensors")
+    assert first == stack(files_, tmp_path / "out" / "again.safetensors")
+    tensors = tensorfile.read(tmp_path / "out" / "s.safetensors")[0]
+
+    def change(module: str) -> np.ndarray:  # type: ignore[type-arg]
+        a, b = (tensors[f"transformer.{module}.lora_{p}.weight"].floats() for p in "AB")
+        return b @ a
+
+    np.testing.assert_allclose(change(q), 0.8 * one[q] + 0.5 * two[q], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(change(k), 0.8 * one[k], rtol=1e-5, atol=1e-5)
+    with pytest.raises(InputError, match="missing"):
+        stack([(tmp_path / "c.safetensors", 1.0)], tmp_path / "x.safetensors")
+    assert Cell("p", 1, tmp_path / "out" / "s.safetensors", first, 1.0).lora_sha256 == first
