@@ -141,6 +141,7 @@ def load_commands() -> None:
         planning,
         prompts,
         releasing,
+        reviewing,
         shooting,
         sourcing,
     )

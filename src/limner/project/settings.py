@@ -23,6 +23,11 @@ class Consent(_Settings):
     evidence: str = Field(min_length=3, description="File, link or id of the written consent")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Day of the consent, YYYY-MM-DD")
     scope: str = Field(default="", description="What was agreed to, in the person's words")
+    revoked: str = Field(
+        default="",
+        pattern=r"^(\d{4}-\d{2}-\d{2})?$",
+        description="Day the person took the consent back; then nothing is published any more",
+    )
 
 
 class SignatureSettings(_Settings):
@@ -175,6 +180,10 @@ class ReviewSettings(_Settings):
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Rule name -> your value; see docs/review.md"
     )
+    embedders: list[str] = Field(
+        default_factory=list,
+        description="Cards (JSON) of ONNX face embedders of your own; see docs/review.md",
+    )
 
 
 class CaptionsSettings(_Settings):
@@ -254,6 +263,10 @@ class TrainingSettings(_Settings):
         default=1, ge=1, le=64, description="Processes that share a batch, one a GPU"
     )
     wandb: str = Field(default="", max_length=100, description="Weights & Biases project")
+    fast: dict[str, str | int | bool] = Field(
+        default_factory=dict,
+        description="Your own choices for speed and memory; docs/training_speed.md",
+    )
     thresholds: dict[str, float] = Field(
         default_factory=dict, description="Value name -> your own; see docs/training.md"
     )

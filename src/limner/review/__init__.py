@@ -4,10 +4,21 @@
 2. The rules stand in one table (`rules.RULES`) with source and tag; character.yaml overrides them.
 3. A decision is keep, reject or undecided, with reasons in words; a person's decision stands.
 4. At most one take a shot is kept; a shot without one is open again, with the reason as hint.
-5. `keep`, `reject`, `undo` decide by hand; `contact_sheet` shows all takes with their scores.
+5. `keep`, `reject`, `undo` decide by hand; `contact_sheet` shows all takes with their scores;
+   `review_folder` does the same for any folder of pictures, outside a project.
 """
 
-from limner.review.contact import contact_sheet
+from limner.review.contact import contact_sheet, write_folder_sheets
+from limner.review.folder import FolderReview, review_folder
 from limner.review.stage import keep, reject, review, undo
 
-__all__ = ["contact_sheet", "keep", "reject", "review", "undo"]
+__all__ = [
+    "FolderReview",
+    "contact_sheet",
+    "keep",
+    "reject",
+    "review",
+    "review_folder",
+    "undo",
+    "write_folder_sheets",
+]

@@ -1,63 +1,129 @@
-"""The contact sheet: every take as it is, its decision and scores in a strip below it.
+"""The contact sheet: every picture as it is, its decision and scores in a strip below it.
 
-In: a project's takes, measures and decisions. Out: takes/contact_sheet.png. The strip lies below
-the picture, never on it, so that nothing hides what is judged.
+In: a project's takes, measures and decisions, or a reviewed folder. Out: a PNG and an HTML page.
+The strip lies below the picture, never on it, so that nothing hides what is judged.
 """
 
 from __future__ import annotations
 
 import io
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError, NotReadyError
 from limner.project import Project
-from limner.project.files import write_bytes
-from limner.project.records import Decision, Measure, Take
-from limner.review.rules import kind_of
+from limner.project.files import write_bytes, write_json
+from limner.project.records import Measure
+from limner.review.case import Judgement
+from limner.review.folder import FolderReview
+from limner.review.page import Tile, write_page
+from limner.review.rules import kind_of, rules
+from limner.review.stage import CALIBRATION, budget, look_at
 from limner.vision.pictures import open_picture
 
 TILE, STRIP, GAP, COLUMNS = 224, 62, 8, 8
 MOST = 400
-"""Takes on one sheet; the newest are shown when there are more."""
+"""Pictures on one sheet; the newest are shown when there are more."""
 PAPER, INK, FAINT = (246, 244, 239), (34, 34, 38), (110, 110, 116)
 MARKS = {"keep": (38, 116, 74), "reject": (164, 46, 42), "undecided": (150, 104, 20)}
 NO_PICTURE = (224, 220, 212)
+PAGE = "contact_sheet.html"
 
 
 def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
-    """Write takes/contact_sheet.png and return it. Raises NotReadyError without done takes."""
-    from PIL import Image, ImageDraw
+    """Write takes/contact_sheet.png, and the page beside it, and return the PNG.
 
+    Raises NotReadyError without done takes.
+    """
     takes = project.store.takes(state="done")[-MOST:]
     if not takes:
         raise NotReadyError("There are no takes to show", fix="Make some with `limner generate`.")
+    table = rules(project.character.review.thresholds)
     standing = project.store.standing_decisions()
-    columns = max(1, min(columns, len(takes)))
-    rows = -(-len(takes) // columns)
-    size = (columns * (TILE + GAP) + GAP, rows * (TILE + STRIP + GAP) + GAP)
-    sheet = Image.new("RGB", size, PAPER)
-    draw = ImageDraw.Draw(sheet)
-    for i, take in enumerate(takes):
-        x = GAP + (i % columns) * (TILE + GAP)
-        y = GAP + (i // columns) * (TILE + STRIP + GAP)
-        sheet.paste(_picture(project, take), (x, y))
-        _strip(draw, x, y + TILE, take, standing.get(take.id), project.store.measures(take.id))
-    out = io.BytesIO()
-    sheet.save(out, "PNG")
+    picked = {take.id for take in look_at(project, table["manual_share"].value)}
+    tiles = []
+    for take in takes:
+        decision = standing.get(take.id)
+        note = "drawing" if kind_of(take.source) == "drawing" else ""
+        if decision and decision.author != "rule":
+            note = f"by {decision.author}"
+        tiles.append(
+            Tile(
+                f"{take.shot_id}  take {take.id}",
+                project.path(take.path) if take.path else None,
+                decision.verdict if decision else None,
+                decision.reasons if decision else (),
+                project.store.measures(take.id),
+                note,
+                take.id in picked,
+            )
+        )
     path = project.folder("takes") / "contact_sheet.png"
-    write_bytes(path, out.getvalue())
+    write_bytes(path, draw(tiles, columns))
+    notes = [budget(project, table)["said"] + "."]
+    if picked:
+        notes.append(
+            f"{len(picked)} kept takes were picked at random and marked: look at them, "
+            "nobody has measured hands, teeth and jewellery."
+        )
+    name = project.character.name
+    write_page(path.with_name(PAGE), name, tiles, calibration=_calibration(project), notes=notes)
     return path
 
 
-def _picture(project: Project, take: Take) -> Any:
+def _calibration(project: Project) -> dict[str, Any]:
+    try:
+        text = (project.root / ".limner" / CALIBRATION).read_text(encoding="utf-8")
+        found: dict[str, Any] = json.loads(text)
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+def write_folder_sheets(found: FolderReview, out: Path) -> dict[str, str]:
+    """Write page, sheet and answer of a reviewed folder into `out`; returns their paths."""
+    tiles = [_tile(path, one) for path, one in zip(found.files, found.judged, strict=True)]
+    write_bytes(out / "contact_sheet.png", draw(tiles[:MOST], COLUMNS))
+    calibration = found.answer["calibration"]
+    page = write_page(out / PAGE, Path(found.answer["folder"]).name, tiles, calibration=calibration)
+    write_json(out / "review.json", found.answer)
+    return {"page": str(page), "contact_sheet": str(out / "contact_sheet.png")}
+
+
+def _tile(path: Path, one: Judgement) -> Tile:
+    note = "drawing" if one.case.kind == "drawing" else ""
+    return Tile(one.case.called, path, one.verdict, one.reasons, one.measures, note)
+
+
+def draw(tiles: Sequence[Tile], columns: int = COLUMNS) -> bytes:
+    """The sheet as PNG bytes, in the order of the tiles."""
+    from PIL import Image, ImageDraw
+
+    columns = max(1, min(columns, len(tiles)))
+    rows = -(-len(tiles) // columns)
+    size = (columns * (TILE + GAP) + GAP, rows * (TILE + STRIP + GAP) + GAP)
+    sheet = Image.new("RGB", size, PAPER)
+    canvas = ImageDraw.Draw(sheet)
+    for i, tile in enumerate(tiles):
+        x = GAP + (i % columns) * (TILE + GAP)
+        y = GAP + (i // columns) * (TILE + STRIP + GAP)
+        sheet.paste(_picture(tile.path), (x, y))
+        _strip(canvas, x, y + TILE, tile)
+    out = io.BytesIO()
+    sheet.save(out, "PNG")
+    return out.getvalue()
+
+
+def _picture(path: Path | None) -> Any:
     from PIL import Image
 
     tile = Image.new("RGB", (TILE, TILE), NO_PICTURE)
     try:
-        if take.path is None:
+        if path is None:
             return tile
-        picture = Image.fromarray(open_picture(project.path(take.path)))
+        picture = Image.fromarray(open_picture(path))
     except InputError:
         return tile
     picture.thumbnail((TILE, TILE), Image.Resampling.LANCZOS)
@@ -65,31 +131,28 @@ def _picture(project: Project, take: Take) -> Any:
     return tile
 
 
-def _strip(
-    draw: Any, x: int, y: int, take: Take, decision: Decision | None, found: dict[str, Measure]
-) -> None:
+def _strip(canvas: Any, x: int, y: int, tile: Tile) -> None:
     from PIL import ImageFont
 
     font, small = ImageFont.load_default(13), ImageFont.load_default(11)
-    verdict = decision.verdict if decision else "not reviewed"
-    by = f" by {decision.author}" if decision and decision.author != "rule" else ""
-    draw.rectangle((x, y, x + 3, y + STRIP - 4), fill=MARKS.get(verdict, FAINT))
-    title = f"{take.shot_id}  take {take.id}"
-    if kind_of(take.source) == "drawing":
-        title += "  drawing"
-    draw.text((x + 9, y + 2), title, font=font, fill=INK)
-    draw.text((x + 9, y + 18), f"{verdict}{by}", font=small, fill=MARKS.get(verdict, FAINT))
+    verdict = tile.verdict or "not reviewed"
+    canvas.rectangle((x, y, x + 3, y + STRIP - 4), fill=MARKS.get(verdict, FAINT))
+    by = tile.note if tile.note.startswith("by ") else ""
+    title = f"{tile.name}  {tile.note}" if tile.note and not by else tile.name
+    canvas.text((x + 9, y + 2), _fit(canvas, title, font, TILE - 12), font=font, fill=INK)
+    said = f"{verdict} {by}".strip() + ("  look at this one" if tile.picked else "")
+    canvas.text((x + 9, y + 18), said, font=small, fill=MARKS.get(verdict, FAINT))
     scores = "  ".join(
-        f"{label} {_number(found.get(name), digits)}"
+        f"{label} {_number(tile.measures.get(name), digits)}"
         for label, name, digits in (
             ("E1", "identity_dlib", 2),
             ("E2", "identity_drawn", 2),
             ("sharp", "sharpness", 0),
         )
     )
-    draw.text((x + 9, y + 32), scores, font=small, fill=INK)
-    reason = "; ".join(decision.reasons) if decision and decision.verdict != "keep" else ""
-    draw.text((x + 9, y + 46), _fit(draw, reason, small, TILE - 12), font=small, fill=FAINT)
+    canvas.text((x + 9, y + 32), scores, font=small, fill=INK)
+    reason = "; ".join(tile.reasons) if tile.verdict != "keep" else ""
+    canvas.text((x + 9, y + 46), _fit(canvas, reason, small, TILE - 12), font=small, fill=FAINT)
 
 
 def _number(measure: Measure | None, digits: int) -> str:
@@ -99,9 +162,9 @@ def _number(measure: Measure | None, digits: int) -> str:
     return f"{measure.value:.{digits}f}"
 
 
-def _fit(draw: Any, text: str, font: Any, width: int) -> str:
-    if draw.textlength(text, font=font) <= width:
+def _fit(canvas: Any, text: str, font: Any, width: int) -> str:
+    if canvas.textlength(text, font=font) <= width:
         return text
-    while text and draw.textlength(text + "…", font=font) > width:
+    while text and canvas.textlength(text + "…", font=font) > width:
         text = text[:-1]
     return text + "…"

@@ -1,6 +1,6 @@
-"""Reading every take once, on both cores, cached by the picture's SHA-256 and the tool's version.
+"""Reading every picture once, on both cores, cached by its SHA-256 and the tool's version.
 
-In: done takes. Out: a `Seen` a take: its reading, or why the file cannot be judged.
+In: done takes, or any files. Out: a `Seen` a picture: its reading, or why it cannot be judged.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,14 @@ from limner.errors import InputError, WorkFailedError
 from limner.project import Project
 from limner.project.files import sha256_file, write_text
 from limner.project.records import Take
+from limner.vision.brought import Brought, open_brought
 from limner.vision.faces import Kind
 from limner.vision.pictures import open_picture
 from limner.vision.reading import VERSION, Reading, read_picture
 
 CACHE = "readings"
+AHEAD = 4
+"""Pictures a worker has waiting: memory stays flat however many there are."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,25 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
+    """One file to read. brought: cards of the user's embedders. text: look for writing."""
+
     path: Path
-    cache: Path
     kind: Kind
     smallest_face: float
-    again: bool
+    again: bool = False
+    brought: tuple[Path, ...] = ()
+    text: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a job. fault: why there is no reading. digest: SHA-256 of the file."""
+
+    reading: Reading | None
+    fault: str | None = None
+    digest: str | None = None
+    cached: bool = False
 
 
 def read_takes(
@@ -58,37 +74,45 @@ def read_takes(
     smallest: dict[int, float],
     again: bool = False,
     workers: int = 2,
+    brought: tuple[Path, ...] = (),
+    text: bool = False,
 ) -> Iterator[Seen]:
     """Read takes in their order, measuring only what is not cached for this file and version."""
     folder = project.root / ".limner" / CACHE
-    jobs: list[_Job | None] = []
+    jobs: list[Job | None] = []
     for take in takes:
         path = project.path(take.path) if take.path else None
         job = None
         if path is not None:
-            job = _Job(path, folder, kinds[take.id], smallest[take.id], again)
+            job = Job(path, kinds[take.id], smallest[take.id], again, brought, text)
         jobs.append(job)
-    for take, answer in zip(takes, _answers(jobs, workers), strict=True):
+    for take, answer in zip(takes, read_files(jobs, folder, workers), strict=True):
         if answer is None:
             yield Seen(take, None, "no file was recorded for it")
             continue
-        reading, fault, digest, cached = answer
-        changed = bool(take.sha256 and digest and digest != take.sha256)
-        yield Seen(take, reading, fault, changed, cached)
+        changed = bool(take.sha256 and answer.digest and answer.digest != take.sha256)
+        yield Seen(take, answer.reading, answer.fault, changed, answer.cached)
 
 
-Answer = tuple[Reading | None, str | None, str | None, bool]
-
-
-def _answers(jobs: list[_Job | None], workers: int) -> Iterator[Answer | None]:
+def read_files(
+    jobs: Sequence[Job | None], cache: Path, workers: int = 2
+) -> Iterator[Answer | None]:
+    """Read files in their order; None stays None. At most a few pictures are in memory at once."""
     if workers < 2 or len(jobs) < 4 or not _can_fork():
-        yield from (None if job is None else _measure(job) for job in jobs)
+        yield from (None if job is None else measure(job, cache) for job in jobs)
         return
     context = multiprocessing.get_context("fork")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        futures = [None if job is None else pool.submit(_measure, job) for job in jobs]
+        waiting: list[Future[Answer] | None] = []
+        sent = 0
         try:
-            yield from (None if f is None else f.result() for f in futures)
+            for _ in jobs:
+                while sent < len(jobs) and len(waiting) < AHEAD * workers:
+                    job = jobs[sent]
+                    waiting.append(None if job is None else pool.submit(measure, job, cache))
+                    sent += 1
+                first = waiting.pop(0)
+                yield None if first is None else first.result()
         except BrokenProcessPool:
             raise WorkFailedError(
                 "A measuring process was stopped from outside, most likely for want of memory",
@@ -110,22 +134,27 @@ def _can_fork() -> bool:
     return hasattr(os, "fork") and alone and not threaded
 
 
-def _measure(job: _Job) -> Answer:
+def measure(job: Job, cache: Path) -> Answer:
+    """One file: its reading from the cache, or measured now and cached."""
     try:
         digest = sha256_file(job.path)
     except OSError as error:
-        return None, f"the file cannot be read ({error.strerror})", None, False
-    name = f"{digest}.{job.kind}.{job.smallest_face:g}.json"
-    found = None if job.again else _cached(job.cache / name)
+        return Answer(None, f"the file cannot be read ({error.strerror})")
+    own: list[Brought] = [open_brought(card) for card in job.brought]
+    marks = [job.kind, f"{job.smallest_face:g}", *(o.tool.replace(" ", "-") for o in own)]
+    name = f"{digest}.{'.'.join([*marks, 'text'] if job.text else marks)}.json"
+    found = None if job.again else _cached(cache / name)
     if found is not None:
-        return found, None, digest, True
+        return Answer(found, None, digest, True)
     try:
         image = open_picture(job.path)
     except InputError as error:
-        return None, error.what, digest, False
-    reading = read_picture(image, kind=job.kind, smallest_face=job.smallest_face)
-    write_text(job.cache / name, json.dumps(reading.as_dict(), separators=(",", ":")))
-    return reading, None, digest, False
+        return Answer(None, error.what, digest)
+    reading = read_picture(
+        image, kind=job.kind, smallest_face=job.smallest_face, brought=own, text=job.text
+    )  # fmt: skip
+    write_text(cache / name, json.dumps(reading.as_dict(), separators=(",", ":")))
+    return Answer(reading, None, digest)
 
 
 def _cached(path: Path) -> Reading | None:

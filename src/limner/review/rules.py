@@ -30,6 +30,9 @@ class Rule:
         return self.photo if kind == "photo" and self.photo is not None else self.value
 
 
+BENCH = "between good and spoilt calibration drawings, bench/planted_faults.py"
+"""Source of the values that were set on drawn characters which the bench does not judge."""
+
 RULES: tuple[Rule, ...] = (
     Rule(
         "short_side_min", 96, "px", "a smaller picture is rejected",
@@ -59,16 +62,77 @@ RULES: tuple[Rule, ...] = (
         "ours", "starting value",
     ),
     Rule(
-        "blur_ratio", 0.35, "share", "sharpness below this share of the set's median",
-        "ours, from blurred drawings", "starting value",
+        "identity_odds_reject", -1.0, "log-odds", "both embedders together say another person",
+        BENCH, "derived",
     ),
     Rule(
-        "blur_slope", 0.8, "", "spectral slope this much below the set's median",
+        "identity_odds_doubt", 0.0, "log-odds", "both embedders together are in doubt",
+        BENCH, "derived",
+    ),
+    Rule(
+        "blur_ratio", 0.35, "share", "sharpness below this share of the set's median",
+        BENCH, "derived",
+    ),
+    Rule(
+        "blur_slope", 0.8, "", "and spectral slope this much below the set's median: blurred",
         "a blur of one pixel moves it by about 1.6 on a 1/f field", "derived",
+    ),
+    Rule(
+        "soft_ratio", 0.45, "share", "sharpness below this share needs a look", BENCH, "derived",
+    ),
+    Rule(
+        "soft_slope", 0.5, "", "and spectral slope this much lower: soft", BENCH, "derived",
+    ),
+    Rule(
+        "noise_over", 2.5, "0-255", "noise this much above the set's median is rejected",
+        BENCH, "derived", photo=8,
+    ),
+    Rule(
+        "noise_doubt", 1.0, "0-255", "noise this much above the set's median needs a look",
+        BENCH, "derived", photo=4,
+    ),
+    Rule(
+        "detail_drop", 2.0, "log10", "fine detail this much below the set's: enlarged",
+        BENCH, "derived", photo=3,
+    ),
+    Rule(
+        "detail_doubt", 1.5, "log10", "fine detail this much below the set's needs a look",
+        BENCH, "derived", photo=2,
+    ),
+    Rule(
+        "blocks_max", 1.25, "ratio", "stronger JPEG blocks are rejected", BENCH, "derived",
+    ),
+    Rule(
+        "blocks_doubt", 1.1, "ratio", "stronger JPEG blocks need a look",
+        "evaluation sheet: blockiness above 1.1", "starting value",
+    ),
+    Rule(
+        "border_max", 0.015, "share", "a wider plain strip along two edges is rejected",
+        BENCH, "derived",
+    ),
+    Rule(
+        "text_max", 0.002, "share", "more area covered by writing is rejected (with rapidocr)",
+        "ours", "starting value",
     ),
     Rule(
         "clipped_max", 0.05, "share", "more clipped pixels in the face need a look",
         "ours", "starting value", photo=0.01,
+    ),
+    Rule(
+        "burnt_max", 0.10, "share", "more of the face burnt out, and",
+        BENCH, "derived",
+    ),
+    Rule(
+        "burnt_over", 8, "L*", "this much lighter than the set's: overexposed",
+        BENCH, "derived",
+    ),
+    Rule(
+        "dark_under", 20, "L*", "this much darker than the set's, and",
+        BENCH, "derived",
+    ),
+    Rule(
+        "dark_max", 25, "L*", "darker than this: underexposed",
+        BENCH, "derived",
     ),
     Rule(
         "lightness_min", 10, "L*", "a darker face needs a look",
@@ -80,6 +144,18 @@ RULES: tuple[Rule, ...] = (
         "ours: pale skin in sunlight must pass", "starting value",
     ),
     Rule(
+        "chroma_ratio", 2.0, "times", "chroma over the set's median: oversaturated",
+        BENCH, "derived",
+    ),
+    Rule(
+        "chroma_doubt", 1.6, "times", "chroma over the set's median needs a look",
+        BENCH, "derived",
+    ),
+    Rule(
+        "chroma_min", 30, "C*ab", "and at least this: less is never oversaturated",
+        BENCH, "derived",
+    ),
+    Rule(
         "duplicate_bits", 6, "bits", "a pHash as near as this is rejected as a duplicate",
         "ours: recompressed and halved copies lie within 0 to 8", "starting value",
     ),
@@ -88,9 +164,59 @@ RULES: tuple[Rule, ...] = (
         "ours: different photographs lie 20 or more apart", "starting value",
     ),
     Rule(
-        "front_yaw_max", 40, "deg", "a front shot turned further needs a look",
-        "lexicon: front is 0-15, three-quarter starts at 28; the estimate is coarse",
-        "starting value",
+        "copy_match", 0.95, "", "a part that correlates as much is rejected as a crop",
+        BENCH, "derived",
+    ),
+    Rule(
+        "copy_doubt", 0.90, "", "a part that correlates as much needs a look", BENCH, "derived",
+    ),
+    Rule(
+        "angle_off", 25, "deg", "head turn this far outside the angle asked is rejected",
+        BENCH, "derived", photo=180,
+    ),
+    Rule(
+        "angle_doubt", 15, "deg", "head turn this far outside the angle asked needs a look",
+        BENCH, "derived", photo=30,
+    ),
+    Rule(
+        "back_face_yaw", 40, "deg", "a face turned less, where a pure back view is asked",
+        "ours", "starting value",
+    ),
+    Rule(
+        "framing_off", 0.6, "log2", "face size this far outside the framing asked is rejected",
+        BENCH, "derived", photo=9,
+    ),
+    Rule(
+        "framing_doubt", 0.3, "log2", "face size this far outside the framing asked needs a look",
+        BENCH, "derived", photo=0.8,
+    ),
+    Rule(
+        "studio_structure", 0.30, "share", "a busier background, where a studio is asked",
+        BENCH, "derived",
+    ),
+    Rule(
+        "prompt_min", 0.6, "share", "fewer prompt questions answered yes need a look",
+        "ours", "starting value",
+    ),
+    Rule(
+        "control_max", 0.5, "share", "a model that agrees more with a wrong prompt is not believed",
+        "ours: chance", "starting value",
+    ),
+    Rule(
+        "artefacts_pile", 0, "0 or 1", "1: artefacts that nobody measured leave a take undecided",
+        "ours: a look at the contact sheet is asked for instead", "starting value",
+    ),
+    Rule(
+        "manual_share", 0.10, "share", "kept takes picked at random for a person to look at",
+        "the guide asks 10 % manual review", "community",
+    ),
+    Rule(
+        "budget_usual", 0.10, "share", "regenerated takes beyond this are more than usual",
+        "the guide's 5 to 10 %; its \"4 to 8 of 40\" would be 10 to 20 %", "community",
+    ),
+    Rule(
+        "budget_reserved", 0.20, "share", "regenerated takes reserved in the cost",
+        "the guide's upper figure", "community",
     ),
 )  # fmt: skip
 

@@ -6,28 +6,47 @@ decision always stands; the rules' word is written only when it changes.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from limner.errors import NotReadyError, UsageError
 from limner.events import Events, Notice, Result, Ticker
+from limner.llm import Client, find_endpoint
 from limner.project import Project
+from limner.project.files import sha256_bytes, sha256_file, write_json
 from limner.project.records import Decision, Shot, Take, Verdict3
-from limner.review.judge import Case, Judgement, judge
+from limner.review import questions
+from limner.review.case import Case, Judgement
+from limner.review.judge import judge
 from limner.review.measuring import Seen, read_takes
-from limner.review.rules import kind_of, rules
+from limner.review.rules import Rule, kind_of, rules
+from limner.vision.brought import open_brought
 
 OTHER_KEPT = "another take of this shot is kept"
 
 
-def review(project: Project, *, again: bool = False, workers: int = 2) -> Events:
+def review(
+    project: Project,
+    *,
+    again: bool = False,
+    workers: int = 2,
+    text: bool = False,
+    ask: bool = False,
+) -> Events:
     """Measure and judge every done take; cached readings are used unless `again`.
 
-    Result: {takes, measured, keep, reject, undecided, kept_shots, open_shots, reasons}, where
-    reasons counts each rejected or undecided take's first reason. Raises NotReadyError without
-    takes, InputError for an unknown rule in character.yaml.
+    text: look for writing too. ask: yes/no questions to the user's vision endpoint. Result:
+    {takes, measured, keep, reject, undecided, kept_shots, open_shots, reasons, calibration,
+    look_at, budget}, where reasons counts each rejected or undecided take's first reason and
+    look_at names the takes picked at random for a person. Raises NotReadyError without takes,
+    InputError for an unknown rule in character.yaml, UsageError for `ask` without an endpoint.
     """
-    table = rules(project.character.review.thresholds)
+    settings = project.character.review
+    table = rules(settings.thresholds)
+    cards = tuple(project.path(card) for card in settings.embedders)
+    brought = {own.name: own.card.threshold for own in map(open_brought, cards)}
     with project.exclusive("review"):
         takes = project.store.takes(state="done")
         if not takes:
@@ -39,15 +58,24 @@ def review(project: Project, *, again: bool = False, workers: int = 2) -> Events
         ticker = Ticker("review", len(takes))
         seen: list[Seen] = []
         for one in read_takes(
-            project, takes, kinds=kinds, smallest=smallest, again=again, workers=workers
+            project,
+            takes,
+            kinds=kinds,
+            smallest=smallest,
+            again=again,
+            workers=workers,
+            brought=cards,
+            text=text,
         ):
             seen.append(one)
             yield ticker.tick(note=one.take.shot_id)
         for reason in _missing_extras(seen):
             yield Notice(reason, "warning")
-        judged = judge(_cases(project, seen), table)
-        _write(project, judged)
-        yield Result(_summary(project, judged))
+        found = judge(_cases(project, seen), table, brought=brought)
+        yield from _questions(project, found.all, table, ask=ask)
+        _write(project, found.all)
+        _keep_calibration(project, found.calibration)
+        yield Result({**_summary(project, found.all, table), "calibration": found.calibration})
 
 
 def keep(project: Project, take_id: int, reason: str = "") -> None:
@@ -113,12 +141,78 @@ def _cases(project: Project, seen: list[Seen]) -> list[Case]:
     for one in seen:
         by_hand = _by_hand(standing.get(one.take.id))
         if by_hand != "reject":
-            cases.append(Case(one.take, shots[one.take.shot_id], one, by_hand == "keep"))
+            kind = kind_of(one.take.source)
+            cases.append(Case(one.take, shots[one.take.shot_id], one, kind, by_hand == "keep"))
     return cases
 
 
 def _by_hand(decision: Decision | None) -> Verdict3 | None:
     return decision.verdict if decision is not None and decision.author == "person" else None
+
+
+def _questions(
+    project: Project, judged: list[Judgement], table: Mapping[str, Rule], *, ask: bool
+) -> Events:
+    """Ask the endpoint about every take that no measure rejected; nobody is asked without `ask`."""
+    if not ask:
+        for one in judged:
+            questions.judge(one, None, table)
+        return
+    shots = project.store.shots()
+    left = [one for one in judged if one.verdict != "reject" and one.case.take.path]
+    ticker = Ticker("ask", len(left))
+    with Client(find_endpoint()) as client:
+        for one in left:
+            path = project.path(one.case.take.path or "")
+            asked = questions.questions_for(one.case.shot, shots)
+            digest = sha256_file(path)
+            answers = questions.ask(client, path, digest, asked, project.root / ".limner")
+            questions.judge(one, answers, table)
+            yield ticker.tick(note=one.case.shot.id)
+
+
+def _keep_calibration(project: Project, calibration: dict[str, Any]) -> None:
+    write_json(project.root / ".limner" / CALIBRATION, calibration)
+
+
+CALIBRATION = "calibration.json"
+"""What identity was held against in the newest review, for the contact sheet."""
+
+
+def look_at(project: Project, share: float) -> list[Take]:
+    """Kept takes for a person's eyes: a random share of those the rules kept, at least one.
+
+    The same takes each time (by their SHA-256), whatever is added to the set.
+    """
+    standing = project.store.standing_decisions()
+    kept = [take for take in project.store.kept() if standing[take.id].author == "rule"]
+    wanted = math.ceil(share * len(kept))
+    return sorted(kept, key=lambda take: sha256_bytes(f"look {take.sha256}".encode()))[:wanted]
+
+
+def budget(project: Project, table: Mapping[str, Rule]) -> dict[str, Any]:
+    """How many takes were made again, beside what is usual and what the cost reserves."""
+    shots = len(project.store.shots())
+    again = len(project.store.takes(state="done")) - len(
+        {take.shot_id for take in project.store.takes(state="done")}
+    )
+    waiting = sum(shot.state == "open" and bool(shot.hint) for shot in project.store.shots())
+    share = (again + waiting) / max(shots, 1)
+    usual, reserved = table["budget_usual"].value, table["budget_reserved"].value
+    over = (
+        "; beyond the reserve" if share > reserved else "; more than usual" if share > usual else ""
+    )
+    said = (
+        f"{again} of {shots} shots made again, {waiting} to make again: {share:.0%} "
+        f"(5 to {usual:.0%} is usual, {reserved:.0%} is reserved{over})"
+    )
+    return {
+        "again": again,
+        "waiting": waiting,
+        "shots": shots,
+        "share": round(share, 4),
+        "said": said,
+    }
 
 
 def _missing_extras(seen: list[Seen]) -> list[str]:
@@ -192,7 +286,9 @@ def _update(project: Project, shot: Shot, state: str, hint: str) -> None:
         project.store.update_shot(shot.id, state=state, hint=hint)
 
 
-def _summary(project: Project, judged: list[Judgement]) -> dict[str, Any]:
+def _summary(
+    project: Project, judged: list[Judgement], table: Mapping[str, Rule]
+) -> dict[str, Any]:
     store = project.store
     standing = store.standing_decisions()
     done = {take.id for take in store.takes(state="done")}
@@ -214,4 +310,6 @@ def _summary(project: Project, judged: list[Judgement]) -> dict[str, Any]:
         "kept_shots": sum(shot.state == "kept" for shot in shots),
         "open_shots": sum(shot.state != "kept" for shot in shots),
         "reasons": dict(reasons.most_common()),
+        "look_at": [t.shot_id for t in look_at(project, table["manual_share"].value)],
+        "budget": budget(project, table),
     }

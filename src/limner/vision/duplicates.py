@@ -36,11 +36,9 @@ def hashes(image: RGB8) -> Hashes:
         ) from None
     from PIL import Image
 
-    mirrored = np.ascontiguousarray(image[:, ::-1])
-    return Hashes(
-        str(imagehash.phash(Image.fromarray(image))),
-        str(imagehash.phash(Image.fromarray(mirrored))),
-    )
+    small = Image.fromarray(image).convert("L").resize((32, 32), Image.Resampling.LANCZOS)
+    mirrored = Image.fromarray(np.asarray(small)[:, ::-1])
+    return Hashes(str(imagehash.phash(small)), str(imagehash.phash(mirrored)))
 
 
 def distance(a: str, b: str) -> int:

@@ -61,7 +61,7 @@ def noise_level(image: RGB8) -> float:
 
 def clipped_share(image: RGB8) -> float:
     """Share 0-1 of pixels with any channel clipped."""
-    low, high = (image <= CLIP_LOW).all(axis=2), (image >= CLIP_HIGH).any(axis=2)
+    low, high = image.max(axis=2) <= CLIP_LOW, image.max(axis=2) >= CLIP_HIGH
     return float((low | high).mean())
 
 

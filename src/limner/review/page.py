@@ -1,0 +1,198 @@
+"""The contact sheet as one HTML page: pictures as they are, scores in a strip under them.
+
+In: judged pictures. Out: one file that opens without a network; light, dark, paper, 390 px.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from limner.errors import InputError
+from limner.project.files import write_text
+from limner.project.records import Measure, Verdict3
+from limner.vision.pictures import open_picture
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+THUMB = 320
+"""Longest side of a picture on the page, px."""
+MOST = 400
+"""Pictures on one page; the worst come first, and the page says how many more there are."""
+GLYPHS = {"keep": "g-keep", "undecided": "g-undecided", "reject": "g-reject"}
+ORDER = ("undecided", "reject", "keep")
+SHOWN = (
+    ("E1", "identity_dlib", 2, "cosine to the rest of the set, dlib"),
+    ("E2", "identity_drawn", 2, "cosine to the rest of the set, Limner's own (drawings)"),
+    ("turn", "yaw", 0, "head turn in degrees"),
+    ("eyes", "eye_distance", 0, "pixels between the eyes"),
+    ("face", "face_share", 2, "face height over picture height"),
+    ("sharp", "sharpness", 0, "Laplacian variance of the face crop"),
+    ("noise", "noise", 1, "0-255, in the flattest blocks"),
+    ("L*", "face_lightness", 0, "median lightness of the face"),
+)
+"""Label, measure, digits, what it is: the scores of a strip."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of the sheet. note: what stands beside its name (`drawing`, `by person`)."""
+
+    name: str
+    path: Path | None
+    verdict: Verdict3 | None
+    reasons: Sequence[str]
+    measures: Mapping[str, Measure]
+    note: str = ""
+    picked: bool = False
+
+
+def _look(name: str) -> str:
+    """A file of the look. It lies with the report; read as data, so no stage imports another."""
+    return (resources.files("limner") / "release" / "look" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    made = Environment(
+        loader=PackageLoader("limner.review"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return made.get_template("sheet.html.j2")
+
+
+def write_page(
+    path: Path,
+    title: str,
+    tiles: Sequence[Tile],
+    *,
+    calibration: Mapping[str, Any],
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write the page and return its path. notes: sentences under the verdict."""
+    write_text(path, render(title, tiles, calibration=calibration, notes=notes))
+    return path
+
+
+def render(
+    title: str, tiles: Sequence[Tile], *, calibration: Mapping[str, Any], notes: Sequence[str] = ()
+) -> str:
+    """The page as text."""
+    from markupsafe import Markup
+
+    from limner import __version__
+
+    count = {verdict: sum(t.verdict == verdict for t in tiles) for verdict in ORDER}
+    ordered = sorted(tiles, key=lambda t: ORDER.index(t.verdict) if t.verdict else len(ORDER))
+    return _template().render(
+        css=Markup("\n".join(map(_look, ("tokens.css", "components.css", "report.css")))),
+        glyphs=Markup(_look("glyphs.svg")),
+        version=__version__,
+        title=title,
+        count={**count, "all": len(tiles)},
+        sentence=_sentence(count, len(tiles)),
+        notes=notes,
+        groups=[
+            {
+                "verdict": verdict,
+                "tiles": [_shown(t) for t in ordered[:MOST] if t.verdict == verdict],
+            }
+            for verdict in (*ORDER, None)
+        ],
+        hidden=max(len(tiles) - MOST, 0),
+        legend=SHOWN,
+        calibration=[_calibrated(name, data) for name, data in calibration.items()],
+    )
+
+
+def _sentence(count: Mapping[str, int], total: int) -> str:
+    if not total or count["keep"] == total:
+        return "Every picture can be kept."
+    if count["undecided"]:
+        them = "picture waits" if count["undecided"] == 1 else "pictures wait"
+        return f"{count['keep']} of {total} can be kept, {count['undecided']} {them} for your eyes."
+    return f"{count['keep']} of {total} can be kept."
+
+
+def _shown(tile: Tile) -> dict[str, Any]:
+    scores = []
+    for label, name, digits, means in SHOWN:
+        measure = tile.measures.get(name)
+        if measure is None or measure.value is None:
+            why = measure.reason if measure else "not measured"
+            scores.append({"label": label, "value": None, "why": why, "means": means})
+        else:
+            value = f"{measure.value:.{digits}f}"
+            scores.append({"label": label, "value": value, "why": "", "means": means})
+    return {
+        "name": tile.name,
+        "uri": thumbnail(tile.path),
+        "verdict": tile.verdict or "not reviewed",
+        "glyph": GLYPHS.get(tile.verdict or "", "g-open"),
+        "reasons": tile.reasons if tile.verdict != "keep" else [],
+        "scores": scores,
+        "note": tile.note,
+        "picked": tile.picked,
+    }
+
+
+def _calibrated(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
+    """One embedder's calibration as lines a person reads."""
+    if "set_line" not in data:
+        rows = [(key.replace("_", " "), _words(value)) for key, value in data.items()]
+        return {"name": name.replace("_", " "), "rows": rows}
+    rows = [
+        ("held against", str(data["against"])),
+        ("pictures", str(data["pictures"])),
+        ("median likeness", f"{data['median']:.2f} (MAD {data['mad']:.2f})"),
+        ("the set's own line", f"{data['set_line']:.2f}"),
+    ]
+    lines = data["strangers"]
+    if isinstance(lines, str):
+        rows.append(("strangers", lines))
+    else:
+        for key, line in lines.items():
+            said = f"{line:.2f}" if isinstance(line, float) else _line(line)
+            rows.append((f"strangers, {key.replace('_', ' ')}", said))
+    return {"name": name, "rows": rows}
+
+
+def _line(line: Mapping[str, Any]) -> str:
+    return (
+        f"below {line['threshold']:.2f}: {line['accepted']} of {line['impostors']} strangers "
+        f"pass ({line['source']})"
+    )
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def thumbnail(path: Path | None) -> str | None:
+    """A small JPEG of the picture as a data URI, None when it cannot be read."""
+    from PIL import Image
+
+    if path is None:
+        return None
+    try:
+        image = Image.fromarray(open_picture(path))
+    except InputError:
+        return None
+    image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=86)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

@@ -1,0 +1,153 @@
+"""One picture against its set: sharpness, noise, blocks, enlarging, frames, light and colour.
+
+In: all judgements with their measures. Out: findings. Most rules compare with the set's median, so
+that a style (soft light, film grain) is no fault; a fault is what stands out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from limner.review.case import Judgement
+from limner.review.rules import Rule
+
+LEAST_GROUP = 3
+"""Pictures that make a median of a framing; fewer are compared across framings."""
+LEAST_SET = 6
+"""Pictures below which the rules that need a set's median stay silent."""
+
+
+def judge(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    """Apply the rules to every picture that could be read."""
+    read = [one for one in found if one.case.reading is not None]
+    _blur(read, table)
+    _damage(read, table)
+    _frames(read, table)
+    _light(read, table)
+    _colour(read, table)
+
+
+def _median(found: Sequence[Judgement], name: str) -> float | None:
+    """The set's median, None for fewer than `LEAST_SET` values."""
+    values = [v for one in found if (v := one.value(name)) is not None]
+    return float(np.median(values)) if len(values) >= LEAST_SET else None
+
+
+def _groups(found: Sequence[Judgement]) -> list[list[Judgement]]:
+    """Faces that can be compared: one crop size, one framing (small framings: the crop alone)."""
+    by_crop: dict[float, list[Judgement]] = {}
+    for one in found:
+        reading = one.case.reading
+        if reading is not None and "sharpness_crop" in reading.values:
+            by_crop.setdefault(reading.values["sharpness_crop"], []).append(one)
+    return list(by_crop.values())
+
+
+def _blur(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    """Sharpness and slope must both be low: noise raises the first, contrast moves it."""
+    for group in _groups(found):
+        if len(group) < LEAST_GROUP:
+            continue
+        for one in group:
+            framing = one.case.shot.attributes.get("framing")
+            alike = [o for o in group if o.case.shot.attributes.get("framing") == framing]
+            base = alike if len(alike) >= LEAST_GROUP else group
+            sharp = float(np.median([o.value("sharpness") or 0.0 for o in base]))
+            slope = float(np.median([o.value("spectral_slope") or 0.0 for o in base]))
+            ratio = (one.value("sharpness") or 0.0) / max(sharp, 1e-9)
+            drop = slope - (one.value("spectral_slope") or 0.0)
+            one.merit += 0.1 * min(ratio, 1.5)
+            said = f"the face is blurred ({ratio:.0%} of the set's sharpness)"
+            if ratio < table["blur_ratio"].value and drop > table["blur_slope"].value:
+                one.found("blur", "reject", said)
+            elif ratio < table["soft_ratio"].value and drop > table["soft_slope"].value:
+                one.found("blur", "look", said.replace("blurred", "soft"))
+
+
+def _damage(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    usual_noise, usual_detail = _median(found, "noise"), _median(found, "fine_detail")
+    for one in found:
+        kind, noise = one.case.kind, one.value("noise")
+        if noise is not None and usual_noise is not None:
+            over = noise - usual_noise
+            said = f"it is noisy ({noise:.1f} of 255, the set {usual_noise:.1f})"
+            if over > table["noise_over"].at(kind):
+                one.found("noise", "reject", said)
+            elif over > table["noise_doubt"].at(kind):
+                one.found("noise", "look", said)
+        detail = one.value("fine_detail")
+        if detail is not None and usual_detail is not None:
+            drop = usual_detail - detail
+            said = f"it was enlarged or blurred (10^{drop:.1f} times less fine detail than the set)"
+            if drop > table["detail_drop"].at(kind):
+                one.found("enlarged", "reject", said)
+            elif drop > table["detail_doubt"].at(kind):
+                one.found("enlarged", "look", said)
+        blocks = one.value("blockiness")
+        if blocks is not None and not one.has("noise"):
+            said = f"JPEG blocks show (steps at the grid {blocks:.2f} of those beside it)"
+            if blocks > table["blocks_max"].at(kind):
+                one.found("blocks", "reject", said)
+            elif blocks > table["blocks_doubt"].at(kind):
+                one.found("blocks", "look", said)
+
+
+def _frames(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    for one in found:
+        strip, sides = one.value("border"), one.value("border_sides")
+        if strip is not None and sides is not None and strip > table["border_max"].value:
+            said = f"a plain border covers {strip:.0%} of a side"
+            one.found("border", "reject" if sides >= 2 else "look", said)
+        written = one.value("text_share")
+        if written is not None and written > table["text_max"].value:
+            pieces = one.value("text_pieces") or 0
+            said = f"writing is in the picture ({pieces:.0f} pieces, {written:.1%} of it)"
+            one.found("text", "reject", said)
+
+
+def _light(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    usual = _median(found, "face_lightness")
+    whole = _median(found, "picture_lightness")
+    for one in found:
+        kind = one.case.kind
+        light, clipped = one.value("face_lightness"), one.value("face_clipped")
+        if light is None:
+            light, usual_here = one.value("picture_lightness"), whole
+            burnt = one.value("picture_clipped_light") or 0.0
+            what = "the picture"
+        else:
+            usual_here, what = usual, "the face"
+            burnt = one.value("face_clipped_light") or 0.0
+            if clipped is not None and clipped > table["clipped_max"].at(kind):
+                one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
+        if light is None:
+            continue
+        over = light - usual_here if usual_here is not None else 0.0
+        if burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
+            said = f"{what} is overexposed ({burnt:.0%} burnt out, L* {light:.0f})"
+            one.found("overexposed", "reject", said)
+        elif light > table["lightness_max"].at(kind) and what == "the face":
+            one.found("overexposed", "look", f"the face is very light (L* {light:.0f})")
+        if -over > table["dark_under"].at(kind) and light < table["dark_max"].at(kind):
+            said = f"{what} is underexposed (L* {light:.0f}, the set {usual_here or 0:.0f})"
+            one.found("underexposed", "reject", said)
+        elif light < table["lightness_min"].at(kind) and what == "the face":
+            one.found("underexposed", "look", f"the face is very dark (L* {light:.0f})")
+
+
+def _colour(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    usual_face, usual_whole = _median(found, "face_chroma"), _median(found, "picture_chroma")
+    for one in found:
+        face, whole = one.value("face_chroma"), one.value("picture_chroma")
+        chroma, usual = (face, usual_face) if face is not None else (whole, usual_whole)
+        if chroma is None or usual is None:
+            continue
+        ratio = chroma / max(usual, 1.0)
+        said = f"it is oversaturated ({ratio:.1f} times the set's chroma)"
+        high = chroma > table["chroma_min"].at(one.case.kind)
+        if high and ratio > table["chroma_ratio"].at(one.case.kind):
+            one.found("chroma", "reject", said)
+        elif high and ratio > table["chroma_doubt"].at(one.case.kind):
+            one.found("chroma", "look", said)

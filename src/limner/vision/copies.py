@@ -1,0 +1,174 @@
+"""Copies of a picture: re-encoded, brightened, mirrored, cropped, with the place of the crop.
+
+In: thumbnails, small square greys of whole pictures. Out: pairs with their correlation. Windows of
+one picture are compared with the whole other one, coarse first (8 x 8), then fine (48 x 48).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limner.vision.pictures import RGB8, resize
+
+SIDE = 48
+COARSE = 8
+SCALES = (1.0, 0.92, 0.85, 0.78, 0.7, 0.62, 0.55, 0.48)
+"""Sides of a crop as shares of the original; smaller ones are not looked for."""
+STEPS = 5
+"""Places of a crop a side (coarse)."""
+LIKELY = 0.85
+"""Coarse correlation from which a pair is looked at closely (starting value)."""
+MOST_PAIRS = 8
+"""Likely partners of one picture that are looked at closely."""
+
+F32 = NDArray[np.float32]
+Thumb = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Picture `index` shows what `of` shows. correlation: 0-1. crop: side of the part, 1: whole."""
+
+    index: int
+    of: int
+    correlation: float
+    mirrored: bool
+    crop: float
+
+
+def thumbnail(image: RGB8) -> Thumb:
+    """The whole picture as `SIDE` x `SIDE` luma (its proportions are given up)."""
+    small = resize(image, SIDE, SIDE).astype(np.float32)
+    return np.rint(small @ np.array([0.2126, 0.7152, 0.0722], np.float32)).astype(np.uint8)
+
+
+def pack(thumb: Thumb) -> str:
+    """A thumbnail as text, for a cache."""
+    return base64.b64encode(thumb.tobytes()).decode("ascii")
+
+
+def unpack(text: str) -> Thumb:
+    """What `pack` wrote."""
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(SIDE, SIDE)
+
+
+@cache
+def _windows() -> tuple[tuple[float, float, float], ...]:
+    """(left, top, side) of every window, shares of the picture."""
+    found = [(0.0, 0.0, 1.0)]
+    for scale in SCALES[1:]:
+        spots = np.linspace(0, 1 - scale, STEPS)
+        found += [(float(x), float(y), scale) for y in spots for x in spots]
+    return tuple(found)
+
+
+def _boxes(starts: NDArray[np.float64], side: float, out: int) -> NDArray[np.float64]:
+    """Edges of `out` cells over [start, start + side] in thumbnail pixels: (n, out + 1)."""
+    return (starts[:, None] + np.linspace(0, side, out + 1)[None]) * SIDE
+
+
+def _sampled(thumb: Thumb, left: float, top: float, side: float, out: int) -> F32:
+    """Cell means of a window, by an integral image with linear edges: (out, out)."""
+    total = np.zeros((SIDE + 1, SIDE + 1))
+    total[1:, 1:] = thumb.cumsum(0, dtype=np.float64).cumsum(1)
+    xs = _boxes(np.array([left]), side, out)[0]
+    ys = _boxes(np.array([top]), side, out)[0]
+    grid = np.arange(SIDE + 1)
+    rows = np.stack([np.interp(xs, grid, line) for line in total])  # (SIDE+1, out+1)
+    both = np.stack([np.interp(ys, grid, column) for column in rows.T], axis=1)
+    cells = np.diff(np.diff(both, axis=0), axis=1)
+    means: F32 = (cells / (side * SIDE / out) ** 2).astype(np.float32)
+    return means
+
+
+def _plain(values: F32) -> F32:
+    """Zero mean, unit length along the last axis."""
+    values = values - values.mean(axis=-1, keepdims=True)
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    plain: F32 = (values / np.maximum(length, 1e-6)).astype(np.float32)
+    return plain
+
+
+def _coarse(thumb: Thumb) -> F32:
+    """All windows of one picture, (windows, COARSE^2), unit length."""
+    total = np.zeros((SIDE + 1, SIDE + 1))
+    total[1:, 1:] = thumb.cumsum(0, dtype=np.float64).cumsum(1)
+    parts: list[F32] = []
+    for scale in SCALES:
+        starts = np.linspace(0, 1 - scale, STEPS) if scale < 1 else np.zeros(1)
+        edges = _boxes(starts, scale, COARSE)
+        flat = edges.ravel()
+        low = np.minimum(flat.astype(int), SIDE - 1)
+        part = (flat - low)[:, None]
+        rows = total[low] * (1 - part) + total[low + 1] * part
+        both = rows[:, low] * (1 - part[:, 0]) + rows[:, low + 1] * part[:, 0]
+        n = len(starts)
+        cells = both.reshape(n, COARSE + 1, n, COARSE + 1)
+        cells = np.diff(np.diff(cells, axis=1), axis=3).transpose(0, 2, 1, 3)
+        parts.append(cells.reshape(n * n, COARSE * COARSE).astype(np.float32))
+    all_windows: F32 = np.concatenate(parts)
+    return _plain(all_windows)
+
+
+def find_copies(thumbs: Sequence[Thumb], *, least: float) -> list[Copy]:
+    """Pairs that correlate by at least `least`, each once, the later picture as the copy.
+
+    A crop may be of the earlier or of the later picture. Work grows with the square of the count
+    (1,000 pictures: some seconds); memory with the count.
+    """
+    found: list[Copy] = []
+    if len(thumbs) < 2:
+        return found
+    whole = np.stack([_coarse(t)[0] for t in thumbs])
+    flipped = np.stack([_coarse(np.ascontiguousarray(t[:, ::-1]))[0] for t in thumbs])
+    best: dict[tuple[int, int], Copy] = {}
+    for i, thumb in enumerate(thumbs):
+        windows = _coarse(thumb)
+        for mirrored, others in ((False, whole), (True, flipped)):
+            for j, where in _likely(windows, others, i):
+                pair = (max(i, j), min(i, j))
+                match = _closely(thumb, thumbs[j], where, mirrored)
+                if match[0] < least or (pair in best and best[pair].correlation >= match[0]):
+                    continue
+                best[pair] = Copy(pair[0], pair[1], match[0], mirrored, match[1])
+    return [best[pair] for pair in sorted(best)]
+
+
+def _likely(windows: F32, others: F32, own: int) -> Iterator[tuple[int, int]]:
+    scores = windows @ others.T  # (windows, n)
+    where = scores.argmax(axis=0)
+    top = scores[where, np.arange(len(others))]
+    top[own] = -1.0
+    order = np.argsort(-top, kind="stable")[:MOST_PAIRS]
+    for j in order:
+        if top[j] < LIKELY:
+            return
+        yield int(j), int(where[j])
+
+
+def _closely(thumb: Thumb, other: Thumb, window: int, mirrored: bool) -> tuple[float, float]:
+    """(correlation, side of the crop) of the whole `other` in a part of `thumb`, refined."""
+    left, top, side = _windows()[window]
+    target = other[:, ::-1] if mirrored else other
+    best, size = -1.0, side
+    step = (1 - side) / (STEPS - 1) if side < 1 else 0.04
+    for reach in (step / 2, step / 4, step / 8, step / 16):
+        centre = (left, top, side)
+        for ds in (-reach, 0.0, reach):
+            s = min(max(centre[2] + ds, 0.4), 1.0)
+            out = max(12, round(SIDE * s))
+            wanted = _plain(_sampled(np.ascontiguousarray(target), 0, 0, 1, out).reshape(-1))
+            for dy in (-reach, 0.0, reach):
+                for dx in (-reach, 0.0, reach):
+                    x = min(max(centre[0] + dx - ds / 2, 0.0), 1 - s)
+                    y = min(max(centre[1] + dy - ds / 2, 0.0), 1 - s)
+                    score = float(_plain(_sampled(thumb, x, y, s, out).reshape(-1)) @ wanted)
+                    if score > best:
+                        best, left, top, side, size = score, x, y, s, s
+    return best, size
