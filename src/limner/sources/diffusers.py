@@ -153,7 +153,7 @@ class DiffusersSource:
             )
         cell = Cell(request.prompt, int(order["seed"]))
         with self._one:
-            image = next(picture for _, picture in self.renderer.pictures([cell]))
+            image = self._draw(cell)
         height, width = image.shape[:2]
         labels: dict[str, Any] = {
             "service": self.name,
@@ -170,27 +170,33 @@ class DiffusersSource:
             labels["too_small"] = f"short side {min(width, height)}, {self.short_side} wanted"
         return [Picture(png_bytes(image, facts), width, height, labels)]
 
+    def _draw(self, cell: Cell) -> RGB8:
+        """One picture. Raises WorkFailedError when memory runs out (a GPU's too)."""
+        try:
+            return next(picture for _, picture in self.renderer.pictures([cell]))
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "out of memory" not in str(error).lower():
+                raise
+            raise WorkFailedError(
+                "The model does not fit into this machine's memory",
+                where=self.info.path,
+                fix="Qwen-Image-Edit-2509 in bf16 wants about 58 GB. Use ComfyUI with fp8 files "
+                "on a GPU (--with comfyui), smaller pictures, or a smaller model.",
+            ) from None
+
     @property
     def renderer(self) -> DiffusersRenderer:
         """The model, loaded when the first picture is asked for. Raises InputError for missing or
-        broken files, WorkFailedError when it does not fit into memory."""
+        broken files."""
         if self._renderer is None:
             import numpy as np
 
             from limner.models import open_base
 
             shown = [np.asarray(r.image()) for r in self.references]
-            try:
-                base = open_base(self.info)
-                self._precision = str(base.dtype).rpartition(".")[2]
-                self._renderer = DiffusersRenderer(base, self._rendering(shown), shown)
-            except MemoryError:
-                raise WorkFailedError(
-                    "The model does not fit into this machine's memory",
-                    where=self.info.path,
-                    fix="Qwen-Image-Edit-2509 in bf16 wants about 58 GB. Use ComfyUI with fp8 "
-                    "files on a GPU (--with comfyui), or a smaller model.",
-                ) from None
+            base = open_base(self.info)
+            self._precision = str(base.dtype).rpartition(".")[2]
+            self._renderer = DiffusersRenderer(base, self._rendering(shown), shown)
         return self._renderer
 
     def _rendering(self, shown: Sequence[RGB8]) -> Settings:
