@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import release_project as make
 from PIL import Image
@@ -17,9 +20,9 @@ from safetensors.numpy import load_file, save_file
 
 from limner.errors import InputError, NotReadyError
 from limner.events import Notice, collect
-from limner.models import tensorfile
+from limner.models import lora, tensorfile
 from limner.project import Project, files
-from limner.release import pictures, release, verify
+from limner.release import pictures, release, verify, weights
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,13 @@ def test_the_bundle_holds_everything_and_verifies(bundle: Path) -> None:
         "limner.lock.json",
         "provenance/verdict.json",
         "samples/01.png",
+        "comfyui/workflow.json",
+        "comfyui/workflow_api.json",
+        "civitai/settings.json",
+        "civitai/description.html",
+        "civitai/checklist.md",
+        "civitai/iris_v1.safetensors",
+        "iris_dataset.zip",
     } <= names
     assert verify(bundle) == []
     chain = json.loads((bundle / "receipt.json").read_text())["chain"]
@@ -46,18 +56,31 @@ def test_the_bundle_holds_everything_and_verifies(bundle: Path) -> None:
     assert [link["link"] for link in chain] == order
 
 
-def test_weights_keep_their_bytes_and_say_what_they_are(bundle: Path) -> None:
+def test_weights_become_bf16_nearest_and_say_what_they_are(bundle: Path) -> None:
     released = bundle / "iris_v1.safetensors"
     trained = bundle.parents[1] / "models/run_1/step_000200.safetensors"
-    assert tensorfile.tensor_sha256(released) == tensorfile.tensor_sha256(trained)
-    ours, theirs = load_file(released), load_file(trained)
-    assert all((ours[k] == theirs[k]).all() for k in theirs) and ours.keys() == theirs.keys()
+    ours, theirs = tensorfile.read(released)[0], load_file(trained)
+    assert ours.keys() == theirs.keys() and {t.dtype for t in ours.values()} == {"BF16"}
+    for name, tensor in ours.items():
+        np.testing.assert_allclose(tensor.floats(), theirs[name], rtol=2**-8)
+    again = bundle / "again.safetensors"  # a bf16 checkpoint keeps its bytes
+    again.write_bytes(released.read_bytes())
+    assert weights.measured(again).released_sha256 == tensorfile.tensor_sha256(released)
+    again.unlink()
+    point = json.loads((bundle / "provenance/checkpoint.json").read_text())
+    assert point["tensor_sha256"] == tensorfile.tensor_sha256(trained)
+    assert point["rounded"] == "F32 -> BF16"
     with safe_open(released, "np") as opened:
         said = opened.metadata()
     assert said["limner.step"] == "200" and said["format"] == "pt"  # the trainer's own words stay
     assert said["limner.verdict"].startswith("the same person: 54 of 60")
     assert said["modelspec.trigger_phrase"] == "iris_char"
-    assert said["modelspec.hash_sha256"] == "0x" + tensorfile.tensor_sha256(trained)
+    assert said["modelspec.hash_sha256"] == "0x" + tensorfile.tensor_sha256(released)
+    assert said["modelspec.sai_model_spec"] == "1.0.1" and said["ss_network_dim"] == "4"
+    cover = said["modelspec.thumbnail"].removeprefix("data:image/jpeg;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(cover))) as small:
+        assert max(small.size) <= 256
+    assert lora.check(released) == []
     lock = json.loads((bundle / "receipt.json").read_text())["chain"][0]["sha256"]
     assert said["limner.lock_sha256"] == lock
 
@@ -88,6 +111,11 @@ def test_samples_are_the_trained_pixels_with_their_origin(bundle: Path) -> None:
     assert sample["phase"] == "claim" and sample["identity"] == 0.5
     data = (bundle / "samples/01.png").read_bytes()
     assert pictures.DIGITAL_SOURCE.encode() in data
+    with Image.open(bundle / "samples/01.png") as opened:
+        told = opened.info["parameters"]
+    assert told.startswith("iris_char, happy, front view <lora:iris_v1:1>")
+    assert "Steps: 12, Sampler: flow-match Euler, CFG scale: 3.0, Seed: 91, Size: 128x128" in told
+    assert files.sha256_file(bundle / "iris_v1.safetensors")[:10] in told
     renders = (bundle.parents[1] / "renders").glob("claim-*-p1-91.png")
     with Image.open(next(renders)) as old, Image.open(bundle / "samples/01.png") as new:
         assert old.tobytes() == new.tobytes()
@@ -102,7 +130,7 @@ def test_any_changed_byte_is_found_and_the_first_broken_link_is_named(
     rng = random.Random(7)
     for path in sorted(p for p in copy.rglob("*") if p.is_file()):
         good = path.read_bytes()
-        spots = {0, len(good) - 1, *(rng.randrange(len(good)) for _ in range(6))}
+        spots = {0, len(good) - 1, *(rng.randrange(len(good)) for _ in range(2))}
         for spot in spots:
             bad = bytearray(good)
             bad[spot] ^= 1 << rng.randrange(8)
@@ -128,13 +156,13 @@ def test_a_forged_table_does_not_mend_the_chain(bundle: Path, tmp_path: Path) ->
 
     copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
-    lora = copy / "iris_v1.safetensors"
-    tensors = load_file(lora)
-    with safe_open(lora, "np") as opened:
-        save_file({k: v + 1 for k, v in tensors.items()}, lora, metadata=opened.metadata())
+    file = copy / "iris_v1.safetensors"
+    tensors, header = tensorfile.read(file)
+    turned = {k: replace(t, data=t.data[::-1]) for k, t in tensors.items()}
+    tensorfile.write(file, turned, header, keep_order=True)
     told = json.loads((copy / "receipt.json").read_text())
     facts = {k: told[k] for k in ("made_at", "limner", "character", "release")}
-    receipt.write(copy, told["chain"][:-1], lora.name, facts)
+    receipt.write(copy, told["chain"][:-1], file.name, facts)
     assert [f["rule"] for f in verify(copy)] == ["link bundle"]
 
     # another plan, with all tables made new: the run still names the plan it followed
@@ -144,7 +172,7 @@ def test_a_forged_table_does_not_mend_the_chain(bundle: Path, tmp_path: Path) ->
     plan.write_text(plan.read_text().replace("300", "999"))
     links = told["chain"][:-1]
     links[1]["sha256"] = files.sha256_file(plan)
-    receipt.write(copy, links, lora.name, facts)
+    receipt.write(copy, links, file.name, facts)
     assert [(f["rule"], f["file"]) for f in verify(copy)] == [("link run", "provenance/run.json")]
 
 
@@ -242,7 +270,16 @@ def test_a_person_is_released_only_as_far_as_they_agreed(tmp_path: Path) -> None
     assert told["likeness"] == "consented_person" and len(told["consent"]["evidence_sha256"]) == 64
     assert "No real person" not in (folder / "README.md").read_text()
     assert not (folder / "limner.lock.json").exists()  # it names the consent
-    assert verify(folder) == []
+    assert verify(folder) == [] and verify(folder, project) == []
+    # no kit for a site that takes no people, no training pictures without the word
+    assert not (folder / "civitai").exists() and not (folder / "iris_dataset.zip").exists()
+    with pytest.raises(InputError, match="no models of real people"):
+        collect(release(project, civitai=True))
+    project.change_character(consent__scope="train, publish, and give away the dataset")
+    assert collect(release(project))["parts"] == ["iris_dataset.zip"]
+    project.change_character(consent__revoked="2026-05-06")
+    with pytest.raises(InputError, match="taken back on 2026-05-06"):
+        collect(release(project, force=True))
 
 
 def test_nothing_of_this_machine_is_published(tmp_path: Path) -> None:

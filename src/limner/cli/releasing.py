@@ -101,12 +101,64 @@ def release(
     force: Annotated[
         bool, typer.Option("--force", help="Release although the verdict is not `the same person`")
     ] = False,
+    civitai: Annotated[
+        bool | None,
+        typer.Option(
+            "--civitai/--no-civitai",
+            help="Civitai's upload kit  [default: for a synthetic character]",
+            show_default=False,
+        ),
+    ] = None,
+    dataset: Annotated[
+        bool, typer.Option("--dataset/--no-dataset", help="Add the training pictures as a zip")
+    ] = True,
+    sign_cert: Annotated[
+        Path | None, typer.Option(help="PEM certificate chain to sign the previews with (C2PA)")
+    ] = None,
+    sign_key: Annotated[Path | None, typer.Option(help="Its PKCS 8 key, ES256")] = None,
+    push_hf: Annotated[
+        str, typer.Option(help="Send the newest release to OWNER/NAME on the Hugging Face Hub")
+    ] = "",
+    public: Annotated[
+        bool, typer.Option("--public", help="With --push-hf: a repository everybody can see")
+    ] = False,
+    with_dataset: Annotated[
+        bool, typer.Option("--with-dataset", help="With --push-hf: send the training pictures too")
+    ] = False,
 ) -> Answer:
-    """Bundle the LoRA of the verdict with its usage guide and report."""
+    """Bundle the LoRA of the verdict with guide, card, workflow, kit and report; send it.
+
+    With --push-hf a release of the newest verdict that stands already is sent as it is.
+    """
     from limner import release as stage
 
-    found = screen().run(stage.release(project(), out=out, force=force))
-    return Answer(found, [f"release: {found['path']}"])
+    here = project()
+    if bool(sign_cert) != bool(sign_key):
+        raise UsageError("Signing needs --sign-cert and --sign-key", where="limner release")
+    signature = stage.Signature(sign_cert, sign_key) if sign_cert and sign_key else None
+    found = _standing(here) if push_hf and out is None and not force else None
+    if found is None:
+        making = stage.release(
+            here, out=out, force=force, civitai=civitai, dataset=dataset, signature=signature
+        )
+        found = screen().run(making)
+    lines = [f"release: {found['path']}"]
+    if push_hf:
+        folder = here.root / found["path"]
+        pushed = screen().run(
+            stage.push(here, folder, push_hf, private=not public, with_dataset=with_dataset)
+        )
+        found = {**found, "pushed": pushed}
+        lines.append(f"pushed: {pushed['url']}")
+    return Answer(found, lines)
+
+
+def _standing(here: Any) -> dict[str, Any] | None:
+    """The newest release when it is of the newest verdict and still there."""
+    last, verdict = here.store.release(), here.store.verdict()
+    if last is None or verdict is None or last.verdict_version != verdict.version:
+        return None
+    return dict(last.data) if (here.root / last.path / "receipt.json").is_file() else None
 
 
 @command(app, "report")
@@ -137,13 +189,19 @@ def archive(
 def verify(
     path: Annotated[
         Path | None,
-        typer.Argument(help="Archive, release folder or project  [default: this project]"),
+        typer.Argument(help="Release folder, LoRA, archive or project  [default: this project]"),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option("--project", help="Hold it against this project too, every link made again"),
     ] = None,
 ) -> Answer:
-    """Check an archive, a release or a project against its own SHA-256 sums."""
+    """Check a release, a LoRA, an archive or a project against its own SHA-256 sums."""
     from limner import release as stage
+    from limner.project import Project
 
     target = path or root()
     if not target.exists():
         raise UsageError("There is no such file", where=str(target), fix="Check the path.")
-    return findings_answer(stage.verify(target), f"{target}: complete and unchanged")
+    origin = Project.open(against) if against else None
+    return findings_answer(stage.verify(target, origin), f"{target}: complete and unchanged")

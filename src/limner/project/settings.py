@@ -247,6 +247,11 @@ class TrainingSettings(_Settings):
         default=0, ge=0, description="Checkpoint files to keep; 0 = all, fewer than made is refused"
     )
     samples: int = Field(default=0, ge=0, le=16, description="Sample pictures at each checkpoint")
+    trainers: dict[str, str] = Field(
+        default_factory=dict,
+        description="Folders of ai-toolkit and musubi, files dit, vae, text_encoder; "
+        "docs/trainers.md",
+    )
     control: Literal["auto", "none", "blank", "self"] = Field(
         default="auto",
         description="Edit template: what is shown beside a picture: nothing, black, or others of "

@@ -1,4 +1,4 @@
-"""Making a release: one folder with the LoRA, its guide, card, report, samples and receipt.
+"""Making a release: one folder with the LoRA, its guide, card, workflow, kit, report and receipt.
 
 In: a project with a verdict. Out: release/v<n>/, whole or absent, and a Release record.
 """
@@ -7,112 +7,242 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Progress, Result
-from limner.models import lora as lora_files
-from limner.models import tensorfile
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Dataset, Render, Run
 from limner.project.store import now
-from limner.release import cards, locks, page, pictures, reading, receipt, sheets, story
+from limner.release import (
+    cards,
+    kits,
+    likeness,
+    locks,
+    page,
+    pictures,
+    reading,
+    receipt,
+    sheets,
+    signing,
+    story,
+    weights,
+    workflow,
+)
 
 SAMPLES = 12  # 10 to 15 previews, as model sites want them
+COVER = 256  # px; ModelSpec recommends at most this for a thumbnail
 PROVENANCE = "provenance"
+WORKFLOW, WORKFLOW_API = "comfyui/workflow.json", "comfyui/workflow_api.json"
 
 
-def release(project: Project, *, out: Path | None = None, force: bool = False) -> Events:
+@dataclass(frozen=True)
+class Wishes:
+    """What a release shall hold. `civitai`: None = where the site takes it; `signature`: sign the
+    previews with C2PA."""
+
+    force: bool = False
+    civitai: bool | None = None
+    dataset: bool = True
+    signature: signing.Signature | None = None
+
+
+@dataclass
+class _Work:
+    """Everything one release is made from."""
+
+    project: Project
+    wishes: Wishes
+    read: reading.Reading | None
+    run: Run
+    checkpoint: Checkpoint
+    dataset: Dataset
+    consent: dict[str, str] | None
+    weights: weights.Weights
+    version: int
+    final: Path
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    told: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def part(self) -> Path:
+        """Where the bundle grows until it is whole."""
+        return self.final.with_name(f".{self.final.name}.part")
+
+    @property
+    def lora(self) -> str:
+        """File name of the LoRA."""
+        return f"{slug(self.project)}_v{self.version}.safetensors"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the judged pictures were drawn with."""
+        return self.read.settings if self.read else {}
+
+
+def release(
+    project: Project,
+    *,
+    out: Path | None = None,
+    force: bool = False,
+    civitai: bool | None = None,
+    dataset: bool = True,
+    signature: signing.Signature | None = None,
+) -> Events:
     """Bundle the checkpoint of the newest verdict; Result: {version, path, lora, sha256, ...}.
 
     `out`: the bundle's folder, default release/v<n>. `force`: release without a verdict (the last
     checkpoint; the card says "not evaluated") or with another one than "the same person".
-    Raises NotReadyError (no verdict, no checkpoint, not the same person), InputError (dataset or
-    LoRA changed since, no consent), UsageError.
+    civitai: True refuses a person's LoRA, None leaves the kit out for one, False never makes it.
+    dataset: add the training pictures as a zip (a person's only with the word dataset in the
+    consent). signature: sign the previews with C2PA. Raises NotReadyError (no verdict, no
+    checkpoint, not the same person), InputError (dataset or LoRA changed since, another base's or a
+    foreign LoRA, no consent), UsageError, MissingExtraError.
     """
+    wishes = Wishes(force, civitai, dataset, signature)
+    if signature:
+        signing.require()  # before anything is made
     with project.exclusive("release"):
-        yield from _release(project, out, force)
+        yield from _release(project, out, wishes)
 
 
-def _release(project: Project, out: Path | None, force: bool) -> Events:
-    store = project.store
-    read = story.newest_reading(project)
-    run, checkpoint = _choose(project, read, force)
-    dataset = store.dataset(run.dataset_version)
-    if dataset is None:
-        raise NotReadyError("The run has no dataset record", fix="Build it: limner dataset build")
-    consent = _consent(project)
+def _release(project: Project, out: Path | None, wishes: Wishes) -> Events:
     yield Progress("release", 0, 4, note="checking the dataset against its lock")
-    lock = _locked(project, dataset)
-    source = _trained(project, checkpoint)
+    work = _prepare(project, out, wishes)
+    read = work.read
     if read is None or read.outcome != "same_person":
         words = (
             "Nothing was evaluated" if read is None else f"The verdict is: {read.state[0].lower()}"
         )
         yield Notice(f"{words}; the card says so too.", "warning")
+    if wishes.signature:
+        yield Notice("A certificate of your own making reads as signed, not trusted.")
+    shutil.rmtree(work.part, ignore_errors=True)  # what a killed run left
+    work.part.mkdir(parents=True)
+    yield Progress("release", 1, 4, note="samples")
+    work.samples = _samples(work)
+    work.told = cards.facts(project, work.version, work.samples)
+    yield Progress("release", 2, 4, note="LoRA, guide, card, workflow, report")
+    date = now()
+    sha256 = _write_lora(work, date)
+    _mark_samples(work, sha256)
+    optional = _write_parts(work)
+    _write_texts(work, optional)
+    links = _links(work)
+    yield Progress("release", 3, 4, note="receipt")
+    _no_local_paths(project, work.part)
+    bundle = receipt.write(work.part, links, work.lora, _facts(work, date), optional)
+    shutil.rmtree(work.final, ignore_errors=True)  # a folder without a record: a killed run's
+    work.part.rename(work.final)
+    inside = work.final.resolve().is_relative_to(project.root.resolve())
+    path = project.relative(work.final) if inside else str(work.final.resolve())
+    value = {
+        "version": work.version,
+        "path": path,
+        "lora": work.lora,
+        "sha256": sha256,
+        "bundle_sha256": bundle,
+        "verdict": read.version if read else None,
+        "samples": len(work.samples),
+        "parts": optional,
+    }
+    project.store.add_release(verdict_version=read.version if read else 0, path=path, data=value)
+    project.store.log("release", "done", **value)
+    yield Progress("release", 4, 4)
+    yield Result(value)
 
+
+def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
+    """Choose and check everything before a byte is written."""
+    store = project.store
+    if wishes.civitai:
+        likeness.require_synthetic(project, "Civitai")
+    read = story.newest_reading(project)
+    run, checkpoint = _choose(project, read, wishes.force)
+    dataset = store.dataset(run.dataset_version)
+    if dataset is None:
+        raise NotReadyError("The run has no dataset record", fix="Build it: limner dataset build")
+    consent = likeness.consent(project)
+    _ensure_locked(project, dataset)
+    checked = weights.checked(project.path(checkpoint.path), checkpoint, run, checkpoint.path)
     last = store.release()
     version = (last.version if last else 0) + 1
     final = out or project.folder("release") / f"v{version}"
     if final.exists() and (out is not None or final.is_file()):
         fix = "Choose another folder."
         raise UsageError("The release folder exists already", where=str(final), fix=fix)
-    part = final.with_name(f".{final.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # what a killed run left
-    part.mkdir(parents=True)
-    yield Progress("release", 1, 4, note="samples")
-    samples = _samples(project, read, part)
-    told = cards.facts(project, version, samples)
-    yield Progress("release", 2, 4, note="LoRA, guide, card, report")
-    lora = f"{_slug(project)}_v{version}.safetensors"
-    date = now()
-    tensors = tensorfile.tensor_sha256(source)
+    return _Work(project, wishes, read, run, checkpoint, dataset, consent, checked, version, final)
+
+
+def _write_lora(work: _Work, date: str) -> str:
+    first = work.part / work.samples[0]["file"] if work.samples else None
     added = cards.metadata(
-        project,
-        told,
-        trained=tensorfile.header(source)[1],
-        lock_sha256=dataset.lock_sha256,
-        captions=len(dataset.train),
+        work.project,
+        work.told,
+        trained=work.weights.header,
+        lock_sha256=work.dataset.lock_sha256,
+        captions=len(work.dataset.train),
         date=date,
+        thumbnail=pictures.cover(first, COVER) if first else None,
     )
-    lora_sha256 = lora_files.with_metadata(source, part / lora, added)
-    files.write_text(part / "USAGE.md", cards.usage(told, lora))
-    files.write_text(part / "README.md", cards.card(told, lora))
-    files.write_text(part / "report.html", page.render(project))
-    if consent is None:  # a person's lock names the consent and stays with its owner
+    return weights.write(work.weights, work.part / work.lora, added)
+
+
+def _mark_samples(work: _Work, sha256: str) -> None:
+    """Origin and generation data into each preview, a signature if wished, its facts beside it."""
+    settings = {**public(work.project, work.settings), "base_name": work.told["subject"]["base"]}
+    for sample in work.samples:
+        sample["parameters"] = kits.parameters(sample, settings, work.lora, sha256)
+        path = work.part / sample["file"]
+        marked = pictures.marked_png(path, sample["parameters"])
+        if work.wishes.signature:
+            marked = signing.sign(marked, path.name, work.wishes.signature)
+        files.write_bytes(path, marked)
+        files.write_json(path.with_suffix(".json"), sample)
+
+
+def _write_parts(work: _Work) -> list[str]:
+    """The parts that may be left out whole: Civitai's kit and the dataset; returns their paths."""
+    made = []
+    synthetic = work.project.character.likeness == "synthetic"
+    if work.wishes.civitai or (work.wishes.civitai is None and synthetic):
+        kits.civitai(work.part, work.told, work.lora)
+        made.append(f"{kits.CIVITAI}/")
+    if work.wishes.dataset and likeness.allows(work.project, likeness.DATASET):
+        name = f"{slug(work.project)}_dataset.zip"
+        kits.dataset_zip(work.project, work.dataset, work.part / name)
+        made.append(name)
+    return made
+
+
+def _write_texts(work: _Work, optional: list[str]) -> None:
+    part, told = work.part, {**work.told, "parts": optional}
+    api = workflow.graph(told, work.lora, work.settings)
+    files.write_json(part / WORKFLOW_API, api)
+    files.write_json(part / WORKFLOW, workflow.window(api, cards.workflow_note(told, work.lora)))
+    files.write_text(part / "USAGE.md", cards.usage(told, work.lora))
+    files.write_text(part / "README.md", cards.card(told, work.lora))
+    files.write_text(part / "report.html", page.render(work.project))
+    if work.consent is None:  # a person's lock names the consent and stays with its owner
+        lock = locks.lock_path(work.project, work.dataset)
         files.write_bytes(part / locks.LOCK_FILE, lock.read_bytes())
-    links = _links(project, part, dataset, run, checkpoint, read, tensors)
-    yield Progress("release", 3, 4, note="receipt")
-    _no_local_paths(project, part)
-    facts = {
+
+
+def _facts(work: _Work, date: str) -> dict[str, Any]:
+    character = work.project.character
+    return {
         "made_at": date,
         "limner": story.versions(),
         "character": {
-            "trigger": project.character.trigger,
-            "class_word": project.character.class_word,
-            "likeness": project.character.likeness,
-            "consent": consent,
+            "trigger": character.trigger,
+            "class_word": character.class_word,
+            "likeness": character.likeness,
+            "consent": work.consent,
         },
-        "release": version,
+        "release": work.version,
     }
-    bundle = receipt.write(part, links, lora, facts)
-    shutil.rmtree(final, ignore_errors=True)  # a folder without a record: a killed run's
-    part.rename(final)
-    path = project.relative(final) if _inside(project, final) else str(final.resolve())
-    value = {
-        "version": version,
-        "path": path,
-        "lora": lora,
-        "sha256": lora_sha256,
-        "bundle_sha256": bundle,
-        "verdict": read.version if read else None,
-        "samples": len(samples),
-    }
-    store.add_release(verdict_version=read.version if read else 0, path=path, data=value)
-    store.log("release", "done", **value)
-    yield Progress("release", 4, 4)
-    yield Result(value)
 
 
 def _choose(project: Project, read: reading.Reading | None, force: bool) -> tuple[Run, Checkpoint]:
@@ -138,35 +268,7 @@ def _choose(project: Project, read: reading.Reading | None, force: bool) -> tupl
     return run, checkpoints[-1]
 
 
-def _consent(project: Project) -> dict[str, str] | None:
-    """Consent as the receipt names it: date and hash of the evidence, never the person.
-
-    Raises InputError when a consented person's evidence is gone or does not cover publishing.
-    """
-    character = project.character
-    if character.likeness == "synthetic":
-        return None
-    consent = character.consent
-    if consent is None or not consent.evidence.strip():
-        fix = "Write consent.evidence and consent.date."
-        raise InputError("A person's consent needs evidence", where="character.yaml", fix=fix)
-    if "publish" not in consent.scope.lower():
-        raise InputError(
-            "The consent does not say that the LoRA may be published",
-            where="character.yaml: consent.scope",
-            fix="Ask the person; then write what was agreed to, with the word publish.",
-        )
-    stated = files.sha256_bytes(consent.evidence.encode("utf-8"))
-    evidence = project.root / consent.evidence
-    if evidence.is_file():
-        stated = files.sha256_file(evidence)
-    elif "://" not in consent.evidence and re.search(r"\.\w{2,4}$", consent.evidence):
-        fix = "Put the file there, or write a link or an id."
-        raise InputError("The consent file is missing", where=consent.evidence, fix=fix)
-    return {"date": consent.date, "evidence_sha256": stated, "scope": consent.scope}
-
-
-def _locked(project: Project, dataset: Dataset) -> Path:
+def _ensure_locked(project: Project, dataset: Dataset) -> None:
     changed = locks.changed(project, dataset)
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
@@ -175,53 +277,38 @@ def _locked(project: Project, dataset: Dataset) -> Path:
             where=str(locks.lock_path(project, dataset)),
             fix="Put the files back, or build, train and judge the new dataset.",
         )
-    return locks.lock_path(project, dataset)
 
 
-def _trained(project: Project, checkpoint: Checkpoint) -> Path:
-    path = project.path(checkpoint.path)
-    tensorfile.header(path)
-    if files.sha256_file(path) != checkpoint.sha256:
-        raise InputError(
-            f"The LoRA of step {checkpoint.step:,} has changed since it was trained",
-            where=checkpoint.path,
-            fix="Put the file back, or train again.",
-        )
-    faults = [f for f in lora_files.check(path) if f["severity"] == "error"]
-    if faults:
-        raise InputError(f"{faults[0]['text']}", where=checkpoint.path, fix=faults[0]["fix"])
-    return path
-
-
-def _slug(project: Project) -> str:
+def slug(project: Project) -> str:
     """The character's name as a file name: ASCII, no spaces; the trigger when nothing is left."""
     slug = re.sub(r"[^a-z0-9]+", "_", project.character.name.lower()).strip("_")
     return slug or project.character.trigger
 
 
-def _samples(project: Project, read: reading.Reading | None, part: Path) -> list[dict[str, Any]]:
-    """Write samples/NN.png with a JSON beside each: fresh pictures, a different prompt first."""
+def _samples(work: _Work) -> list[dict[str, Any]]:
+    """Copy samples/NN.png: fresh pictures, a different prompt first; returns their facts."""
+    project, read = work.project, work.read
     embedder = read.embedder if read else None
     spread = _one_a_prompt_first(story.chosen_renders(project, read))[:SAMPLES]
+    settings = public(project, work.settings)
     found = []
     for number, render in enumerate(spread, 1):
         score = sheets.identity_of(project.store.scores(render.id), embedder)
-        name = f"samples/{number:02d}"
-        files.write_bytes(
-            part / f"{name}.png", pictures.marked_png(project.path(render.path or ""))
+        name = f"samples/{number:02d}.png"
+        files.write_bytes(work.part / name, pictures.marked_png(project.path(render.path or "")))
+        found.append(
+            {
+                "file": name,
+                "prompt": render.prompt,
+                "negative": str(settings.get("negative_prompt") or "").strip(),
+                "seed": render.seed,
+                "strength": render.strength,
+                "step": render.step,
+                "phase": render.phase,
+                "identity": score.value if score else None,
+                "settings": settings,
+            }
         )
-        row = {
-            "file": f"{name}.png",
-            "prompt": render.prompt,
-            "seed": render.seed,
-            "strength": render.strength,
-            "step": render.step,
-            "phase": render.phase,
-            "identity": score.value if score else None,
-            "settings": public(project, read.settings if read else {}),
-        }
-        files.write_json(part / f"{name}.json", row)
-        found.append(row)
     return found
 
 
@@ -234,36 +321,39 @@ def _one_a_prompt_first(renders: list[Render]) -> list[Render]:
     return [r for _, r in sorted(zip(turn, renders, strict=True), key=lambda pair: pair[0])]
 
 
-def _links(
+def _links(work: _Work) -> list[dict[str, str]]:
+    """Write the documents of the chain, each naming the hash before it; return the links."""
+    published = locks.LOCK_FILE if (work.part / locks.LOCK_FILE).exists() else ""
+    links = [{"link": "lock", "file": published, "sha256": work.dataset.lock_sha256}]
+    for name, data in documents(work.project, work.run, work.checkpoint, work.read, work.weights):
+        file = work.part / PROVENANCE / f"{name}.json"
+        files.write_bytes(file, receipt.document(links[-1]["sha256"], data))
+        relative = file.relative_to(work.part).as_posix()
+        links.append({"link": name, "file": relative, "sha256": files.sha256_file(file)})
+    return links
+
+
+def documents(
     project: Project,
-    part: Path,
-    dataset: Dataset,
     run: Run,
     checkpoint: Checkpoint,
     read: reading.Reading | None,
-    tensors: str,
-) -> list[dict[str, str]]:
-    """Write the documents of the chain, each naming the hash before it; return the links."""
+    checked: weights.Weights,
+) -> list[tuple[str, dict[str, Any]]]:
+    """What the links plan, run, checkpoint and verdict say, from the project's records."""
     plan = project.store.plan(run.plan_version)
     record = project.store.verdict(read.version) if read else None
-    documents: list[tuple[str, dict[str, Any]]] = [
+    made: list[tuple[str, dict[str, Any]]] = [
         ("plan", {"version": run.plan_version, "data": plan.data if plan else {}}),
         ("run", {"version": run.version, "trainer": run.trainer, "config": run.config}),
         (
             "checkpoint",
-            {"step": checkpoint.step, "sha256": checkpoint.sha256, "tensor_sha256": tensors},
+            {"step": checkpoint.step, "sha256": checkpoint.sha256, **weights.facts(checked)},
         ),
     ]
     if record:
-        documents.append(("verdict", {"version": record.version, "data": record.data}))
-    published = locks.LOCK_FILE if (part / locks.LOCK_FILE).exists() else ""
-    links = [{"link": "lock", "file": published, "sha256": dataset.lock_sha256}]
-    for name, data in documents:
-        file = part / PROVENANCE / f"{name}.json"
-        files.write_json(file, {"after": links[-1]["sha256"], **public(project, data)})
-        relative = file.relative_to(part).as_posix()
-        links.append({"link": name, "file": relative, "sha256": files.sha256_file(file)})
-    return links
+        made.append(("verdict", {"version": record.version, "data": record.data}))
+    return [(name, public(project, data)) for name, data in made]
 
 
 def public(project: Project, value: Any) -> Any:
@@ -300,7 +390,3 @@ def _no_local_paths(project: Project, part: Path) -> None:
                 where=path.relative_to(part).as_posix(),
                 fix="Take the path out of character.yaml or the dataset's records.",
             )
-
-
-def _inside(project: Project, path: Path) -> bool:
-    return path.resolve().is_relative_to(project.root.resolve())

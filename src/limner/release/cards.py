@@ -44,7 +44,23 @@ def facts(project: Project, release: int, samples: list[dict[str, Any]]) -> dict
         "dataset": dataset,
         "likeness_words": story.likeness_words(project),
         "samples": samples[:GUIDE_PROMPTS],
+        "all_samples": samples,
+        "config": config,
+        "styles": styles(read),
+        "benchmarks": list(read.benchmarks) if read else [],
     }
+
+
+def styles(read: reading.Reading | None) -> list[str]:
+    """Style LoRAs that were stacked on the chosen checkpoint, each with what it cost."""
+    lines = []
+    for row in read.styles if read else []:
+        name = str(row.get("name") or row.get("style") or "style")
+        said = str(row.get("words") or "")
+        strength = row.get("strength")
+        at = f" at {strength:g}" if isinstance(strength, int | float) else ""
+        lines.append(f"{name}{at}" + (f": {said}" if said else ""))
+    return lines
 
 
 def _hub_id(base: str) -> str:
@@ -58,6 +74,23 @@ def usage(told: dict[str, Any], name: str) -> str:
         .get_template("usage.md.j2")
         .render(**told, lora=name, sampler_words=story.sampler_words)
     )
+
+
+def workflow_note(told: dict[str, Any], name: str) -> str:
+    """What stands beside the nodes of the ComfyUI workflow."""
+    use = told["use"]
+    lines = [
+        f"{told['subject']['name']} v{told['release']}: {verdict_words(told['verdict'])}.",
+        f"Put {name} into models/loras.",
+        f"Trigger: {told['subject']['trigger']}, first in the prompt.",
+        f"Strength {use['strength']:g} was measured (tried: {use['measured_words']})."
+        if use
+        else "No strength was measured.",
+        f"It was trained with the {told['template'] or 'unknown'} template, so keep the text node.",
+    ]
+    if told["subject"]["small"]:
+        lines.append("It belongs to the miniature base, which ComfyUI cannot load.")
+    return "\n".join(lines)
 
 
 def card(told: dict[str, Any], name: str) -> str:
@@ -79,6 +112,7 @@ def metadata(
     lock_sha256: str,
     captions: int,
     date: str,
+    thumbnail: str | None = None,
 ) -> dict[str, str]:
     """Metadata to add to the LoRA: ModelSpec 1.0.1, the trigger for LoRA managers, limner.*.
 
@@ -111,6 +145,8 @@ def metadata(
     }
     if read is not None and read.step is not None:
         words["limner.step"] = str(read.step)
+    if thumbnail:
+        words["modelspec.thumbnail"] = thumbnail
     if captions and "ss_tag_frequency" not in trained:  # LoRA managers look for the trigger here
         tags = {f"1_{character.trigger}": {character.trigger: captions}}
         words["ss_tag_frequency"] = json.dumps(tags)

@@ -14,6 +14,7 @@ from pathlib import Path
 from limner.errors import InputError
 
 WEBP_QUALITY = 76
+JPEG_QUALITY = 82
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC term for pictures drawn by a trained model."""
 _XMP = (
@@ -39,9 +40,10 @@ def thumbnail(path: Path, side: int) -> str | None:
     return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
-def marked_png(path: Path) -> bytes:
+def marked_png(path: Path, parameters: str = "") -> bytes:
     """The PNG's bytes with an XMP chunk naming its digital source type; pixels untouched.
 
+    parameters: generation data, as `parameters` in the PNG's text, where sites look for it.
     Raises InputError when the file is missing or no PNG.
     """
     try:
@@ -52,8 +54,28 @@ def marked_png(path: Path) -> bytes:
     if not data.startswith(_PNG):
         raise InputError("A sample picture is no PNG", where=str(path))
     head = len(_PNG) + 8 + 13 + 4  # signature, then the IHDR chunk, always 13 bytes of data
-    if _XMP.encode() in data:
-        return data
-    body = b"iTXt" + b"XML:com.adobe.xmp\0\0\0\0\0" + _XMP.encode("utf-8")
-    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
-    return data[:head] + chunk + data[head:]
+    new = b"" if _XMP.encode() in data else _text_chunk("XML:com.adobe.xmp", _XMP)
+    if parameters:
+        new += _text_chunk("parameters", parameters)
+    return data[:head] + new + data[head:]
+
+
+def _text_chunk(keyword: str, text: str) -> bytes:
+    """An iTXt chunk, uncompressed UTF-8 (PNG specification 11.3.3.4)."""
+    body = b"iTXt" + keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8")
+    return (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+
+
+def cover(path: Path, side: int) -> str | None:
+    """A JPEG data URI of at most `side` px, as ModelSpec wants a thumbnail; None without a file."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+            small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    except (OSError, ValueError):
+        return None
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=JPEG_QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")

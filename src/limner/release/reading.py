@@ -88,6 +88,8 @@ class Reading:
     not_measured: list[dict[str, str]] = field(default_factory=list)
     measures: list[dict[str, Any]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    benchmarks: list[dict[str, Any]] = field(default_factory=list)
+    styles: list[dict[str, Any]] = field(default_factory=list)
     created_at: str = ""
 
     @property
@@ -141,6 +143,8 @@ def read(record: VerdictRecord) -> Reading:
         not_measured=list(data.get("not_measured") or []),
         measures=[_measure(m) for m in data.get("measures") or []],
         settings=dict(data.get("settings") or {}),
+        benchmarks=[b for b in data.get("benchmarks") or [] if isinstance(b, dict)],
+        styles=[s for s in data.get("styles") or [] if isinstance(s, dict)],
         created_at=record.created_at,
     )
 

@@ -7,6 +7,7 @@ Each link's document names the SHA-256 of the link before it, so none can be exc
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ def encode(data: Any) -> bytes:
     return (text + "\n").encode("utf-8")
 
 
+def document(after: str, data: dict[str, Any]) -> bytes:
+    """The bytes of one link's document: the hash of the link before it, then what it says."""
+    text = json.dumps({"after": after, **data}, indent=1, ensure_ascii=False)
+    return (text + "\n").encode("utf-8")
+
+
 def table(folder: Path) -> list[dict[str, Any]]:
     """Every file of the folder but the receipt: path, bytes, sha256; by path."""
     found = sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
@@ -51,16 +58,23 @@ def table_sha256(rows: list[dict[str, Any]]) -> str:
     return files.sha256_bytes(files.canonical_json(rows).encode("utf-8"))
 
 
-def write(folder: Path, links: list[dict[str, str]], lora: str, facts: dict[str, Any]) -> str:
+def write(
+    folder: Path,
+    links: list[dict[str, str]],
+    lora: str,
+    facts: dict[str, Any],
+    optional: Sequence[str] = (),
+) -> str:
     """Write receipt.json for `folder` and return the bundle's hash.
 
     `links`: {link, file, sha256} in order from lock to the last one known, an empty file for one
-    that is not published; `lora`: file name.
+    that is not published; `lora`: file name; `optional`: parts (a file, or a folder with a slash)
+    that may be taken out whole, as for a site that does not want them.
     """
     rows = table(folder)
     bundle = table_sha256(rows)
     chain = [*links, {"link": "bundle", "file": lora, "sha256": bundle}]
-    body = {"format": FORMAT, **facts, "chain": chain, "files": rows}
+    body = {"format": FORMAT, **facts, "chain": chain, "files": rows, "optional": list(optional)}
     body["sha256"] = files.sha256_bytes(encode(body))
     files.write_bytes(folder / RECEIPT_FILE, encode(body))
     return bundle
@@ -82,6 +96,7 @@ def check(folder: Path) -> list[Finding]:
         told = receipt.pop("sha256")
         expected = {str(r["path"]): str(r["sha256"]) for r in rows}
         links = [(str(c["link"]), str(c["file"]), str(c["sha256"])) for c in chain]
+        parts = [str(p) for p in receipt.get("optional", [])]
     except (ValueError, TypeError, KeyError):
         return [finding("receipt", RECEIPT_FILE, "The receipt cannot be read: it was changed.")]
     found = []
@@ -96,16 +111,24 @@ def check(folder: Path) -> list[Finding]:
         if (folder / name).is_symlink():
             return [*found, finding("file", name, f"{name} is a link to somewhere else.")]
     actual = {r["path"]: r["sha256"] for r in table(folder)}
-    broken = next(
-        (f for f in (_link(folder, link, links, expected, actual) for link in links) if f), None
-    )
-    if broken:
-        found.append(broken)
+    expected = _without_absent_parts(expected, actual, parts)
+    if not found:  # a chain read from a changed receipt would say nothing
+        broken = (_held(folder, link, links, expected, actual) for link in links)
+        first = next((f for f in broken if f), None)
+        found += [first] if first else []
     named = {f["file"] for f in found}
     for name in sorted(expected.keys() | actual.keys()):
         if expected.get(name) != actual.get(name) and name not in named:
             found.append(finding("file", name, _difference(name, expected, actual)))
     return found
+
+
+def _without_absent_parts(
+    expected: dict[str, str], actual: dict[str, str], parts: list[str]
+) -> dict[str, str]:
+    """The expected files less those of optional parts of which nothing at all is there."""
+    absent = [p for p in parts if not any(name.startswith(p) for name in actual)]
+    return {k: v for k, v in expected.items() if not any(k.startswith(p) for p in absent)}
 
 
 def _difference(name: str, expected: dict[str, str], actual: dict[str, str]) -> str:
@@ -114,6 +137,14 @@ def _difference(name: str, expected: dict[str, str], actual: dict[str, str]) -> 
     if name not in expected:
         return f"{name} is not in the receipt."
     return f"{name} has changed since the release was made."
+
+
+def _held(folder: Path, link: tuple[str, str, str], *rest: Any) -> Finding | None:
+    """`_link`, with a document that cannot be read as a finding of its own."""
+    try:
+        return _link(folder, link, *rest)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, InputError):
+        return finding(f"link {link[0]}", link[1], f"The {link[0]} cannot be read.")
 
 
 def _link(
@@ -158,7 +189,8 @@ def _bundle_link(
         )
     known = {name: file for name, file, _ in links}
     checkpoint = json.loads((folder / known["checkpoint"]).read_bytes())
-    if tensorfile.tensor_sha256(folder / lora) != checkpoint["tensor_sha256"]:
+    released = checkpoint.get("released_tensor_sha256", checkpoint.get("tensor_sha256"))
+    if tensorfile.tensor_sha256(folder / lora) != released:
         return finding("link bundle", lora, "The LoRA's weights are not the checkpoint's weights.")
     lock = next(sha for name, _, sha in links if name == "lock")
     if tensorfile.header(folder / lora)[1].get("limner.lock_sha256") != lock:

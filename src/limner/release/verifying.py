@@ -8,26 +8,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from limner.errors import InputError
-from limner.models import tensorfile
-from limner.project import Project, files
-from limner.release import archiving, locks, receipt, story
+from limner.project import Project
+from limner.release import archiving, locks, proving, receipt, story, weights
 from limner.release.receipt import Finding, finding
 
 
-def verify(path: Path) -> list[Finding]:
+def verify(path: Path, project: Project | None = None) -> list[Finding]:
     """Findings {rule, severity, file, text, fix} of a release folder, its receipt.json, a
     .limner.zip, a project folder or a released .safetensors; empty when everything holds.
 
-    Raises InputError when the path is none of these.
+    project: hold a release or a LoRA against this project too, every link made again from its
+    records and files. Raises InputError when the path is none of these.
     """
     if path.is_file() and path.suffix == ".zip":
         return archiving.check(path)
     if path.is_file() and path.name == receipt.RECEIPT_FILE:
-        return receipt.check(path.parent)
+        return _release(path.parent, project)
     if path.is_file() and path.suffix == ".safetensors":
-        return _lora(path)
+        return _lora(path, project)
     if (path / receipt.RECEIPT_FILE).is_file():
-        return receipt.check(path)
+        return _release(path, project)
     if (path / "character.yaml").is_file() and (path / "limner.db").is_file():
         return _project(Project.open(path))
     raise InputError(
@@ -39,21 +39,24 @@ def verify(path: Path) -> list[Finding]:
     )
 
 
-def _lora(path: Path) -> list[Finding]:
-    """A LoRA beside its receipt is checked with it; alone only its weights can be."""
+def _release(folder: Path, project: Project | None) -> list[Finding]:
+    found = receipt.check(folder)
+    if project is None or found:
+        return found
+    return proving.against(folder, project)
+
+
+def _lora(path: Path, project: Project | None) -> list[Finding]:
+    """A LoRA beside its receipt is checked with it; alone, by the seals in its own header."""
     if (path.parent / receipt.RECEIPT_FILE).is_file():
-        return receipt.check(path.parent)
+        return _release(path.parent, project)
     try:
-        told = tensorfile.header(path)[1].get("modelspec.hash_sha256", "").removeprefix("0x")
-        actual = tensorfile.tensor_sha256(path)
+        found = [finding(rule, path.name, text) for rule, text in weights.broken(path)]
     except InputError as error:
         return [finding("weights", path.name, f"{error.what}.", error.fix or "")]
-    if not told:
-        text = "It carries no hash of its weights, so nothing can be checked."
-        return [finding("weights", path.name, text, "Release it with `limner release`.")]
-    if actual != told:
-        return [finding("weights", path.name, "The weights are not the ones that were released.")]
-    return []
+    if project is None or found:
+        return found
+    return proving.lora_against(path, project)
 
 
 def _project(project: Project) -> list[Finding]:
@@ -69,11 +72,13 @@ def _project(project: Project) -> list[Finding]:
         for checkpoint in store.checkpoints(run.version):
             # an unpacked archive holds the chosen one only; the others can be trained again
             if checkpoint == chosen or project.path(checkpoint.path).is_file():
-                found += _recorded(project, "link checkpoint", checkpoint.path, checkpoint.sha256)
+                found += proving.recorded(
+                    project, "link checkpoint", checkpoint.path, checkpoint.sha256
+                )
     if record := store.verdict():
         for render in store.renders(record.grid_version, state="done"):
             if render.path and render.sha256:
-                found += _recorded(project, "link verdict", render.path, render.sha256)
+                found += proving.recorded(project, "link verdict", render.path, render.sha256)
     if release := store.release():
         folder = project.root / release.path  # an absolute path stays what it is
         if not (folder / receipt.RECEIPT_FILE).is_file():
@@ -81,12 +86,3 @@ def _project(project: Project) -> list[Finding]:
         else:
             found += receipt.check(folder)
     return found
-
-
-def _recorded(project: Project, rule: str, path: str, sha256: str) -> list[Finding]:
-    file = project.path(path)
-    if not file.is_file():
-        return [finding(rule, path, f"{path} is missing.")]
-    if files.sha256_file(file) != sha256:
-        return [finding(rule, path, f"{path} has changed since it was recorded.")]
-    return []

@@ -1,0 +1,141 @@
+"""A bundle on the Hugging Face Hub, checked after it arrived.
+
+In: a release folder that verifies, a repository name. Out: its address. The key comes from
+HF_TOKEN or the hub's own login; the address of another hub from HF_ENDPOINT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from limner.errors import InputError, MissingExtraError, UsageError, WorkFailedError
+from limner.events import Events, Notice, Progress, Result
+from limner.project import Project, files
+from limner.release import kits, likeness, receipt
+
+REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
+
+
+def push(
+    project: Project,
+    folder: Path,
+    repository: str,
+    *,
+    private: bool = True,
+    with_dataset: bool = False,
+) -> Events:
+    """Upload a release as it lies in `folder`; Result: {repository, url, commit, private, lora}.
+
+    Civitai's kit stays here, the dataset too unless with_dataset. Raises UsageError (name, no key),
+    InputError (the bundle does not hold, no consent), WorkFailedError (the hub refused, the file
+    that arrived is another).
+    """
+    if not REPOSITORY.fullmatch(repository):
+        raise UsageError(
+            "A repository is called OWNER/NAME", where=repository, fix="E.g. you/grace-lora."
+        )
+    likeness.consent(project)
+    if with_dataset and not likeness.allows(project, likeness.DATASET):
+        raise InputError(
+            "The consent does not cover giving away the training pictures",
+            where="character.yaml: consent.scope",
+            fix="Leave --with-dataset out, or ask the person.",
+        )
+    if faults := receipt.check(folder):
+        raise InputError(
+            f"The bundle does not hold: {faults[0]['text']}",
+            where=str(folder),
+            fix="Release again: limner release",
+        )
+    lora = _lora_name(folder)
+    yield Progress("upload", 0, 2, note=repository)
+    ignored = [f"{kits.CIVITAI}/*"] + ["*_dataset.zip"] * (not with_dataset)
+    api, errors = _api()
+    try:
+        url = str(api.create_repo(repository, private=private, exist_ok=True, repo_type="model"))
+        done = api.upload_folder(
+            folder_path=str(folder),
+            repo_id=repository,
+            repo_type="model",
+            commit_message=f"Release {folder.name} by Limner",
+            ignore_patterns=ignored,
+        )
+        yield Progress("upload", 1, 2, note="checking what arrived")
+        arrived = _sha256_there(api, repository, lora)
+    except errors as error:
+        raise _refused(error, repository) from None
+    if arrived != files.sha256_file(folder / lora):
+        raise WorkFailedError(
+            "The LoRA on the hub is another file than the one sent",
+            where=f"{repository}: {lora}",
+            fix="Push again.",
+        )
+    if private:
+        yield Notice("The repository is private; make it public on the hub when you are ready.")
+    value = {
+        "repository": repository,
+        "url": url,
+        "commit": str(done.oid),
+        "private": private,
+        "lora": lora,
+        "sha256": arrived,
+    }
+    project.store.log("release", "pushed", **value)
+    yield Progress("upload", 2, 2)
+    yield Result(value)
+
+
+def _lora_name(folder: Path) -> str:
+    told = json.loads((folder / receipt.RECEIPT_FILE).read_bytes())
+    return str(told["chain"][-1]["file"])
+
+
+def _api() -> tuple[Any, tuple[type[Exception], ...]]:
+    """The hub's client, and what it raises."""
+    try:
+        import httpx
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    except ImportError:
+        raise MissingExtraError(
+            "Pushing to the hub needs huggingface_hub, which is not installed",
+            fix="pip install 'limner[train]'",
+        ) from None
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN"))
+    kinds = (HfHubHTTPError, OfflineModeIsEnabled, httpx.HTTPError, OSError, ValueError)
+    return api, kinds
+
+
+def _sha256_there(api: Any, repository: str, lora: str) -> str:
+    """SHA-256 of the LoRA as the hub states it."""
+    found = api.get_paths_info(repository, [lora], repo_type="model")
+    if not found or found[0].lfs is None:
+        return ""
+    return str(found[0].lfs.sha256)
+
+
+def _refused(error: Exception, repository: str) -> Exception:
+    """A hub's refusal in words a person can act on; the token is in none of them."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    token = os.environ.get("HF_TOKEN")
+    said = said.replace(token, "<HF_TOKEN>") if token else said
+    if status in (401, 403):
+        return UsageError(
+            "The hub did not accept the key for this repository",
+            where=repository,
+            fix="Set HF_TOKEN to a key that may write there, or log in with `hf auth login`.",
+        )
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return UsageError(
+            "HF_HUB_OFFLINE is set, so nothing is sent", where=repository, fix="Unset it."
+        )
+    return WorkFailedError(
+        f"The hub did not take the release ({said})",
+        where=repository,
+        fix="Nothing is lost; run the same command again. What was sent is not sent twice.",
+    )

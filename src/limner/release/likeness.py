@@ -1,0 +1,68 @@
+"""Whether this character may be published, and where.
+
+In: a project. Out: what a receipt may say about consent, or a refusal that names what is missing.
+"""
+
+from __future__ import annotations
+
+import re
+
+from limner.errors import InputError
+from limner.project import Project, files
+
+PUBLISH, DATASET = "publish", "dataset"
+"""Words of consent.scope that allow publishing the LoRA, and giving away the training pictures."""
+
+
+def consent(project: Project) -> dict[str, str] | None:
+    """Consent as the receipt names it: date and hash of the evidence, never the person; None for a
+    synthetic character.
+
+    Raises InputError when a consented person's evidence is gone, was taken back, or does not cover
+    publishing.
+    """
+    character = project.character
+    if character.likeness == "synthetic":
+        return None
+    given = character.consent
+    if given is None or not given.evidence.strip():
+        fix = "Write consent.evidence and consent.date."
+        raise InputError("A person's consent needs evidence", where="character.yaml", fix=fix)
+    if given.revoked:
+        raise InputError(
+            f"The consent was taken back on {given.revoked}: nothing may be published any more",
+            where="character.yaml: consent.revoked",
+            fix="Delete what was published, and the person's pictures if they ask for it.",
+        )
+    if not allows(project, PUBLISH):
+        raise InputError(
+            "The consent does not say that the LoRA may be published",
+            where="character.yaml: consent.scope",
+            fix="Ask the person; then write what was agreed to, with the word publish.",
+        )
+    stated = files.sha256_bytes(given.evidence.encode("utf-8"))
+    evidence = project.root / given.evidence
+    if evidence.is_file():
+        stated = files.sha256_file(evidence)
+    elif "://" not in given.evidence and re.search(r"\.\w{2,4}$", given.evidence):
+        fix = "Put the file there, or write a link or an id."
+        raise InputError("The consent file is missing", where=given.evidence, fix=fix)
+    return {"date": given.date, "evidence_sha256": stated, "scope": given.scope}
+
+
+def allows(project: Project, word: str) -> bool:
+    """Whether a person's consent names this use; a synthetic character allows all."""
+    given = project.character.consent
+    if project.character.likeness == "synthetic":
+        return True
+    return given is not None and word in given.scope.lower()
+
+
+def require_synthetic(project: Project, site: str) -> None:
+    """Raise InputError where a site takes no real people."""
+    if project.character.likeness != "synthetic":
+        raise InputError(
+            f"{site} takes no models of real people, with consent or without",
+            where="character.yaml: likeness",
+            fix="Publish elsewhere, as far as the person agreed, or not at all.",
+        )
