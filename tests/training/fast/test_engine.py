@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from limner.errors import UsageError
 from limner.models import lora, runtime
-from limner.training.fast import Choice, install
+from limner.training.fast import Choice, install, less
 
 LAYERS = 4
 
@@ -205,3 +205,37 @@ def test_bf16_autocast_is_that_of_the_plain_loop(kernel: Any) -> None:
     assert found[0].dtype == torch.bfloat16
     assert far(found[0].float(), expected[0].float()) < 4e-3
     assert far(found[1], expected[1]) < 1e-2
+
+
+def test_less_memory_at_every_rung_and_the_same_gradients_down_to_the_last() -> None:
+    made, weights = adapted()
+    expected = run(made, weights, inputs())
+    choice: Choice | None = Choice()
+    rungs = []
+    while choice is not None:
+        engine = install(made, choice)
+        found = run(made, weights, inputs())
+        assert far(found[1], expected[1]) < EXACT
+        engine.remove()
+        rungs.append((choice.attention, choice.whole, choice.swapped))
+        choice = less(choice, LAYERS)
+    assert rungs[:4] == [(0, 0, 0), (2, 0, 0), (3, 0, 0), (4, 0, 0)]
+    assert rungs[-1] == (0, LAYERS, LAYERS) and len(rungs) == 11
+
+
+@pytest.mark.long
+def test_compiled_blocks_are_one_piece_of_code_with_the_same_gradients() -> None:
+    """Minutes where a C++ compiler is slow to start; the GPU bench uses it throughout."""
+    import torch._dynamo
+
+    for precision, bound in (("bf16", 1e-4), ("int8", 0.06)):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        made, weights = adapted(seed=6)
+        expected = run(made, weights, inputs(reference=True))
+        install(made, Choice(precision=precision, whole=2, attention=1, compile=True))
+        found = run(made, weights, inputs(reference=True))
+        assert far(found[0], expected[0]) < bound and far(found[1], expected[1]) < bound
+        stats = torch._dynamo.utils.counters["stats"]
+        assert stats["unique_graphs"] <= 6  # before and behind, not one of each a block
+        assert not torch._dynamo.utils.counters["graph_break"]

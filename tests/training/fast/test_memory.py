@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from limner.errors import InputError
 from limner.models import lora, runtime
-from limner.training.fast import Choice, install, memory
+from limner.training.fast import Choice, choice_of, install, memory, planned
 from limner.training.fast.memory import Shape, Work, fit, forecast
 
 T2I = Work(tokens=4_352)
@@ -127,3 +127,15 @@ def test_every_precision_has_a_row_with_a_choice_or_a_reason() -> None:
     assert [r["precision"] for r in rows] == ["bf16", "fp8", "int8", "nf4"]
     assert all((r["choice"] is None) == bool(r["reason"]) for r in rows)
     assert any(r["fits"] for r in rows)
+
+
+def test_a_run_is_planned_by_the_card_and_its_record_reads_back() -> None:
+    big = planned(85e9, 4_352)
+    assert big["precision"] == "bf16" and big["swapped"] == 0 and big["optimizer_bits"] == 8
+    assert choice_of(big) == Choice(**{k: v for k, v in big.items() if k != "optimizer_bits"})
+    small = planned(24e9 * 1.073, 4_352)
+    assert small["precision"] == "int8" and small["swapped"] == 0
+    assert planned(24e9 * 1.073, 4_352, modulations=True)["table"] is False
+    assert planned(9e9, 4_352)["swapped"] > 0
+    with pytest.raises(InputError, match="GB"):
+        planned(3e9, 4_352)

@@ -12,16 +12,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from limner.training.fast.choice import Choice
+from limner.training.fast.choice import Choice, choice_of, less, planned
 
 if TYPE_CHECKING:
-    from limner.training.fast.build import load_transformer
+    from limner.training.fast.build import load_transformer, loader
     from limner.training.fast.engine import install
     from limner.training.fast.optimizer import FlatAdamW
 
-__all__ = ["Choice", "FlatAdamW", "install", "load_transformer"]
+__all__ = [
+    "Choice", "FlatAdamW", "choice_of", "install", "less", "load_transformer", "loader", "planned",
+]  # fmt: skip
 
-_WHERE = {"install": "engine", "FlatAdamW": "optimizer", "load_transformer": "build"}
+_WHERE = {
+    "install": "engine",
+    "FlatAdamW": "optimizer",
+    "load_transformer": "build",
+    "loader": "build",
+}
 
 
 def __getattr__(name: str) -> Any:

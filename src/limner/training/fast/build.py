@@ -7,7 +7,7 @@ its device in bf16, fp8, int8 or nf4. Each block is made, quantised and put away
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import nn
 
 from limner.errors import InputError
 from limner.models import runtime
-from limner.training.fast.choice import Choice
+from limner.training.fast.choice import Choice, choice_of
 from limner.training.fast.engine import MODULATIONS
 from limner.training.fast.quantised import freeze_block
 from limner.training.fast.swap import spread
@@ -89,6 +89,12 @@ def load_transformer(folder: Path, choice: Choice, device: Any, dtype: Any = tor
             raise _unreadable(folder, str(error)) from None
 
     return _made(config, choice, device, dtype, fill)
+
+
+def loader(settings: Mapping[str, Any], device: Any) -> Callable[[Path], Any]:
+    """What loads a base's transformer folder as a run's record (`planned`) says."""
+    choice = choice_of(settings)
+    return lambda folder: load_transformer(folder, choice, device)
 
 
 def _unreadable(folder: Path, why: str) -> InputError:

@@ -5,11 +5,15 @@ Every default is the plain way: a transformer with `Choice()` computes what diff
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
 
 Precision = Literal["bf16", "fp8", "int8", "nf4"]
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp8", "int8", "nf4")
+
+FILLED = 0.94
+"""Share of a card's memory a run may fill; the rest is the allocator's loss (starting value)."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,54 @@ class Choice:
     """Captions of unequal length: attention a picture at a time on the real tokens, no mask."""
     no_mask_tokens: int = 512
     """Fewest picture tokens for that; below, one masked call is quicker (starting value)."""
+
+
+def choice_of(settings: Mapping[str, Any]) -> Choice:
+    """The choice in a run's record (`planned`), whatever else stands there."""
+    names = {f.name for f in fields(Choice)}
+    return Choice(**{k: v for k, v in settings.items() if k in names})
+
+
+def less(choice: Choice, blocks: int) -> Choice | None:
+    """The next choice that needs less memory and gives the same result; None when there is none.
+
+    First fewer blocks keep everything, then fewer keep their attention, then more are swapped.
+    """
+    whole = max(choice.whole, choice.swapped)
+    plain = blocks - whole - choice.attention
+    if plain > 0:
+        return replace(choice, attention=choice.attention + -(-plain // 2))
+    if choice.attention > 0:
+        moved = -(-choice.attention // 2)
+        return replace(choice, whole=whole + moved, attention=choice.attention - moved)
+    if choice.swapped < blocks:
+        return replace(choice, swapped=min(blocks, choice.swapped + max(1, blocks // 10)))
+    return None
+
+
+def planned(
+    card: float, tokens: int, *, batch: int = 1, rank: int = 16, modulations: bool = False,
+    blocks: int = 60, width: int = 3072, joint: int = 3584,
+) -> dict[str, Any]:  # fmt: skip
+    """What a run on a card of `card` bytes should be set to, as its record keeps it.
+
+    tokens: of the largest item, target, references and text together. modulations: the LoRA has
+    pairs there (then there is no table). The widest weights that fit without swapping, else int8
+    with swapping: bf16, int8 (closer to bf16 than fp8, see `quantised.ERROR`), nf4. Raises
+    InputError when nothing fits.
+    """
+    from limner.errors import InputError
+    from limner.training.fast import memory
+
+    shape = memory.Shape(blocks=blocks, width=width, joint=joint)
+    work = memory.Work(tokens, batch, rank)
+    start = Choice(compile=True)
+    given: dict[str, Any] = {"shape": shape, "table": not modulations, "base": start}
+    for precision in ("bf16", "int8", "nf4"):
+        try:
+            found = memory.fit(card * FILLED, work, precision=precision, swap=False, **given)
+        except InputError:
+            continue
+        return {**asdict(found), "optimizer_bits": 8}
+    found = memory.fit(card * FILLED, work, precision="int8", **given)
+    return {**asdict(found), "optimizer_bits": 8}

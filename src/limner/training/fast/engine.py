@@ -48,6 +48,10 @@ class Engine:
         self.table = modulation.Table(transformer, self.device) if choice.table else None
         chosen = swap.spread(len(self.blocks), choice.swapped) if choice.swapped else ()
         skip = MODULATIONS if choice.table else ()
+        for i, block in enumerate(self.blocks):
+            for name, part in block.named_children():
+                if i not in chosen and not (choice.table and name.endswith("_mod")):
+                    part.to(self.device)
         self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip)
         self.levels = levels(len(self.blocks), choice, chosen)
         self.before: Callable[..., Any] = blocks.before
@@ -59,8 +63,13 @@ class Engine:
         transformer.forward = types.MethodType(self._called, transformer)
 
     def remove(self) -> None:
-        """Give the transformer its own forward pass back."""
+        """Give the transformer its own forward pass back; swapped blocks stay in system memory."""
         self.transformer.forward = self.stock
+        self.swap.close()
+        if self.table is not None:
+            for pair in self.table.linears:
+                for linear in pair:
+                    linear.to(self.device)
 
     def expect(self, levels: Sequence[float] | Tensor) -> None:
         """All noise levels of a run in order, for the table; without one nothing happens."""

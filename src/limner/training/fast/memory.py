@@ -12,7 +12,7 @@ from typing import Any
 from limner.errors import InputError
 from limner.training.fast.choice import PRECISIONS, Choice, Precision
 
-KEPT = {"whole": 1.0, "attention": 5.0, "plain": 23.0}
+KEPT = {"whole": 1.0, "attention": 5.0, "plain": 22.0}
 """Values of the model's width a block keeps a token for the backward pass, in the compute type.
 
 whole: its input. attention: that and queries, keys, values and the attention's output. plain:
@@ -125,10 +125,10 @@ def forecast(choice: Choice, work: Work, shape: Shape = Shape()) -> Forecast:
     attention = min(choice.attention, count - whole)
     plain = count - whole - attention
     kept = whole * KEPT["whole"] + attention * KEPT["attention"] + plain * KEPT["plain"]
-    working = WORKING if plain < count else WORKING - KEPT["plain"]
-    # the first recompute begins when the plain blocks' memory is free again
-    after = (whole * KEPT["whole"] + attention * KEPT["attention"]) + WORKING
-    at_turn = kept + (working if plain == 0 else WORKING - KEPT["plain"])
+    # the last block goes backwards from what it kept, without a recompute; the first recompute
+    # begins when the plain blocks' memory is free again
+    at_turn = kept + WORKING - (KEPT["plain"] if plain else 0.0)
+    after = whole * KEPT["whole"] + attention * KEPT["attention"] + WORKING
     parameters = shape.lora(work.rank)
     moments = 8.0 if work.optimizer_bits == 32 else 2.0 + 8 / 256
     parts = {
@@ -163,20 +163,11 @@ def fit(
     best: Choice | None = None
     least = float("inf")
     for whole in range(shape.blocks + 1):
-        # for a given number checkpointed whole, the fewest that keep their attention
-        low, high = 0, shape.blocks - whole
-        if _needs(start, whole, high, work, shape) > budget:
-            continue
-        while low < high:
-            middle = (low + high) // 2
-            if _needs(start, whole, middle, work, shape) <= budget:
-                high = middle
-            else:
-                low = middle + 1
-        found = replace(start, whole=whole, attention=low)
-        cost = forecast(found, work, shape).recompute
-        if cost < least:
-            best, least = found, cost
+        for attention in range(shape.blocks - whole + 1):
+            found = replace(start, whole=whole, attention=attention)
+            needs = forecast(found, work, shape)
+            if needs.bytes <= budget and needs.recompute < least:
+                best, least = found, needs.recompute
     if best is not None:
         return best
     all_whole = replace(start, whole=shape.blocks, attention=0)
@@ -191,10 +182,6 @@ def fit(
         f"{budget / 1e9:.1f} are free",
         fix="Take a smaller training.resolution or control, a smaller batch, or fewer bits.",
     )
-
-
-def _needs(start: Choice, whole: int, attention: int, work: Work, shape: Shape) -> float:
-    return forecast(replace(start, whole=whole, attention=attention), work, shape).bytes
 
 
 def options(budget: float, work: Work, shape: Shape = Shape()) -> list[dict[str, Any]]:

@@ -79,6 +79,13 @@ class BlockSwap:
         if following is not None and following not in self.holds:
             self._fetch(following)
 
+    def close(self) -> None:
+        """Leave all swapped weights in system memory and give the ring back."""
+        for block, tensors in self.tensors.items():
+            for tensor, view in zip(tensors, _views(self.host[block], tensors), strict=True):
+                tensor.data = view
+        self.slots, self.holds = [], []
+
     def _next(self, block: int) -> int | None:
         place = self.order.index(block) + self.direction
         if 0 <= place < len(self.order):
