@@ -137,13 +137,14 @@ def load_commands() -> None:
         judging,
         looking,
         making,
-        measuring,
         planning,
         prompts,
         releasing,
         reviewing,
         shooting,
         sourcing,
+        training,
+        watching,
     )
 
 

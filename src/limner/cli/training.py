@@ -1,0 +1,73 @@
+"""The command that trains: start, go on, stop, pause, extend."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from limner.cli.shell import app, command, project, screen
+from limner.cli.show import Answer
+from limner.errors import UsageError
+
+
+@command(app, "train")
+def train(
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with a stopped or paused run (done anyway)"),
+    ] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Start a new run instead of going on with a stopped one")
+    ] = False,
+    stop_after: Annotated[
+        int | None, typer.Option(min=1, help="Stop after so many optimizer steps; go on later")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="A later end for the run, also for a finished one")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Ask the run at work here to save and stop")
+    ] = False,
+    pause: Annotated[
+        bool, typer.Option("--pause", help="Ask the run at work here to save and wait")
+    ] = False,
+) -> Answer:
+    """Train the LoRA by the newest plan; a stopped run goes on where it was.
+
+    Ctrl-C finishes the step, saves and stops.
+    """
+    if sum([resume, fresh, stop, pause]) > 1:
+        raise UsageError("--resume, --fresh, --stop and --pause exclude each other")
+    here = project()
+    if stop or pause or resume:
+        asked = _ask_the_run(here, "stop" if stop else "pause" if pause else None)
+        if asked is not None:
+            return asked
+    from limner import training
+
+    found = screen().run(training.train(here, resume=not fresh, stop_after=stop_after, steps=steps))
+    return Answer(found, _lines(found))
+
+
+def _ask_the_run(here: Any, what: Any) -> Answer | None:
+    """Tell a run at work in another process; None when `--resume` finds none at work."""
+    from limner.pipeline.stages import held
+    from limner.training import control
+
+    if not held(here, "training"):
+        if what is None:
+            return None
+        raise UsageError(
+            "No training is at work in this project",
+            where=str(here.root),
+            fix="`limner status` shows what is.",
+        )
+    control.ask(here, what)
+    said = {"stop": "asked to save and stop", "pause": "asked to save and wait", None: "going on"}
+    return Answer({"asked": what or "resume"}, [f"the run at work: {said[what]}"])
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    lines = [f"run {found['run']}: {found['state']}, {len(found['checkpoints'])} checkpoints"]
+    return lines + [f"changed on the way: {words}" for words in found["changes"]]
