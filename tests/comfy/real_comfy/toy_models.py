@@ -1,4 +1,4 @@
-"""Writes toy checkpoints under the official file names: `launch.py TREE toy_models.py FOLDER --cpu`.
+"""Writes toy checkpoints under the official names: `launch.py TREE toy_models.py FOLDER --cpu`.
 
 In: the models folder. Out: transformer, text encoder and autoencoder, seeded normal noise in the
 shapes that ComfyUI's own (shrunken) classes ask for.
