@@ -103,7 +103,7 @@ def test_the_commands_work_outside_of_a_project(
     monkeypatch.chdir(tmp_path)
     Path("good.txt").write_text("\n".join(GOOD))
     assert run(["shots", "check", "good.txt", "--class-word", "woman", "--heatmap", "h.png"]) == 0
-    assert "40 prompts: nothing found" in capsys.readouterr().out
+    assert "40 prompts, held against preset seed: nothing found" in capsys.readouterr().out
     assert Image.open("h.png").format == "PNG"
     Path("bad.txt").write_text("\n".join([*GOOD, GOOD[3]]))
     assert run(["shots", "check", "bad.txt", "--json"]) == 1
@@ -116,3 +116,37 @@ def test_the_commands_work_outside_of_a_project(
     assert [p["outfit"] for p in told["shots"]] == [s.attributes["outfit"] for s in PLAN.shots]
     assert run(["shots", "import", "none.txt", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["where"] == "none.txt"
+
+
+def test_a_plans_own_json_is_held_against_what_it_was_planned_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quotas = ["--quota", "angle:front=60,side=40", "--quota", "outfit:denim_jacket=25"]
+    assert run(["shots", "plan", "-n", "24", "--seed", "3", *quotas, "--json"]) == 0
+    text = capsys.readouterr().out
+    Path("plan.json").write_text(text)
+
+    def checked(*more: str) -> tuple[int, list[str], str]:
+        code = run(["shots", "check", "plan.json", *more, "--json"])
+        found = json.loads(capsys.readouterr().out)
+        return code, [f["text"] for f in found["findings"]], found["held_against"]
+
+    assert checked() == (0, [], "the file's own quotas")
+    assert run(["shots", "import", "plan.json", "--json"]) == 0
+    gaps = json.loads(capsys.readouterr().out)["gaps"]
+    assert gaps["angle"]["front"] == {"asked": 14, "got": 14, "missing": 0, "too_many": 0}
+    code, found, by = checked("--preset", "seed")  # whoever asks for something else gets it
+    assert code == 1 and by == "the options given" and any("angle front: 14" in f for f in found)
+
+    plan = json.loads(text)
+    odd = next(s for s in plan["shots"] if s["angle"] == "side")
+    odd["angle"] = "front"
+    Path("plan.json").write_text(json.dumps(plan))
+    code, found, by = checked()  # its own numbers are exact: one off is told
+    assert code == 1 and any("angle side: 9, asked for 10" in f for f in found)
+    plan["report"]["quotas"]["angle"] = {"upside_down": {"asked": 24, "got": 0}}
+    Path("plan.json").write_text(json.dumps(plan))
+    assert checked()[2] == "preset seed"
+    Path("plan.json").write_text(json.dumps({**plan, "shots": plan["shots"][:20]}))
+    assert checked()[2] == "preset seed"  # another number of prompts than it was planned for

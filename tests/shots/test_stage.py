@@ -39,7 +39,8 @@ def test_a_plan_is_written_checked_and_handed_on(project: Project) -> None:
     assert "DOMAIN 1: FRONT ANGLES (5 prompts)" in text
     assert all(f"({s.id}):\n{s.prompt}\n" in text for s in shots)
     listed = json.loads(export(project, "json").read_text())
-    assert [e["prompt"] for e in listed] == [s.prompt for s in shots]
+    assert [e["prompt"] for e in listed["shots"]] == [s.prompt for s in shots]
+    assert listed["quotas"]["angle"] == {"front": 5, "three_quarter": 5, "side": 3, "back": 3}
     rows = list(csv.DictReader(export(project, "csv").open()))
     assert [r["prompt"] for r in rows] == [s.prompt for s in shots]
     with pytest.raises(UsageError, match="no export"):

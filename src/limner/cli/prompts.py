@@ -179,6 +179,8 @@ def _wanted(here: Project | None, given: dict[str, Any]) -> Wanted:
     from limner import shots
 
     base = shots.Wanted() if here is None else shots.wanted_by(here)
+    if given.get("preset") or given.get("quotas"):
+        base = replace(base, source="options")
     return replace(base, **{k: v for k, v in given.items() if v is not None})
 
 
@@ -194,7 +196,7 @@ def _summary(data: dict[str, Any]) -> str:
     for found in data["findings"]:
         rules[found["rule"]] = rules.get(found["rule"], 0) + 1
     told = ", ".join(f"{n} x {rule}" for rule, n in sorted(rules.items())) or "nothing found"
-    return f"{data['count']} prompts: {told}"
+    return f"{data['count']} prompts, held against {data['held_against']}: {told}"
 
 
 def _import_lines(found: dict[str, Any]) -> list[str]:

@@ -16,6 +16,8 @@ from limner.lexicon.constants import find_constants
 from limner.shots.dialects import Dialect, dialect_of
 from limner.shots.items import COUNTED, Item, shares, unknown
 from limner.shots.promptset import allowed_prompts
+from limner.shots.quotas import REST
+from limner.shots.reading import read_prompt
 from limner.shots.report import associations_of, needed_distinct, runs
 from limner.shots.rules import suits, threshold
 from limner.shots.search import cramers_v
@@ -262,7 +264,7 @@ def _shares(items: Sequence[Item], asked: Asked) -> list[Finding]:
             continue
         for value, number in wanted.items():
             got = have[axis].get(value, 0)
-            if abs(got - number) > asked.tolerance and value != "*":
+            if abs(got - number) > asked.tolerance and value != REST:
                 said = f"{axis} {value}: {got}, asked for {number} of {total}"
                 more = "Plan the missing ones: `limner shots import FILE --fill`."
                 fix = more if got < number else "Turn some of them into what is missing."
@@ -271,19 +273,25 @@ def _shares(items: Sequence[Item], asked: Asked) -> list[Finding]:
 
 
 def _repeats(items: Sequence[Item], asked: Asked) -> list[Finding]:
-    """Too few distinct values, one value too often, a clause that stands in most prompts."""
+    """Too few distinct values, one value too often, a clause that stands in most prompts.
+
+    What was asked for by number (a quota, a signature outfit) is no fault.
+    """
     found = []
     own = asked.thresholds
     have, silent, total = shares(items), unknown(items), len(items)
     fix = "Vary it over the set."
     for axis, need in needed_distinct(total, own).items():
+        asked_for = asked.targets.get(axis, {})
+        if asked_for and REST not in asked_for:
+            need = min(need, sum(n > 0 for n in asked_for.values()))
         if len(have[axis]) + silent[axis] < need:
             said = f"{len(have[axis])} distinct values of {axis}, fewer than {need}"
             found.append(finding(f"distinct_{axis}", "warning", "set", said, fix))
     most = max(2.0, threshold("repeat_share", own) * total)
     for axis in ("setting", "outfit", "lighting"):
         for value, n in have[axis].items():
-            if n > most:
+            if n > max(most, asked.targets.get(axis, {}).get(value, 0)):
                 said = f"{value} stands in {n} of {total} prompts"
                 found.append(finding("repeat", "warning", "set", said, fix))
     segments: Counter[str] = Counter()
@@ -291,10 +299,16 @@ def _repeats(items: Sequence[Item], asked: Asked) -> list[Finding]:
         segments.update({s.strip().casefold() for s in re.split(r"[,.;]", item.text)} - {""})
     limit = max(3.0, threshold("clause_share", own) * total)
     for clause, n in segments.most_common(20):
-        if n > limit and len(clause.split()) > 1:
+        if n > limit and len(clause.split()) > 1 and not _asked_for(clause, n, asked):
             said = f'"{clause}" stands in {n} of {total} prompts; a LoRA binds it to the trigger'
             found.append(finding("in_most", "warning", "set", said, fix))
     return found + _domains(items, own)
+
+
+def _asked_for(clause: str, often: int, asked: Asked) -> bool:
+    """Whether a clause says a value that a quota wants at least so often."""
+    said = read_prompt(clause).attributes
+    return any(asked.targets.get(a, {}).get(v, 0) >= often for a, v in said.items())
 
 
 def _domains(items: Sequence[Item], own: Mapping[str, float]) -> list[Finding]:

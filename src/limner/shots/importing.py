@@ -11,7 +11,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 from limner import lexicon
 from limner.errors import InputError
+from limner.lexicon.reading import MIXES
 from limner.project.rules import Rule
 
 LIMITS: dict[str, Rule] = {
@@ -68,11 +69,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Imported:
-    """A file's prompts and its kind: list | csv | json | jsonl | domains | mapping."""
+    """A file's prompts and its kind: list | csv | json | jsonl | domains | mapping.
+
+    quotas: axis -> value -> number that the file itself says it was planned for (a plan's JSON).
+    """
 
     entries: list[Entry]
     kind: str
-    notes: list[str] = field(default_factory=list)
+    quotas: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def read_file(path: Path) -> Imported:
@@ -145,6 +149,7 @@ class _Parser:
         self.text = text
         self.name = name
         self.lines = text.split("\n")
+        self.quotas: dict[str, dict[str, int]] = {}
         self.ending = Path(name).suffix.lower() if name and "\0" not in name else ""
 
     def parse(self) -> Imported:
@@ -162,7 +167,7 @@ class _Parser:
             entries.append(self._checked(entry))
             if len(entries) > LIMITS["prompts"].value:
                 raise self._wrong(f"more than {LIMITS['prompts'].value:g} prompts", entry.line)
-        return Imported(entries, kind)
+        return Imported(entries, kind, self.quotas)
 
     def _kind(self) -> str:
         start = self.text.lstrip()
@@ -207,6 +212,7 @@ class _Parser:
             raise self._wrong("JSON that is nested too deep", 1) from None
         except ValueError:  # a number of more digits than Python reads
             raise self._wrong("JSON with a number that is too long", 1) from None
+        self.quotas = _quotas_of(data)
         yield from self._values(data, None)
 
     def _jsonl(self) -> Iterator[Entry]:
@@ -408,6 +414,18 @@ def _angle_of(heading: str, domain: int | None) -> str | None:
     return by_number.get(domain) if domain is not None else None
 
 
-def texts(entries: Sequence[Entry]) -> list[str]:
-    """The prompts alone."""
-    return [entry.text for entry in entries]
+def _quotas_of(data: Any) -> dict[str, dict[str, int]]:
+    """Numbers under `quotas`, or under `report.quotas` as a plan has them; what is odd is left."""
+    if not isinstance(data, Mapping):
+        return {}
+    report = data.get("report")
+    said = data.get("quotas") or (report.get("quotas") if isinstance(report, Mapping) else None)
+    found: dict[str, dict[str, int]] = {}
+    for axis, rows in said.items() if isinstance(said, Mapping) else ():
+        if axis not in (*lexicon.AXES, "mix") or not isinstance(rows, Mapping):
+            continue
+        known = MIXES if axis == "mix" else lexicon.axis(axis)
+        asked = {str(v): r.get("asked") if isinstance(r, Mapping) else r for v, r in rows.items()}
+        if all(v in known and type(n) is int and n >= 0 for v, n in asked.items()):
+            found[axis] = {v: int(n) for v, n in asked.items() if n is not None}
+    return found

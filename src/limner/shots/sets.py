@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from limner import lexicon
 from limner.errors import InputError, UsageError
@@ -26,6 +26,7 @@ from limner.shots.items import Grid, Item, angle_by_expression, of_entries, of_s
 from limner.shots.listing import by_domain, exported, mapping, plain, table
 from limner.shots.planner import PLANNED_COUNTS, ShotPlan, make_targets, shot_seed
 from limner.shots.promptset import write_prompts
+from limner.shots.quotas import REST
 from limner.shots.rules import rules_for, wear_of
 from limner.shots.signature import with_signature
 from limner.shots.stage import dialect_for, learn, planned, signature_of, store_plan
@@ -41,7 +42,8 @@ class Wanted:
     """What a set is to be: the shares, who it is about, and whom the prompts speak to.
 
     count: prompts the whole set shall have; None = as many as there are. trigger: None = the word
-    with an underscore that stands in most of them.
+    with an underscore that stands in most of them. source: who asks for these shares; the quotas
+    that a file of a plan carries itself count where nobody else does (`nobody`).
     """
 
     count: int | None = None
@@ -52,6 +54,7 @@ class Wanted:
     dialect: str = "inbox"
     seed: int = 1
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    source: Literal["nobody", "options", "project"] = "nobody"
 
     def targets(self, total: int) -> dict[str, dict[str, int]]:
         """Exact numbers by axis for a set of `total` prompts."""
@@ -72,6 +75,7 @@ def wanted_by(project: Project) -> Wanted:
         dialect_for(project),
         shots.seed,
         shots.thresholds,
+        "project",
     )
 
 
@@ -114,22 +118,55 @@ def check_plan(project: Project) -> Checked:
     """The check of a project's plan, with shares and heat map. Raises NotReadyError."""
     learn(project)
     shots = planned(project)
+    targets = _targets_of(project)
+    by = "the project's character.yaml"
+    return _checked(of_shots(shots), wanted_by(project), targets, tolerance=0, by=by)
+
+
+def _targets_of(project: Project) -> dict[str, dict[str, int]]:
+    """Exact numbers by axis of a project's plan."""
     wanted = wanted_by(project)
     rules = rules_for(wear_of(project.character.class_word), None, project.character.shots.genres)
     targets = make_targets(project.character.shots.count, wanted.preset, wanted.quotas, rules)
     targets = with_signature(targets, signature_of(project), project.character.shots.count, rules)
     if "mix" not in wanted.quotas:
         targets.pop("mix", None)  # a preset's mix of places may give way
-    return _checked(of_shots(shots), wanted, targets, tolerance=0)
+    return targets
 
 
 def check_file(path: Path, wanted: Wanted) -> Checked:
     """The check of a file of prompts, in no project. Raises InputError for an unreadable file."""
-    items = of_entries(read_file(path).entries)
-    targets = wanted.targets(len(items)) if len(items) <= PLANNED_COUNTS[1] else {}
-    if "mix" not in wanted.quotas:
+    found = read_file(path)
+    items = of_entries(found.entries)
+    targets, by = _held_against(found, items, wanted, len(items))
+    if "mix" not in wanted.quotas and by != FILE:
         targets.pop("mix", None)  # a preset's mix of places may give way
-    return _checked(items, wanted, targets, tolerance=1)
+    return _checked(items, wanted, targets, tolerance=0 if by == FILE else 1, by=by)
+
+
+FILE = "the file's own quotas"
+
+
+def _held_against(
+    found: Imported, items: Sequence[Item], wanted: Wanted, total: int
+) -> tuple[dict[str, dict[str, int]], str]:
+    """Numbers by axis for `total` prompts, and whose they are.
+
+    A plan's JSON says what it was planned for; that holds for as many prompts as were planned,
+    unless a person or a project asks for something else.
+    """
+    if total > PLANNED_COUNTS[1]:
+        return {}, "nothing: it is no set that is planned"
+    if wanted.source == "nobody" and sum(found.quotas.get("angle", {}).values()) == total:
+        faces = sum(i.face_visible for i in items)
+        own = {a: dict(counts) for a, counts in found.quotas.items()}
+        for axis, counts in own.items():
+            rest = (faces if axis == "expression" else total) - sum(counts.values())
+            if rest > 0:
+                counts[REST] = rest
+        return own, FILE
+    names = {"nobody": f"preset {wanted.preset}", "options": "the options given"}
+    return wanted.targets(total), names.get(wanted.source, "the project's character.yaml")
 
 
 def _checked(
@@ -138,10 +175,12 @@ def _checked(
     targets: Mapping[str, Mapping[str, int]],
     *,
     tolerance: int,
+    by: str,
 ) -> Checked:
     trigger = wanted.trigger or guess_trigger([i.text for i in items])
     asked = Asked(targets, trigger, wanted.class_word, wanted.dialect, wanted.thresholds, tolerance)
     report = {**report_of(items, targets), "trigger": trigger, "dialect": wanted.dialect}
+    report["held_against"] = by
     return Checked(check_items(items, asked), report, angle_by_expression(items, targets))
 
 
@@ -153,10 +192,11 @@ def gather(path: Path, wanted: Wanted, *, fill: bool = False) -> dict[str, Any]:
     found = read_file(path)
     items = of_entries(found.entries)
     total = max(wanted.count or len(items), len(items))
-    targets = wanted.targets(total) if total <= PLANNED_COUNTS[1] else {}
+    targets, by = _held_against(found, items, wanted, total)
     missing = _missing(items, wanted, targets, total) if fill else None
     return {
         "kind": found.kind,
+        "held_against": by,
         "shots": [i.as_dict() for i in items],
         **report_of(items, targets),
         "asked": total,
@@ -272,13 +312,19 @@ def export(
         shots = spoken(shots, project.character.trigger, project.character.class_word, dialect)
     file = out or project.folder("shots") / EXPORTS[kind]
     if kind == "json":
-        write_json(file, [exported(s) for s in shots])
+        write_json(file, {"quotas": _asked_of(project), "shots": [exported(s) for s in shots]})
     else:
         makers = {"txt": by_domain, "csv": table, "mapping": mapping}
         text = makers[kind](shots)
         negative = dialect_of(dialect).negative if dialect and kind == "txt" else None
         write_text(file, text + (f"\nNegative prompt:\n{negative}\n" if negative else ""))
     return file
+
+
+def _asked_of(project: Project) -> dict[str, dict[str, int]]:
+    """The numbers a project asks for, so that its prompts can be checked anywhere."""
+    targets = _targets_of(project)
+    return {a: {v: n for v, n in counts.items() if v != REST} for a, counts in targets.items()}
 
 
 def spoken(shots: Sequence[Shot], trigger: str, class_word: str | None, dialect: str) -> list[Shot]:
