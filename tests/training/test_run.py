@@ -142,6 +142,9 @@ def test_the_file_restores_the_adapter_exactly_in_diffusers(
     assert header["limner.step"] == "6" and header["limner.template"] == "t2i"
     assert header["limner.lock_sha256"] == "0" * 64
     assert json.loads(header["ss_tag_frequency"]) == {"1_grace_char": {"grace_char": 6}}
+    assert json.loads(header["ss_dataset_dirs"]) == {
+        "40_grace_char": {"n_repeats": 1, "img_count": 6}
+    }
     assert str(project.root) not in json.dumps(header)
 
 

@@ -78,6 +78,8 @@ class RunConfig:
     """Sample pictures at a checkpoint; no influence on weights."""
     values: Mapping[str, float] = field(default_factory=dict)
     """The values of `limner.training.rules`."""
+    fast: Mapping[str, Any] = field(default_factory=dict)
+    """A `fast.Choice` and optimizer_bits; empty = the plain forward pass and optimizer."""
 
     def as_json(self) -> dict[str, Any]:
         """A dict that JSON takes; `from_json` reads it back."""
@@ -101,4 +103,6 @@ class RunConfig:
 
     def _hash(self, *without: str) -> str:
         data = {k: v for k, v in self.as_json().items() if k not in without}
+        if not self.fast:
+            data.pop("fast")
         return sha256_bytes(canonical_json(data).encode())

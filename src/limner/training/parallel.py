@@ -42,7 +42,12 @@ class Team:
         self.members: list[subprocess.Popen[bytes]] = []
         self.log: Path | None = None
         self.folder = meeting.parent
-        backend = "cpu:gloo,cuda:nccl" if device.startswith("cuda") else "gloo"
+        backend = "gloo"
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.set_device(rank)
+            backend = "cpu:gloo,cuda:nccl"
         dist.init_process_group(
             backend,
             init_method=meeting.resolve().as_uri(),
@@ -114,10 +119,14 @@ class Team:
         )
 
     def end(self) -> None:
-        """The leader sends the others home and leaves, whatever state they are in."""
-        with suppress(Exception):
-            if all(m.poll() is None for m in self.members):
-                self.say(do="end")
+        """The leader sends the others home and leaves. Only between two steps."""
+        self.say(do="end")
+        self.close()
+
+    def abandon(self) -> None:
+        """The leader leaves in the middle of something: the others may wait for it in vain."""
+        for member in self.members:
+            member.kill()
         self.close()
 
     def close(self) -> None:
@@ -148,7 +157,10 @@ def lead(root: Path, run: int, size: int, device: str, logs: Path) -> Team:
         for rank in range(1, size):
             command = [sys.executable, "-m", "limner.training.worker", str(root.resolve())]
             command += [str(run), str(rank), str(folder)]
-            members.append(subprocess.Popen(command, stdout=out, stderr=out))
+            # a session of its own: Ctrl-C is for the leader, who finishes the step with all of them
+            members.append(
+                subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
+            )
     try:
         while not all((folder / f"ready_{rank}").exists() for rank in range(1, size)):
             if any(m.poll() is not None for m in members):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
         config,
         gradient_checkpointing=_needs_checkpointing(config.device, memory),
         attention=kernels.attention(config.device, memory["tokens"], config.values),
+        fast=_fast(settings, info, config, memory),
     )
     pace, reason = _pace(project, config, info, train, held_out, measure=measure)
     count = arithmetic.counts(len(train), config.batch, config.steps)
@@ -196,6 +197,44 @@ def _control(
     side = settings.control_size if mode != "none" else 0
     pictures = settings.control_pictures if mode != "none" else 1
     return {"control": mode, "control_area": side * side, "control_pictures": pictures}
+
+
+WIDE = 1024
+"""From this width on a transformer is worth the fast choices' start-up (compiling, quantising)."""
+
+
+def _fast(
+    settings: TrainingSettings, info: BaseInfo, config: RunConfig, memory: dict[str, Any]
+) -> dict[str, Any]:
+    """The fast choices of a run: the user's own, or on a GPU what fits its memory.
+
+    Raises InputError for a name that is no choice, or when nothing fits.
+    """
+    from limner.training import fast
+
+    if settings.fast:
+        known = {f.name for f in fields(fast.Choice)} | {"optimizer_bits"}
+        wrong = sorted(set(settings.fast) - known)
+        if wrong:
+            raise InputError(
+                f"training.fast has no {', '.join(wrong)}",
+                where="character.yaml, training.fast",
+                fix=f"Known are: {', '.join(sorted(known))}.",
+            )
+        return dict(settings.fast)
+    modules = lora.base_modules(Path(info.path))
+    first = modules["transformer_blocks.0.attn.to_q"][0]
+    if config.device != "cuda" or first < WIDE:
+        return {}
+    return fast.planned(
+        memory["there"],
+        memory["tokens"],
+        batch=config.batch,
+        rank=config.rank,
+        blocks=sum(name.endswith(".attn.to_q") for name in modules),
+        width=first,
+        joint=modules["txt_in"][1],
+    )
 
 
 def _processes(settings: TrainingSettings, info: BaseInfo, device: str) -> int:

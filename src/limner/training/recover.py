@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from limner.training import fast
+
 if TYPE_CHECKING:
     from limner.training.trainer import Trainer
 
@@ -21,11 +23,11 @@ class Change:
     """One thing that differs from the plan in all steps after step `after`.
 
     kind: attention (value 0: the kernel that needs little memory), checkpointing (1: only block
-    inputs are kept), chunk (pictures at once), leave_out (a step that makes no update, at half the
-    learning rate from `after` on).
+    inputs are kept), less (so many rungs down from the run's fast choices), chunk (pictures at
+    once), leave_out (a step that makes no update, at half the learning rate from `after` on).
     """
 
-    kind: Literal["attention", "checkpointing", "chunk", "leave_out"]
+    kind: Literal["attention", "checkpointing", "less", "chunk", "leave_out"]
     after: int
     value: int
 
@@ -37,6 +39,8 @@ class Change:
             return (
                 "only block inputs are kept (gradient checkpointing): a step takes a third longer"
             )
+        if self.kind == "less":
+            return f"blocks keep less, or wait in system memory (rung {self.value}): more time"
         if self.kind == "chunk":
             return f"a batch goes through {self.value} at a time: the same gradient, more time"
         return (
@@ -67,18 +71,38 @@ def apply(trainer: Trainer, changes: Iterable[Change]) -> None:
             trainer.base.transformer.enable_gradient_checkpointing()
         elif change.kind == "chunk":
             trainer.chunk = change.value
+    down = max((c.value for c in changes if c.kind == "less"), default=0)
+    choice = _lower(trainer, down)
+    if choice is not None and trainer.engine is not None and choice != trainer.engine.choice:
+        trainer.install(choice)
+
+
+def _lower(trainer: Trainer, rungs: int) -> fast.Choice | None:
+    """A run's fast choices so many rungs down; None where it has none, or there is no such rung."""
+    choice: fast.Choice | None = None
+    if trainer.config.fast:
+        choice = fast.choice_of(trainer.config.fast)
+        for _ in range(rungs):
+            choice = fast.less(choice, len(trainer.base.transformer.transformer_blocks))
+            if choice is None:
+                break
+    return choice
 
 
 def next_rung(trainer: Trainer, changes: Sequence[Change], after: int) -> Change | None:
     """What to give up next for memory, the cheapest in time first; None when nothing is left.
 
-    Kernel, then checkpointing, then smaller chunks. None of them changes what is learned, only the
-    order of sums.
+    Kernel, then checkpointing (in a run with fast choices: theirs, down to swapped blocks), then
+    smaller chunks. None of them changes what is learned, only the order of sums.
     """
-    had = {c.kind for c in changes}
+    had = [c.kind for c in changes]
     if trainer.attention == "math":
         return Change("attention", after, 0)
-    if not trainer.config.gradient_checkpointing and "checkpointing" not in had:
+    if trainer.config.fast:
+        down = had.count("less") + 1
+        if _lower(trainer, down) is not None:
+            return Change("less", after, down)
+    elif not trainer.config.gradient_checkpointing and "checkpointing" not in had:
         return Change("checkpointing", after, 1)
     most = -(-trainer.config.batch // trainer.config.processes)
     now = min(trainer.chunk, most)

@@ -12,15 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from limner.errors import InputError, UsageError, WorkFailedError
+from limner.errors import InputError, LimnerError, UsageError, WorkFailedError
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
 from limner.project.records import Plan, Run
-from limner.training import arithmetic, control, parallel, recover, stamp
+from limner.training import arithmetic, control, parallel, recover, stamp, state
 from limner.training.config import RunConfig
 from limner.training.loop import Loop
 from limner.training.planning import current_plan, plan
-from limner.training.work import Work, device_of, encoded, make_trainer, open_work
+from limner.training.work import Work, device_of, encoded, make_sampler, make_trainer, open_work
 
 
 def train(
@@ -82,11 +82,12 @@ def _extend(project: Project, run: Run, steps: int) -> Run:
     """Give a run another end; its checkpoints go on at the same distance."""
     config = RunConfig.from_json(run.config["run"])
     done = max((p.step for p in project.store.checkpoints(run.version)), default=0)
-    if steps < max(done, 1):
+    reached = max(done, state.step_of(project.path(run.path) / state.FILE) or 0)
+    if steps <= reached and not steps == done == config.steps:
         raise UsageError(
-            f"Run {run.version} has a checkpoint at step {done} already",
+            f"Run {run.version} has made {reached} steps already",
             where="--steps",
-            fix=f"Give a number above {done}, or start another run with --fresh.",
+            fix=f"Give a number above {reached}, or start another run with --fresh.",
         )
     every = max(1, round(config.steps / len(config.checkpoints)))
     marks = [m for m in config.checkpoints if m < steps]
@@ -98,9 +99,9 @@ def _extend(project: Project, run: Run, steps: int) -> Run:
         "run": extended.as_json(),
         "planned": run.config.get("planned", run.config["run"]),
     }
-    state = "done" if steps == done else "stopped"
-    project.store.update_run(run.version, config=facts, state=state)
-    return replace(run, config=facts, state=state)
+    now = "done" if steps == done else "stopped"
+    project.store.update_run(run.version, config=facts, state=now)
+    return replace(run, config=facts, state=now)
 
 
 def _journal(project: Project, plan_version: int, dataset_version: int, config: RunConfig) -> Run:
@@ -131,14 +132,28 @@ def _guarded(
     except (KeyboardInterrupt, GeneratorExit):
         project.store.update_run(run.version, state="stopped")
         raise
-    except BaseException as error:
-        project.store.update_run(run.version, state="failed", error=str(error))
-        raise
+    except Exception as error:
+        said = _without_memory(run, error)
+        project.store.update_run(run.version, state="failed", error=str(said or error))
+        if said is None:
+            raise
+        raise said from None
     seconds = time.monotonic() - began
     project.store.update_run(run.version, state="done" if finished else "stopped")
     project.store.log("training", "run", run=run.version, seconds=round(seconds, 1))
     now = project.store.run(run.version)
     yield Result(_summary(project, now or run, seconds))
+
+
+def _without_memory(run: Run, error: Exception) -> LimnerError | None:
+    """What to say where memory ran out before the loop with its ladder began; None otherwise."""
+    if isinstance(error, LimnerError) or not recover.is_out_of_memory(error):
+        return None
+    return WorkFailedError(
+        f"Memory is not enough to open the base or to encode ({str(error)[:100]})",
+        where=f"run {run.version}",
+        fix="Free memory, or lower training.resolution or training.control_size.",
+    )
 
 
 def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
@@ -172,9 +187,7 @@ def _work(
     work = open_work(project, run, config, device=device_of(config))
     yield from encoded(work)
     if config.samples:
-        from limner.training.samples import Sampler
-
-        work.sampler = Sampler(work.base, config, [*work.held_out, *work.train], work.train[0])
+        work.sampler = make_sampler(work)
     team = None
     if config.processes > 1:
         yield Notice(f"Starting {config.processes - 1} more processes.")
@@ -183,9 +196,12 @@ def _work(
         trainer = make_trainer(work, team)
         _check_disk(work, sum(p.numel() for p in trainer.weights.values()))
         finished = yield from Loop(work, trainer).run(stop_after)
-    finally:
+    except BaseException:
         if team is not None:
-            team.end()
+            team.abandon()
+        raise
+    if team is not None:
+        team.end()
     return finished
 
 
@@ -202,8 +218,8 @@ def _check_disk(work: Work, parameters: int) -> None:
     free = shutil.disk_usage(work.models).free
     value = 4 if work.config.device == "cpu" else 2
     needed = arithmetic.disk_bytes(parameters, len(work.config.checkpoints), value)
-    state = parameters * (16 if work.config.ema else 12)
-    needed += state  # that of the last checkpoint, beside the newest one and the one being written
+    # the state of the last checkpoint, beside the newest one and the one being written; averages
+    needed += parameters * (12 + 3 * 4 if work.config.ema else 12)
     if free < needed:
         raise WorkFailedError(
             f"The run needs {needed / 1e6:.0f} MB of disk, {free / 1e6:.0f} MB are free",

@@ -22,11 +22,12 @@ class Sampler:
     """Draws `config.samples` pictures from the captions of `prompts`, in their order.
 
     prompts: held-out pictures first, so that what is drawn was not trained on. shown: the edit
-    template's reference, a training picture of the character.
+    template's references, as training shows them; the edit pipeline cannot draw without one, so a
+    run without control is sampled with a black picture.
     """
 
     def __init__(
-        self, base: Base, config: RunConfig, prompts: Sequence[data.Picture], shown: data.Picture
+        self, base: Base, config: RunConfig, prompts: Sequence[data.Picture], shown: data.Shown
     ) -> None:
         import numpy as np
 
@@ -35,7 +36,7 @@ class Sampler:
         side = max(data.SIDE, config.resolution // data.SIDE * data.SIDE)
         references = []
         if config.template == "edit":
-            references = [np.asarray(data.load(shown.path, side, side))]
+            references = [np.asarray(data.shown(p, side, side)) for p in shown or (data.BLANK,)]
         settings = Settings(
             base=config.base_fingerprint,
             template=config.template,

@@ -6,6 +6,8 @@ In: the run. Out: strings only, the same for the same run and step; no path, no 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from limner.project import Project
 from limner.project.files import canonical_json, sha256_bytes
 from limner.project.records import Dataset, Run
 from limner.training.config import RunConfig
+from limner.training.data import Picture
 
 
 def public_name(base: str) -> str:
@@ -52,7 +55,10 @@ def header(
         "limner.base": public_name(config.base),
         "limner.base_fingerprint": config.base_fingerprint,
         "limner.template": config.template,
+        "limner.control": config.control,
+        "limner.control_size": str(math.isqrt(config.control_area)) if config.control_area else "",
         "limner.precision": config.precision,
+        "limner.base_precision": str(config.fast.get("precision", "")) or "as stored",
         "limner.likeness": character.likeness,
         "limner.lock_sha256": dataset.lock_sha256,
         "limner.dataset_sha256": config.data_sha256,
@@ -80,9 +86,11 @@ def _kohya(project: Project, run: Run, config: RunConfig, captions: list[str]) -
         "ss_lr_scheduler": "constant_with_warmup",
         "ss_lr_warmup_steps": f"{value['warmup_steps']:g}",
         "ss_optimizer": f"AdamW(weight_decay={value['weight_decay']:g})",
+        "ss_resolution": f"({config.resolution}, {config.resolution})",
         "ss_max_grad_norm": f"{value['max_grad_norm']:g}",
         "ss_mixed_precision": "bf16" if config.precision == "bf16" else "no",
         "ss_seed": str(config.seed),
+        **({"ss_ema_decay": f"{config.ema:g}"} if config.ema else {}),
         "ss_caption_dropout_rate": f"{config.caption_dropout:g}",
         "ss_timestep_sampling": "qwen_shift",
         "ss_network_module": "peft.LoraConfig",
@@ -90,6 +98,16 @@ def _kohya(project: Project, run: Run, config: RunConfig, captions: list[str]) -
         "ss_network_alpha": str(config.rank),
         "ss_tag_frequency": json.dumps({f"1_{trigger}": {trigger: len(captions)}}),
     }
+
+
+def dataset_dirs(pictures: Sequence[Picture]) -> str:
+    """kohya's `ss_dataset_dirs`: folder -> pictures and how often each came in one turn."""
+    found: dict[str, dict[str, int]] = {}
+    for picture in pictures:
+        name = picture.name.rpartition("/")[0]
+        entry = found.setdefault(name, {"n_repeats": picture.weight, "img_count": 0})
+        entry["img_count"] += 1
+    return json.dumps(found)
 
 
 def at_step(shared: dict[str, str], step: int) -> dict[str, str]:

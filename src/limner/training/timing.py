@@ -40,6 +40,7 @@ def key(config: RunConfig) -> str:
         "base": config.base_fingerprint,
         "shape": [config.template, config.resolution, config.batch, config.rank, config.targets],
         "kernel": [config.precision, config.attention],
+        "control": [config.control, config.control_area, config.control_pictures],
         "device": config.device,
         "threads": config.threads,
         "machine": [platform.machine(), platform.processor(), os.cpu_count()],

@@ -10,16 +10,17 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.models import lora
-from limner.training import flow, order, recover
+from limner.training import fast, flow, order, recover
 from limner.training.config import RunConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from limner.models import Base
+    from limner.training.fast.engine import Engine
     from limner.training.parallel import Team
 
 
@@ -84,7 +85,6 @@ class Trainer:
         weights: Mapping[int, int] | None = None,
         team: Team | None = None,
     ) -> None:
-        import torch
 
         self.base, self.config, self.team = base, config, team
         self.examples, self.held_out = examples, held_out
@@ -104,17 +104,37 @@ class Trainer:
         self.skips: frozenset[int] = frozenset()
         self.slower: tuple[int, ...] = ()
         """Steps after which the learning rate was halved."""
-        if config.gradient_checkpointing:
+        self.engine: Engine | None = None
+        """What stands in for the transformer's forward pass in a run with fast choices."""
+        if config.fast:
+            self.install(fast.choice_of(config.fast))
+        elif config.gradient_checkpointing:
             base.transformer.enable_gradient_checkpointing()
-        value = config.values
-        self.optimizer = torch.optim.AdamW(
-            list(self.weights.values()),
-            lr=config.learning_rate,
-            betas=(value["beta1"], value["beta2"]),
-            eps=value["epsilon"],
-            weight_decay=value["weight_decay"],
-            fused=True,
-        )
+        self.optimizer = self._optimizer()
+
+    def _optimizer(self) -> Any:
+        """AdamW: torch's own fused one, or that of the fast choices."""
+        import torch
+
+        value = self.config.values
+        given: dict[str, Any] = {
+            "lr": self.config.learning_rate,
+            "betas": (value["beta1"], value["beta2"]),
+            "eps": value["epsilon"],
+            "weight_decay": value["weight_decay"],
+        }
+        bits = int(self.config.fast.get("optimizer_bits", 0))
+        if bits:
+            return fast.FlatAdamW(self.weights, bits=bits, seed=self.config.seed, **given)
+        return torch.optim.AdamW(list(self.weights.values()), fused=True, **given)
+
+    def install(self, choice: fast.Choice) -> None:
+        """Run the transformer by these choices from now on, in place of those before."""
+        if self.engine is not None:
+            self.engine.remove()
+        self.engine = fast.install(self.base.transformer, choice, self.device)
+        if choice.table:
+            self.engine.expect([s for n in range(len(self.rows)) for s in self._sigmas(n + 1)])
 
     @contextmanager
     def kernels(self) -> Iterator[None]:
@@ -186,10 +206,17 @@ class Trainer:
         ]
         shape = (len(chosen), *chosen[0].latents.shape)
         noise = torch.randn(shape, generator=order.generator(config.seed, "noise", step))
-        normal = torch.randn(len(chosen), generator=order.generator(config.seed, "sigma", step))
-        mu = flow.time_shift_mu(shape[1], self.scheduler)
-        sigmas = flow.sample_sigmas(normal, mu)
+        sigmas = self._sigmas(step)
         return chosen, slots, drop, noise.to(self.device), sigmas.to(self.device)
+
+    def _sigmas(self, step: int) -> Tensor:
+        """Noise levels of update `step`, one a picture, on the CPU."""
+        import torch
+
+        row = self.rows[step - 1]
+        drawn = torch.randn(len(row), generator=order.generator(self.config.seed, "sigma", step))
+        tokens = self.examples[row[0]].latents.shape[0]
+        return flow.sample_sigmas(drawn, flow.time_shift_mu(tokens, self.scheduler))
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then constant; halved after each step in `slower`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError
 from limner.events import Progress
@@ -47,7 +47,8 @@ class Work:
         """What all checkpoints of the run say about it."""
         captions = [p.caption for p in self.train]
         folder = Path(self.base.info.path)
-        return stamp.header(self.project, self.run, self.dataset, self.config, captions, folder)
+        made = stamp.header(self.project, self.run, self.dataset, self.config, captions, folder)
+        return {**made, "ss_dataset_dirs": stamp.dataset_dirs(self.train)}
 
 
 def device_of(config: RunConfig, rank: int = 0) -> str:
@@ -94,7 +95,17 @@ def _open_base(config: RunConfig, device: str) -> Base:
     torch.set_num_threads(config.threads)
     if config.control_area:
         info = replace(info, reference_area=config.control_area)
-    return open_base(info, device=device)
+    # without autocast, activations are fp32, and so must the weights be
+    dtype = torch.float32 if config.device == "cpu" or config.precision == "fp32" else None
+    if not config.fast:
+        return open_base(info, device=device, dtype=dtype)
+    from limner.training import fast
+
+    def load(folder: Path) -> Any:
+        choice = fast.choice_of(config.fast)
+        return fast.load_transformer(folder, choice, device, dtype or torch.bfloat16)
+
+    return open_base(info, device=device, dtype=dtype, load_transformer=load)
 
 
 def encoded(work: Work) -> Iterator[Progress]:
@@ -102,7 +113,14 @@ def encoded(work: Work) -> Iterator[Progress]:
     config = work.config
     cache = prepare.Cache(work.project.root / ".limner" / "cache", config.base_fingerprint)
     encoder = prepare.Encoder(work.base, cache, config.template, config.resolution)
-    choices = data.controls(
+    yield from prepare.examples(
+        encoder, work.train, work.held_out, _choices(work), into=work.examples
+    )
+
+
+def _choices(work: Work) -> tuple[list[list[data.Shown]], list[list[data.Shown]]]:
+    config = work.config
+    return data.controls(
         work.train,
         work.held_out,
         control=config.control,
@@ -110,7 +128,15 @@ def encoded(work: Work) -> Iterator[Progress]:
         each=int(config.values["references_each"]),
         seed=config.seed,
     )
-    yield from prepare.examples(encoder, work.train, work.held_out, choices, into=work.examples)
+
+
+def make_sampler(work: Work) -> Sampler:
+    """What draws the samples of a run; it keeps text encoder and autoencoder in memory."""
+    from limner.training.samples import Sampler
+
+    fixed = _choices(work)
+    shown = (fixed[1] or fixed[0])[0][0]
+    return Sampler(work.base, work.config, [*work.held_out, *work.train], shown)
 
 
 def make_trainer(work: Work, team: Team | None = None) -> Trainer:
