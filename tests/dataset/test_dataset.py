@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from dataset_project import FOLDER, add_bodies, new
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fakes.small_dataset import FOLDER, add_bodies, new
 from limner.dataset import build, check, verify_lock
 from limner.dataset.split import Candidate, hold_out
 from limner.errors import InputError, NotReadyError, UsageError

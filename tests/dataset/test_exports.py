@@ -9,11 +9,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from dataset_project import add_bodies, new
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from fakes.small_dataset import add_bodies, new
 from limner.dataset import LAYOUTS, build, from_folder, from_project, import_dataset, read
 from limner.dataset.exporting import MANIFEST, Source
 from limner.dataset.exporting import export as export_files
@@ -111,7 +111,10 @@ def test_what_a_hand_changed_is_kept_and_comes_home(tmp_path: Path) -> None:
     collect(build(project))
     out = tmp_path / "out"
     collect(export_dataset(project, "kohya", out))
-    collect(export_dataset(project, "kohya", out))  # untouched: written again
+    (out / "cache").mkdir()
+    collect(export_dataset(project, "kohya", out))
+    assert (out / "cache").is_dir()  # the same export: what a trainer put there stays
+    collect(export_dataset(project, "kohya", out, base="Qwen/Qwen-Image", steps=7))
     folder = out / "train" / "40_grace_char"
     text = next(iter(sorted(folder.glob("*.txt"))))
     text.write_text("grace_char, by hand\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -32,6 +33,26 @@ def train(
     pause: Annotated[
         bool, typer.Option("--pause", help="Ask the run at work here to save and wait")
     ] = False,
+    peer: Annotated[
+        str, typer.Option("--with", help="native, or another trainer: ai-toolkit, musubi")
+    ] = "native",
+    home: Annotated[
+        Path | None, typer.Option(help="--with: the trainer's folder (or AI_TOOLKIT_HOME, ...)")
+    ] = None,
+    python: Annotated[
+        str | None, typer.Option(help="--with: the Python of its own environment")
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(help="--with musubi: dit=FILE, vae=FILE, text_encoder=FILE", metavar="K=FILE"),
+    ] = None,
+    control: Annotated[
+        str, typer.Option(help="--with: references for edit training: none, blank, self")
+    ] = "none",
+    control_size: Annotated[
+        int, typer.Option(help="--with: side of a reference: 512 or 1024")
+    ] = 1024,
+    base: Annotated[str, typer.Option(help="--with: base model's Hugging Face id")] = "",
 ) -> Answer:
     """Train the LoRA by the newest plan; a stopped run goes on where it was.
 
@@ -40,6 +61,20 @@ def train(
     if sum([resume, fresh, stop, pause]) > 1:
         raise UsageError("--resume, --fresh, --stop and --pause exclude each other")
     here = project()
+    if peer != "native":
+        given = dict(pair.partition("=")[::2] for pair in weights or [])
+        return _with_another(
+            here,
+            peer,
+            resume=not fresh,
+            home=home,
+            python=python,
+            weights=given,
+            control=control,
+            control_size=control_size,
+            base=base,
+            steps=steps or 0,
+        )
     if stop or pause or resume:
         asked = _ask_the_run(here, "stop" if stop else "pause" if pause else None)
         if asked is not None:
@@ -48,6 +83,16 @@ def train(
 
     found = screen().run(training.train(here, resume=not fresh, stop_after=stop_after, steps=steps))
     return Answer(found, _lines(found))
+
+
+def _with_another(here: Any, trainer: str, **wishes: Any) -> Answer:
+    """Train with ai-toolkit or musubi-tuner, in its own environment."""
+    from limner.pipeline.handover import train_with
+
+    found = screen().run(train_with(here, trainer, **wishes))
+    lines = [f"run {found['run']} by {found['trainer']}: {found['state']}"]
+    lines += [f"  {c['path']}  {c['label']}  ({c['file']})" for c in found["checkpoints"]]
+    return Answer(found, lines)
 
 
 def _ask_the_run(here: Any, what: Any) -> Answer | None:

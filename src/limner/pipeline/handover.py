@@ -94,3 +94,80 @@ def _default(layout: str) -> str:
     from limner.training import peers
 
     return "Qwen/Qwen-Image" if layout == "diffusers" else peers.DEFAULT_BASE
+
+
+def train_with(
+    project: Project,
+    trainer: str,
+    *,
+    home: Path | None = None,
+    python: str | None = None,
+    weights: Mapping[str, str] | None = None,
+    control: str = "none",
+    control_size: int = 1024,
+    base: str = "",
+    steps: int = 0,
+    resume: bool = True,
+) -> Events:
+    """Train with ai-toolkit or musubi-tuner in its own environment: export, run, records.
+
+    Result: {run, trainer, state, checkpoints, seconds, path}. Raises UsageError (trainer not
+    found, impossible wishes), WorkFailedError (it failed; its last words).
+    """
+    from limner.errors import InputError, UsageError
+    from limner.models import resolve_base
+    from limner.training import peers
+    from limner.training.peers import homes, running
+
+    layout = dataset.layout_named(trainer)
+    name = peers.COUNTED_AS.get(layout.name, layout.name)
+    settings = project.character.training
+    where = homes.find(
+        name, folder=home, python=python, weights=weights, settings=settings.trainers
+    )
+    found = dataset.from_project(project)
+    number = found.facts["dataset"]
+    shown = f"{control}{control_size}" if control != "none" else "plain"
+    out = project.root / "exports" / f"v{number}-{layout.name}-{shown}"
+    known = settings.base in peers.BASES
+    made: list[peers.Setup] = []
+
+    def configs(groups: list[dict[str, Any]]) -> Mapping[str, str]:
+        setup = peers.decide(
+            groups,
+            name,
+            trigger=found.trigger,
+            base=base or (settings.base if known else peers.DEFAULT_BASE),
+            mode=control,
+            control_size=control_size,
+            steps=steps or (settings.steps if known else 0),
+            rank=settings.rank,
+            rate=settings.learning_rate if known else 0.0,
+            checkpoints=settings.checkpoints,
+            keep=settings.keep or None,
+            dropout=settings.caption_dropout,
+            root=str(out.resolve()),
+        )
+        made.append(setup)
+        return peers.configs(layout.name, setup)
+
+    for event in dataset.export(
+        found, layout.name, out, control=control, control_size=control_size, configs=configs
+    ):
+        if not isinstance(event, Result):
+            yield event
+    if not made:
+        raise UsageError("There is nothing to train on")
+    try:
+        fingerprint: str | None = resolve_base(made[0].base.name).fingerprint
+    except InputError:
+        fingerprint = None  # the trainer fetches the base itself
+    yield from running.run(
+        project,
+        made[0],
+        out,
+        where,
+        dataset_version=int(number),
+        resume=resume,
+        fingerprint=fingerprint,
+    )

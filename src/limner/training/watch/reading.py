@@ -330,6 +330,7 @@ def _add_jsonl(seen: Seen, path: Path) -> None:
             number = float(value) if value is not None else math.nan
             when = float(at) if isinstance(at, int | float) else None
             points[row["step"]] = Point(row["step"], number, when)
+            seen.averaged = seen.averaged or row.get("averaged") is True
     _add_losses(seen, [points[s] for s in sorted(points)], path.name)
 
 
