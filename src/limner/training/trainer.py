@@ -92,11 +92,13 @@ class Trainer:
         self.weights = lora.add_adapter(
             base.transformer, rank=config.rank, seed=config.seed, targets=config.targets
         )
+        self.device = base.transformer.img_in.weight.device
+        for weight in self.weights.values():
+            weight.data = weight.data.to(self.device)  # peft put a swapped block's beside it
         self.averaged: dict[str, Tensor] = {}
         if config.ema:
             self.averaged = {name: p.detach().clone() for name, p in self.weights.items()}
         base.transformer.eval()
-        self.device = next(iter(self.weights.values())).device
         self.scheduler = dict(base.scheduler.config)
         self.attention = config.attention
         self.chunk = config.batch

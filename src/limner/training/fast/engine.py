@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from limner.errors import UsageError
 from limner.training.fast import blocks, modulation, swap
 from limner.training.fast.blocks import Attending, Rope
 from limner.training.fast.choice import Choice
@@ -52,6 +53,9 @@ class Engine:
             for name, part in block.named_children():
                 if i not in chosen and not (choice.table and name.endswith("_mod")):
                     part.to(self.device)
+            for parameter in block.parameters():
+                if parameter.requires_grad:  # a LoRA is trained where its block computes
+                    parameter.data = parameter.data.to(self.device)
         self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip)
         self.levels = levels(len(self.blocks), choice, chosen)
         self.before: Callable[..., Any] = blocks.before
@@ -90,8 +94,13 @@ class Engine:
             "hidden_states", "encoder_hidden_states", "encoder_hidden_states_mask", "timestep",
             "img_shapes", "return_dict",
         }  # fmt: skip
-        more = {k for k, v in given.items() if k not in known and v is not None}
+        more = sorted(k for k, v in given.items() if k not in known and v is not None and v != {})
         if args or more or given.get("img_shapes") is None or self._stock_only():
+            if self.table is not None or self.swap.order:
+                raise UsageError(
+                    f"A transformer with swapped weights takes no {', '.join(more) or 'such call'}",
+                    fix="Run it without training.fast's table and swapped blocks.",
+                )
             return self.stock(*args, **given)
         output = self.forward(
             given["hidden_states"],
