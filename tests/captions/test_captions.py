@@ -19,7 +19,7 @@ from limner.events import collect
 from limner.lexicon.constants import find_constants
 from limner.project import Project
 from limner.project.files import sha256_bytes
-from limner.shots import plan
+from limner.shots import plan, take_in
 
 CAFE = {
     **{"angle": "front", "framing": "half_body", "expression": "happy", "gaze": "camera"},
@@ -170,6 +170,81 @@ def test_captions_tell_what_was_made_instead(project: Project) -> None:
     )
     collect(compile(project))
     assert lexicon.outfits()[made].phrase in project.store.captions()[take.id].text
+
+
+def keep_all(project: Project) -> None:
+    """A kept take for every shot that has none."""
+    for shot in project.store.shots():
+        take = project.store.journal_take(shot.id, "inbox", shot.seed, {})
+        path = project.folder("takes") / f"{shot.id}_a1.png"
+        path.write_bytes(shot.id.encode())
+        digest = sha256_bytes(shot.id.encode())
+        project.store.update_take(take.id, state="done", path=project.relative(path), sha256=digest)
+        project.store.decide(take.id, "keep", [], "rule")
+
+
+def test_a_signature_outfit_has_its_tag_in_captions_and_in_the_evaluation(
+    tmp_path: Path,
+) -> None:
+    from limner.pipeline.wiring import evaluation_prompts
+
+    project = Project.create(
+        tmp_path / "two", name="Two", trigger="two_char", class_word="woman", likeness="synthetic"
+    )
+    project.change_character(
+        shots={
+            "count": 16,
+            "signature": {
+                "red_dress": {"outfit": "red_cocktail_dress", "shots": 5},
+                "work_look": {"outfit": "denim_jacket", "shots": 5},
+            },
+        }
+    )
+    collect(plan(project))
+    keep_all(project)
+    tags = {s.id: s.attributes.get("outfit_tag") for s in project.store.shots()}
+    assert sorted(t for t in tags.values() if t) == ["red_dress"] * 5 + ["work_look"] * 5
+    for profile in ("default", "seed", "strict"):
+        collect(compile(project, profile=profile))
+        for take in project.store.kept():
+            second = project.store.captions()[take.id].text.split(", ")[1]
+            assert (second if second in ("red_dress", "work_look") else None) == tags[take.shot_id]
+
+    prompts = evaluation_prompts(project)
+    for name, outfit in (("red_dress", "red_cocktail_dress"), ("work_look", "denim_jacket")):
+        tagged = [p for p in prompts if p.text.startswith(f"two_char, {name}, ")]
+        assert len(tagged) == 4 and {p.attributes["outfit"] for p in tagged} == {outfit}
+    assert sum("red_dress" in p.text for p in prompts) == 4
+
+    take = next(t for t in project.store.kept() if tags[t.shot_id] == "red_dress")
+    other = {"asked": "red_cocktail_dress", "made": "black_tuxedo"}
+    project.store.update_take(take.id, labels={"substituted": {"outfit": other}})
+    collect(compile(project))  # the source made other clothes: the tag would be a lie
+    assert "red_dress" not in project.store.captions()[take.id].text
+
+
+def test_prompts_with_words_of_their_own_are_captioned_from_their_text(tmp_path: Path) -> None:
+    project = Project.create(
+        tmp_path / "own", name="Own", trigger="own_char", class_word="woman", likeness="synthetic"
+    )
+    prompts = project.root / "mine.csv"
+    prompts.write_text(
+        "prompt,angle,framing\n"
+        '"Neon glow, own_char in a sequined space cape, full body shot in an abandoned submarine, '
+        'long auburn hair, big grin, shot on Canon EOS R5",front,full_body\n'
+        '"Soft window light, own_char wearing a navy wool suit, waist-up shot in a library, calm '
+        'smile, looking at camera, 85mm",three_quarter,half_body\n'
+    )
+    collect(take_in(project, prompts, fill=False))
+    keep_all(project)
+    assert collect(compile(project))["compiled"] == 2
+    first, second = (project.store.captions()[t.id] for t in project.store.kept())
+    assert first.text.startswith("own_char, full body shot, wearing sequined cape, ")
+    assert "submarine" in first.text and "grin" in first.text and first.author == "rule"
+    assert not re.search("auburn|neon|canon", first.text, re.IGNORECASE)
+    assert {"identity", "light", "camera"} <= {d["rule"] for d in first.dropped}
+    assert "navy suit" in second.text and "library" in second.text and "85mm" not in second.text
+    assert [f["rule"] for f in check(project) if f["severity"] == "error"] == []
 
 
 def test_check_finds_each_fault(project: Project) -> None:

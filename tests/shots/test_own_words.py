@@ -11,7 +11,7 @@ from limner import lexicon
 from limner.errors import InputError, UsageError
 from limner.events import collect
 from limner.project import Project
-from limner.shots import make_plan, plan, replan
+from limner.shots import make_plan, plan, replan, take_in
 
 KIMONO = """\
 blue_kimono:
@@ -84,3 +84,24 @@ def test_one_plan_knows_nothing_of_another_projects_words(project: Project) -> N
             trigger="g_char",
             class_word="woman",
         )
+
+
+def test_prompts_of_ones_own_carry_the_outfits_tag_and_the_missing_ones_are_planned(
+    project: Project,
+) -> None:
+    words = project.root / lexicon.OWN_FOLDER
+    words.mkdir()
+    (words / "outfits.yaml").write_text(KIMONO)
+    file = project.root / "mine.txt"
+    file.write_text(
+        "Soft window light, mio_char in a blue silk kimono, close-up portrait, front view, in a "
+        "library, calm smile, looking at camera\n"
+        "Overcast daylight, mio_char in a sequined space cape, full body shot, front view, on a "
+        "beach, standing, laughing, looking at camera\n"
+    )
+    found = collect(take_in(project, file))
+    assert (found["imported"], found["planned"]) == (2, 14)
+    shots = project.store.shots()
+    worn = {s.id for s in shots if s.attributes.get("outfit") == "blue_kimono"}
+    assert len(worn) == 5 == found["gaps"]["outfit"]["blue_kimono"]["got"]
+    assert worn == {s.id for s in shots if s.attributes.get("outfit_tag") == "kimono"}

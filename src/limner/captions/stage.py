@@ -140,12 +140,19 @@ def has_attributes(attributes: Mapping[str, str]) -> bool:
 
 
 def shown(project: Project, take: Take) -> dict[str, str]:
-    """What the take shows: its shot's attributes, with what the source made instead of them."""
+    """What the take shows: its shot's attributes, with what the source made instead of them.
+
+    Other clothes than a signature outfit do not carry its tag.
+    """
     shot = project.store.shot(take.shot_id)
     if shot is None:
         raise InputError(f"take {take.id} belongs to {take.shot_id}, which is not planned")
     swapped = take.labels.get("substituted", {})
-    return {**shot.attributes, **{axis: change["made"] for axis, change in swapped.items()}}
+    made = {axis: change["made"] for axis, change in swapped.items()}
+    found = {**shot.attributes, **made}
+    if made.get("outfit", shot.attributes.get("outfit")) != shot.attributes.get("outfit"):
+        found.pop("outfit_tag", None)
+    return found
 
 
 def text_file(project: Project, take: Take) -> Path:

@@ -99,9 +99,11 @@ def lacking(items: Sequence[Item], targets: Targets, number: int) -> dict[str, d
     quotas: dict[str, dict[str, float]] = {}
     for axis, wanted in targets.items():
         short = {v: max(n - have[axis].get(v, 0), 0) for v, n in wanted.items() if v != REST}
-        if REST in wanted or not any(short.values()):
+        if not any(short.values()):
             continue  # the planner's own shares do as well
-        exact = largest_remainder({v: float(n) for v, n in short.items()}, number)
+        exact = dict(short)
+        if REST not in wanted or sum(short.values()) > number:
+            exact = largest_remainder({v: float(n) for v, n in short.items()}, number)
         quotas[axis] = {v: 100 * n / number for v, n in exact.items() if n}
     return quotas
 

@@ -28,7 +28,7 @@ from limner.shots.planner import PLANNED_COUNTS, ShotPlan, make_targets, shot_se
 from limner.shots.promptset import write_prompts
 from limner.shots.quotas import REST
 from limner.shots.rules import rules_for, wear_of
-from limner.shots.signature import with_signature
+from limner.shots.signature import TAG, tags_of, with_signature
 from limner.shots.stage import dialect_for, learn, planned, signature_of, store_plan
 
 EXPORTS = {"txt": "prompts.txt", "json": "prompts.json", "csv": "prompts.csv"}
@@ -249,9 +249,11 @@ def take_in(
         items = of_entries(found.entries)
         _must_be_usable(items, found, path)
         total = max(project.character.shots.count if fill else 0, len(items))
-        targets = wanted.targets(total)
+        rules = rules_for(wear_of(project.character.class_word))
+        signature = signature_of(project)
+        targets = with_signature(wanted.targets(total), signature, total, rules)
         made = _missing(items, wanted, targets, total, abilities) if fill else None
-        shots = _as_shots(items, made, wanted.seed)
+        shots = _as_shots(items, made, wanted.seed, tags_of(signature))
         changed = store_plan(project, shots, replace=replace)
         report = {"before": report_of(items, targets), **report_of(of_shots(shots), targets)}
         write_text(project.folder("shots") / "prompts.txt", by_domain(project.store.shots()))
@@ -284,15 +286,20 @@ def _must_be_usable(items: Sequence[Item], found: Imported, path: Path) -> None:
             )
 
 
-def _as_shots(items: Sequence[Item], made: ShotPlan | None, seed: int) -> list[Shot]:
-    """Imported prompts and planned shots in domain order, numbered through."""
+def _as_shots(
+    items: Sequence[Item], made: ShotPlan | None, seed: int, tags: Mapping[str, str]
+) -> list[Shot]:
+    """Imported prompts and planned shots in domain order, numbered through; outfits tagged."""
     rough = [Shot("", 0, i.attributes, i.text, 0, face_visible=i.face_visible) for i in items]
     rough += made.shots if made else []
     order = sorted(rough, key=lambda s: lexicon.angles()[s.attributes["angle"]].domain)
     shots = []
     for number, shot in enumerate(order, 1):
         name = f"shot_{number:03d}"
-        shots.append(replace(shot, id=name, position=number, seed=shot_seed(seed, name)))
+        tag = tags.get(shot.attributes.get("outfit", ""))
+        attributes = {**shot.attributes, **({TAG: tag} if tag else {})}
+        own = shot_seed(seed, name)
+        shots.append(replace(shot, id=name, position=number, seed=own, attributes=attributes))
     return shots
 
 
