@@ -32,14 +32,15 @@ def require() -> None:
     if importlib.util.find_spec("c2pa") is None:
         raise MissingExtraError(
             "Signing previews needs c2pa-python, which is not installed",
-            fix="pip install c2pa-python, or release without --sign-cert.",
+            fix="pip install 'limner[provenance]', or release without --sign-cert.",
         )
 
 
 def sign(png: bytes, title: str, signature: Signature) -> bytes:
     """The PNG with a C2PA manifest: action c2pa.created, drawn by a trained model.
 
-    Raises MissingExtraError, InputError for a certificate or key that cannot be used.
+    Raises MissingExtraError, InputError for files that cannot be read, WorkFailedError for a
+    certificate or key that cannot sign.
     """
     require()
     c2pa = importlib.import_module("c2pa")  # no types are published
