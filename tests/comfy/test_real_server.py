@@ -116,6 +116,13 @@ def test_the_seven_traps_are_real(real: RealComfy, server: comfy.Server, tmp_pat
     server.client_id = mine
     assert not server.look(last).files, "trap 5: success without any output"
     assert server.look("not-there").state == "absent"  # trap 7
+    seen = []
+    for own in (comfy.new_id(), comfy.new_id()):
+        server.send(graph(seed=78), own)
+        while not server.look(own).ended:
+            time.sleep(0.05)
+        seen.append(server.look(own).files)
+    assert seen[0] == seen[1] and seen[0], "trap 6: the earlier file is named, no new one"
 
 
 def test_refusals_read_well(server: comfy.Server) -> None:

@@ -53,7 +53,8 @@ def test_one_picture_makes_the_others_and_the_same_order_the_same(
     assert order["settings"]["template"] == "edit" == take.labels["template"]
     assert order["prompt"] == project.store.shots()[0].prompt and order["seed"] == take.seed
     again = grace("again", **QUICK)
-    collect(generate(again, **run, references=[face], limit=1))  # type: ignore[arg-type]
+    told = list(generate(again, **run, references=[face], limit=1))  # type: ignore[arg-type]
+    assert any("grace_char, a word this model does not know" in str(e) for e in told)
     assert again.store.takes()[0].sha256 == take.sha256
     other = tmp_path / "other.png"
     Image.new("RGB", (64, 64), "navy").save(other)

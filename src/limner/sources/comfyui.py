@@ -16,7 +16,7 @@ from limner import comfy
 from limner.errors import InputError, WorkFailedError
 from limner.project.files import canonical_json, sha256_bytes
 from limner.sources.fetched import check
-from limner.sources.references import SHORT, Reference, read_references
+from limner.sources.references import SHORT, Reference, read_references, unknown_word
 from limner.sources.source import LaterError, Note, Order, Picture, Price, Request
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class ComfySource:
         self.short_side = max(character.source.short_side, character.training.resolution)
         self._paths = list(references) or [root / name for name in self.settings.references]
         self._own = workflow or (root / self.settings.workflow if self.settings.workflow else None)
+        self._trigger, self._called = character.trigger, False
         self._url, self._limits = url, character.source.limits
         self._server: comfy.Server | None = None
         self._lock = threading.Lock()
@@ -102,10 +103,13 @@ class ComfySource:
                 "No reference picture and no LoRA is given, so every picture shows another "
                 "person: use --reference PICTURE."
             )
+        if self._called and shown and not self.settings.lora:
+            said.append(unknown_word(self._trigger, self.name))
         return said
 
     def order(self, request: Request) -> Order:
         """Id, seed and the whole graph; nothing is sent. Raises InputError."""
+        self._called |= self._trigger in request.prompt
         prompt_id = comfy.new_id()
         self._fresh.add(prompt_id)
         graph, output = self._graph(request, prompt_id)

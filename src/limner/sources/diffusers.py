@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from limner.errors import InputError, WorkFailedError
 from limner.render import Cell, DiffusersRenderer, Settings, picture_sha256, png_bytes
-from limner.sources.references import Reference, read_references
+from limner.sources.references import Reference, read_references, unknown_word
 from limner.sources.source import LaterError, Note, Order, Picture, Price, Request
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class DiffusersSource:
     ) -> None:
         self.settings = character.source.diffusers
         self.short_side = max(character.source.short_side, character.training.resolution)
+        self._trigger, self._called = character.trigger, False
         self._root, self._named = root, model
         self._model = model or self.settings.model or character.training.base
         self._paths = list(references) or [root / name for name in self.settings.references]
@@ -97,12 +98,15 @@ class DiffusersSource:
                 "No reference picture is given, so every picture shows another person"
                 + (": use --reference PICTURE." if self.can_edit else ".")
             )
+        elif self._called:
+            said.append(unknown_word(self._trigger, self.name))
         if self.info.is_drawing:
             said.append("This model makes drawings; its pictures are marked as such.")
         return said
 
     def order(self, request: Request) -> Order:
         """Seed, prompt and everything else the picture depends on; nothing is loaded."""
+        self._called |= self._trigger in request.prompt
         width, height = self._size()
         return {
             "model": self.info.name,

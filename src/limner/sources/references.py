@@ -43,6 +43,15 @@ class Reference:
         return Images.open(io.BytesIO(self.data)).convert("RGB")
 
 
+def unknown_word(trigger: str, source: str) -> str:
+    """What to say when prompts call the person by a word that the model was never taught."""
+    return (
+        f"The prompts call the person {trigger}, a word this model does not know, instead of "
+        "pointing at the reference picture. For prompts that do, write "
+        f"`source: {{name: {source}}}` into character.yaml and run `limner shots plan --replace`."
+    )
+
+
 def read_references(paths: Sequence[Path], most: int) -> list[Reference]:
     """All pictures in order. Raises InputError: not there, no picture, damaged, too many."""
     if len(paths) > most:
