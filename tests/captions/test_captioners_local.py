@@ -170,7 +170,99 @@ def make_florence(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-MAKERS = {"llava": make_llava, "qwen": make_qwen, "florence2": make_florence}
+def qwen_words() -> Any:
+    """A Qwen vocabulary without merges; the tokens of its pictures stand at the end."""
+    from transformers import Qwen2Tokenizer
+
+    from limner.models.info import MINIATURE
+
+    return Qwen2Tokenizer.from_pretrained(MINIATURE / "tokenizer")
+
+
+def qwen_ids(words: Any) -> dict[str, int]:
+    names = {
+        "image_token_id": "<|image_pad|>",
+        "video_token_id": "<|video_pad|>",
+        "vision_start_token_id": "<|vision_start|>",
+        "vision_end_token_id": "<|vision_end|>",
+    }
+    return {k: words.convert_tokens_to_ids(v) for k, v in names.items()}
+
+
+TEXT = {
+    **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "num_key_value_heads": 2},
+}
+
+
+def make_qwen2(folder: Path) -> None:
+    """Qwen2-VL: its own class, config and pictures, tiny and random."""
+    import torch
+    from transformers import (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    torch.manual_seed(1)
+    words = qwen_words()
+    rope = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
+    config = Qwen2VLConfig(
+        text_config={**TEXT, "vocab_size": len(words), "rope_parameters": rope},
+        vision_config={"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 2},
+        **qwen_ids(words),
+    )
+    Qwen2VLForConditionalGeneration(config).save_pretrained(folder)
+    Qwen2VLProcessor(
+        Qwen2VLImageProcessor(), words, Qwen2VLVideoProcessor(), chat_template=QWEN_TEMPLATE
+    ).save_pretrained(folder)
+
+
+def make_qwen3(folder: Path) -> None:
+    """Qwen3-VL: its own class (deep visual features, patches of 16), tiny and random."""
+    import torch
+    from transformers import (
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+        Qwen3VLProcessor,
+        Qwen3VLVideoProcessor,
+    )
+
+    torch.manual_seed(1)
+    words = qwen_words()
+    rope = {
+        **{"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 5000000.0},
+        "mrope_interleaved": True,
+    }
+    vision = {
+        **{"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2},
+        **{"out_hidden_size": 32, "patch_size": 16, "num_position_embeddings": 64},
+        "deepstack_visual_indexes": [0, 1],
+    }
+    config = Qwen3VLConfig(
+        text_config={**TEXT, "head_dim": 16, "vocab_size": len(words), "rope_parameters": rope},
+        vision_config=vision,
+        **qwen_ids(words),
+    )
+    Qwen3VLForConditionalGeneration(config).save_pretrained(folder)
+    Qwen3VLProcessor(
+        Qwen2VLImageProcessor(patch_size=16, merge_size=2),
+        words,
+        Qwen3VLVideoProcessor(),
+        chat_template=QWEN_TEMPLATE,
+    ).save_pretrained(folder)
+
+
+MAKERS = {
+    "llava": make_llava,
+    "qwen2_vl": make_qwen2,
+    "qwen2_5_vl": make_qwen,
+    "qwen3_vl": make_qwen3,
+    "florence2": make_florence,
+}
 
 
 def settings_of(folder: Path, **more: Any) -> CaptionerSettings:
@@ -186,7 +278,8 @@ def test_each_family_reads_the_question_and_answers(
     settings = settings_of(tmp_path)
     prompt = captioner_prompt(settings, "grace_char", "woman")
     captioner: Any = open_captioner(settings, prompt)
-    assert captioner.family.name == family and captioner.identity["family"] == family
+    kind = json.loads((tmp_path / "config.json").read_text())["model_type"]
+    assert kind == family and captioner.identity["family"] == family.split("_")[0].rstrip("23")
     request = captioner.request(picture)
     assert request["picture"] == [120, 90]
     if family == "florence2":
@@ -195,6 +288,10 @@ def test_each_family_reads_the_question_and_answers(
     else:
         assert prompt.text in request["text"] and prompt.system in request["text"]
         assert request["text"].count(prompt.text) == 1
+    if family.startswith("qwen"):  # one token a square of pixels that are merged
+        side = 32 if family == "qwen3_vl" else 28
+        near = (round(120 / side)) * (round(90 / side))
+        assert request["text"].count("<|image_pad|>") == max(near, 4)
     if family == "llava":
         assert request["text"].count("<image>") == 16  # 56 / 14 squared
         assert request["text"].startswith("<s>") and request["text"].count("<s>") == 1
