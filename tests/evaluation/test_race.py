@@ -17,6 +17,7 @@ from limner.evaluation.race import Size, pictures_of, race_rounds, still_in, wit
 from limner.evaluation.rules import rules
 from limner.evaluation.stacking import stack
 from limner.evaluation.stage import Choices
+from limner.evaluation.table import Table
 from limner.evaluation.testsets import make_tests, read_prompts
 from limner.events import Notice, collect
 from limner.models import lora, tensorfile
@@ -155,12 +156,16 @@ def test_who_is_clearly_behind_leaves_and_equals_stay() -> None:
             for p in range(8)
         ]
 
-    arms = [Arm(s, 1.0) for s in (100, 200, 300)]
-    assert still_in(pictures({100: 0, 200: 0.2, 300: 0.19}), arms, 3, LIMITS, 3) == arms[1:]
-    assert still_in(pictures({100: 0, 200: 0.3, 300: 0.1}), arms, 3, LIMITS, 3) == [arms[1]]
+    def left(judged: list[Judged], keep: int, looks: int) -> list[int]:
+        table = Table.of(judged)
+        found = still_in(table, range(len(table.arms)), keep, LIMITS, looks)
+        return [table.arms[i].step for i in found]
+
+    assert left(pictures({100: 0, 200: 0.2, 300: 0.19}), 3, 3) == [200, 300]
+    assert left(pictures({100: 0, 200: 0.3, 300: 0.1}), 3, 3) == [200]
     copies = pictures({100: 0.0})
     twice = [*copies, *(Judged(Arm(200, 1.0), *_rest(j)) for j in copies)]
-    assert still_in(twice, arms[:2], 2, LIMITS, 2) == arms[:2]
+    assert left(twice, 2, 2) == [100, 200]
     found = choose(twice, LIMITS)
     assert found.chosen.step == 100 and [t["step"] for t in found.tied] == [200]  # always a tie
 

@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.evaluation import statistics as stats
+from limner.evaluation.arms import Arm
+from limner.evaluation.table import Table, holm_of_pairs
 
 TABLE = [  # n, hits, Wilson low, Wilson high, exact one-sided lower
     (20, 20, 0.839, 1.0, 0.861),
@@ -111,3 +113,36 @@ def test_paired_sees_a_difference_that_unpaired_scores_hide() -> None:
     assert stats.paired({"a": [0.1, 0.2]}).interval.high == math.inf  # one prompt proves nothing
     again = stats.paired({str(i): [float(d)] for i, d in enumerate(first - prompt)})
     assert again == found
+
+
+@given(st.lists(st.floats(-40, 40), min_size=1, max_size=6), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_many_t_values_at_once_are_those_of_one(values: list[float], df: int) -> None:
+    found = stats.t_two_sided_many(np.array(values), df)
+    assert found == pytest.approx([stats.t_two_sided(v, df) for v in values], abs=1e-7)
+
+
+@given(st.integers(2, 5), st.integers(1, 6), st.integers(1, 3), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+def test_all_pairs_at_once_are_the_pairs_one_by_one(
+    arms: int, prompts: int, seeds: int, seed: int
+) -> None:
+    score = np.random.default_rng(seed).normal(0.5, 0.1, (arms, prompts * seeds))
+    score[-1] = score[0]  # a copy
+    cluster = np.repeat(np.arange(prompts), seeds)
+    blank = np.zeros(score.shape, dtype=bool)
+    names = tuple(Arm(k, 1.0) for k in range(arms))
+    found = Table(names, cluster, score, blank, blank).pairs
+    for i in range(arms):
+        for j in range(i):
+            gaps = {str(p): list(score[i, cluster == p] - score[j, cluster == p])
+                    for p in range(prompts)}  # fmt: skip
+            one = stats.paired(gaps, draws=0)
+            assert found.mean[i, j] == pytest.approx(one.mean, abs=1e-12)
+            assert found.p[i, j] == pytest.approx(one.p, abs=1e-6)
+    assert found.p[0, -1] == 1.0
+    holm = holm_of_pairs(found.p)
+    flat = [float(found.p[i, j]) for i in range(arms) for j in range(i + 1, arms)]
+    assert [float(holm[i, j]) for i in range(arms) for j in range(i + 1, arms)] == pytest.approx(
+        stats.holm(flat)
+    )

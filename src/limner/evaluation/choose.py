@@ -6,67 +6,18 @@ In: judged pictures of the choosing seeds. Out: a `Choice`; nothing is claimed h
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.evaluation import statistics as stats
+from limner.evaluation.arms import BASE, Arm, Judged
+from limner.evaluation.table import Table, holm_of_pairs
 
-Kind = Literal["checkpoint", "base", "control", "untriggered", "styled"]
-
-
-@dataclass(frozen=True, order=True)
-class Arm:
-    """One thing that is compared: a checkpoint at a strength, the base model, the control, the
-    winner without its trigger word, or stacked with the style LoRA number `step`."""
-
-    step: int
-    strength: float
-    kind: Kind = "checkpoint"
-
-    @property
-    def name(self) -> str:
-        """As the renders call it: `step_000100`, `base`, `control`."""
-        if self.kind == "styled":
-            return f"styled_{self.step}"
-        return f"step_{self.step:06d}" if self.kind == "checkpoint" else self.kind
-
-    @property
-    def words(self) -> str:
-        """As a person says it."""
-        if self.kind == "checkpoint":
-            return f"step {self.step:,} at strength {self.strength:g}"
-        return {"base": "the base model", "control": "the negative control"}.get(
-            self.kind, f"step {self.step:,} without its trigger"
-        )
-
-
-BASE = Arm(-1, 0.0, "base")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """One picture's result. `score`: similarity to the character, for a lost face the score of a
-    median stranger; `match`: verified; `second`: the other embedder's answer, None = no answer;
-    `copy`: nearly a training picture."""
-
-    arm: Arm
-    prompt_id: str
-    seed: int
-    score: float
-    match: bool
-    face: bool
-    second: bool | None = None
-    copy: bool = False
-
-    @property
-    def cell(self) -> tuple[str, int]:
-        """What is paired between arms."""
-        return self.prompt_id, self.seed
+__all__ = ["BASE", "Arm", "Choice", "Judged", "choose", "pick", "rounds"]
 
 
 @dataclass(frozen=True)
@@ -99,31 +50,6 @@ def rounds(arms: int, cells: int, first_look: int = 4, finalists: int = 3) -> li
     return plan
 
 
-def mean_scores(judged: Sequence[Judged]) -> dict[Arm, float]:
-    """Arm -> mean score."""
-    found: dict[Arm, list[float]] = {}
-    for one in judged:
-        found.setdefault(one.arm, []).append(one.score)
-    return {arm: float(np.mean(values)) for arm, values in found.items()}
-
-
-def survivors(judged: Sequence[Judged], keep: int, limits: Mapping[str, float]) -> list[Arm]:
-    """The `keep` best arms by step; those that lose too many faces or copy too often come last.
-
-    Equal means go to the earlier step, so the same pictures always keep the same arms.
-    """
-    means = mean_scores(judged)
-    ill = {arm: unhealthy([j for j in judged if j.arm == arm], limits) for arm in means}
-    order = sorted(means, key=lambda a: (ill[a], -means[a], a))
-    return sorted(order[:keep])
-
-
-def unhealthy(mine: Sequence[Judged], limits: Mapping[str, float]) -> bool:
-    """The hard gates of one arm: lost faces over `no_face`, copies over `copies` (shares)."""
-    lost, copies = sum(not j.face for j in mine), sum(j.copy for j in mine)
-    return lost > limits["no_face"] * len(mine) or copies > limits["copies"] * len(mine)
-
-
 def differences(
     judged: Sequence[Judged], first: Arm, second: Arm, *, seconds: bool = False
 ) -> dict[str, list[float]]:
@@ -136,28 +62,35 @@ def differences(
     return found
 
 
-def pick(judged: Sequence[Judged], limits: Mapping[str, float]) -> tuple[Arm, Arm, list[Arm]]:
-    """(best mean, the earliest and weakest arm within one standard error of it, finalists).
+def pick(table: Table, limits: Mapping[str, float]) -> tuple[int, int, list[int]]:
+    """(row of the best mean, of the earliest and weakest arm within one standard error of it,
+    rows of the finalists).
 
     Only arms with as many pictures as the best have a say; the rest were dropped on the way.
     Raises ValueError for no pictures.
     """
-    arms = sorted({j.arm for j in judged if j.arm.kind == "checkpoint"})
-    if not arms:
+    if not table.arms:
         raise ValueError("no checkpoint has a judged picture")
-    count = Counter(j.arm for j in judged)
-    most = max(count[arm] for arm in arms)
-    finalists = [arm for arm in arms if count[arm] == most]
-    final = [j for j in judged if j.arm in finalists]
-    best = survivors(final, 1, limits)[0]
-    for arm in finalists:  # by step, then strength: the first within one standard error
-        if arm == best:
-            break
-        gap = stats.paired(differences(final, best, arm), draws=0)
-        ill = unhealthy([j for j in final if j.arm == arm], limits)
-        if not ill and gap.mean <= max(_finite(gap.standard_error), limits["equivalent_score"]):
-            return best, arm, finalists
-    return best, best, finalists
+    finalists = [int(i) for i in np.flatnonzero(table.count == table.count.max())]
+    final = table.rows(finalists)
+    best = final.order(limits)[0]
+    pairs, ill = final.pairs, final.ill(limits)
+    for row in range(best):  # by step, then strength: the first within one standard error
+        near = max(float(pairs.error[best, row]), limits["equivalent_score"])
+        if not ill[row] and pairs.mean[best, row] <= near:
+            return finalists[best], finalists[row], finalists
+    return finalists[best], finalists[best], finalists
+
+
+def parted(final: Table, limits: Mapping[str, float], level: float) -> NDArray[np.bool_]:
+    """(arms, arms) pairs of finalists that differ: significant after Holm, and beyond the margin.
+
+    The chosen arm is found by looking at the scores, so every pair was in the race: Holm runs over
+    all of them (over the pairs with the chosen one alone, equal arms part in 6 % of races).
+    """
+    pairs = final.pairs
+    apart = np.abs(pairs.mean) > limits["equivalent_score"]
+    return np.asarray((holm_of_pairs(pairs.p) < level) & apart)
 
 
 def alpha(settings: Mapping[str, Any]) -> float:
@@ -176,25 +109,21 @@ def choose(judged: Sequence[Judged], limits: Mapping[str, float], level: float =
     over the finalists at `level`, or smaller than `equivalent_score`. Raises ValueError for no
     pictures.
     """
-    best, chosen, finalists = pick(judged, limits)
-    arms = sorted({j.arm for j in judged if j.arm.kind == "checkpoint"})
-    final = [j for j in judged if j.arm in finalists]
-    means = mean_scores(judged)
-    tied = _tied(final, chosen, finalists, limits["equivalent_score"], level)
+    table = Table.of(judged)
+    best, row, finalists = pick(table, limits)
+    chosen = table.arms[row]
+    tied = _tied(judged, table.rows(finalists), chosen, limits, level)
     names = {(t["checkpoint"], t["strength"]) for t in tied}
+    ill = table.ill(limits)
     rows = []
-    for arm in arms:
+    for i, arm in enumerate(table.arms):
         mine = [j for j in judged if j.arm == arm]
-        status = "behind" if arm in finalists else "dropped"
+        status = "behind" if i in finalists else "dropped"
         status = "tied" if (arm.name, arm.strength) in names else status
-        status = "gate" if unhealthy(mine, limits) else status
+        status = "gate" if ill[i] else status
         status = "chosen" if arm == chosen else status
-        rows.append(_row(arm, mine, means[arm], status))
-    return Choice(chosen, best, tied, rows, len(judged))
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else 0.0
+        rows.append(_row(arm, mine, float(table.means[i]), status))
+    return Choice(chosen, table.arms[best], tied, rows, len(judged))
 
 
 def bounds(interval: stats.Interval) -> list[float] | None:
@@ -232,30 +161,24 @@ def arm_row(arm: Arm, judged: Sequence[Judged], phase: str, status: str) -> dict
 
 
 def _tied(
-    final: Sequence[Judged],
+    judged: Sequence[Judged],
+    final: Table,
     chosen: Arm,
-    finalists: Sequence[Arm],
-    equivalent: float,
+    limits: Mapping[str, float],
     level: float,
 ) -> list[dict[str, Any]]:
-    # The chosen arm was found by looking at the scores, so every pair was in the race: Holm runs
-    # over all of them (over the pairs with the chosen one alone, equal arms part in 6 % of races).
-    pairs = list(combinations(finalists, 2))
-    p_of = dict(
-        zip(
-            pairs,
-            stats.holm([stats.paired(differences(final, *p), draws=0).p for p in pairs]),
-            strict=True,
-        )
-    )
-    others = [arm for arm in finalists if arm != chosen]
-    gaps = [stats.paired(differences(final, arm, chosen)) for arm in others]
-    adjusted = [p_of.get((arm, chosen), p_of.get((chosen, arm), 1.0)) for arm in others]
+    equivalent = limits["equivalent_score"]
+    row = final.arms.index(chosen)
+    differ, holm = parted(final, limits, level), holm_of_pairs(final.pairs.p)
     tied = []
-    for arm, gap, p in zip(others, gaps, adjusted, strict=True):
-        inside = -equivalent < gap.interval.low and gap.interval.high < equivalent
-        if p < level and abs(gap.mean) > equivalent:
+    for i, arm in enumerate(final.arms):
+        if arm == chosen or differ[i, row]:
             continue
+        gaps = differences(judged, arm, chosen)
+        if not gaps:
+            continue
+        gap = stats.paired(gaps)
+        inside = -equivalent < gap.interval.low and gap.interval.high < equivalent
         needed = stats.pictures_to_decide(gap.sd, gap.mean) if math.isfinite(gap.sd) else None
         tied.append(
             {
@@ -265,7 +188,7 @@ def _tied(
                 "difference": gap.mean,
                 "interval": bounds(gap.interval),
                 "n": gap.n,
-                "p_holm": p,
+                "p_holm": float(holm[i, row]),
                 "word": "equivalent" if inside else "too close to call",
                 "more_pictures": max(needed - gap.n, 1) if needed and not inside else None,
             }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from limner import vision
 from limner.errors import LimnerError
 from limner.evaluation import judging
-from limner.evaluation.choose import Arm, Judged
+from limner.evaluation.arms import Arm, Judged
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.events import Event, Ticker

@@ -34,6 +34,7 @@ from limner.evaluation.report import (
 )
 from limner.evaluation.rules import rules
 from limner.evaluation.samples import SUFFIXES, Sample, SampleSet, read_folder
+from limner.evaluation.table import Table
 from limner.events import Event, Events, Notice, Result, Ticker
 from limner.project import Project
 from limner.vision.duplicates import Hashes, nearest
@@ -329,7 +330,8 @@ def cross_fitted(judged: Sequence[Judged], limits: Mapping[str, float]) -> list[
         return found
     for prompt in prompts:
         others = [j for j in judged if j.prompt_id != prompt]
-        arm = choosing.pick(others, limits)[1]
+        table = Table.of(others)
+        arm = table.arms[choosing.pick(table, limits)[1]]
         found += [j for j in judged if j.prompt_id == prompt and j.arm == arm]
     return found
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from limner.errors import InputError, NotReadyError
-from limner.evaluation.choose import BASE, Arm
+from limner.evaluation.arms import BASE, Arm
 from limner.evaluation.prompt import EvalPrompt
 from limner.evaluation.race import Size, within
 from limner.evaluation.rules import rules

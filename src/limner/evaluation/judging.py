@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from limner.errors import NotReadyError
-from limner.evaluation.choose import BASE, Arm, Judged
+from limner.evaluation.arms import BASE, Arm, Judged
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.evaluation.identity import Gate, primary

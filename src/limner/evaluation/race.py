@@ -11,15 +11,8 @@ from dataclasses import dataclass, replace
 
 from limner.errors import UsageError
 from limner.evaluation import statistics as stats
-from limner.evaluation.choose import (
-    ALPHA,
-    Arm,
-    Judged,
-    differences,
-    mean_scores,
-    rounds,
-    survivors,
-)
+from limner.evaluation.choose import ALPHA, rounds
+from limner.evaluation.table import Table
 
 Rounds = list[tuple[int, int]]
 
@@ -69,36 +62,27 @@ LEAST_LOOK = 0.75
 
 
 def still_in(
-    judged: Sequence[Judged],
-    arms: Sequence[Arm],
-    keep: int,
-    limits: Mapping[str, float],
-    looks: int,
-) -> list[Arm]:
-    """The arms that go on: the better half, less those already clearly behind the leader.
+    table: Table, rows: Sequence[int], keep: int, limits: Mapping[str, float], looks: int
+) -> list[int]:
+    """The rows that go on: the better half, less those already clearly behind the leader.
 
     Clearly behind: the paired difference is significant after Holm over the others, at 5 % shared
     out over `looks` (Bonferroni, so that looking often does not make false winners). One arm left
     means that the race is decided.
     """
-    mine = [j for j in judged if j.arm in arms]
-    kept = survivors(mine, min(keep, len(arms)), limits)
-    means = mean_scores(mine)
-    best = survivors(mine, 1, limits)[0]
-    others = [arm for arm in kept if arm != best]
-    if not others:
-        return kept
-    found = [stats.paired(differences(mine, best, arm), draws=0) for arm in others]
-    adjusted = stats.holm([gap.p for gap in found])
+    mine = table.rows(rows)
+    order = mine.order(limits)[: min(keep, len(rows))]
+    best, others = order[0], order[1:]
+    pairs = mine.pairs
+    adjusted = stats.holm([float(pairs.p[best, i]) for i in others])
     behind = {
-        arm
-        for arm, gap, p in zip(others, found, adjusted, strict=True)
+        i
+        for i, p in zip(others, adjusted, strict=True)
         if p < ALPHA / looks
-        and gap.mean > limits["equivalent_score"]
-        and gap.clusters >= FEWEST_TO_STOP
-        and means[best] > means[arm]
+        and pairs.mean[best, i] > limits["equivalent_score"]
+        and pairs.clusters >= FEWEST_TO_STOP
     }
-    return [arm for arm in kept if arm not in behind]
+    return sorted(rows[i] for i in order if i not in behind)
 
 
 FEWEST_TO_STOP = 4

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.evaluation import statistics as stats
-from limner.evaluation.choose import Arm, Judged
+from limner.evaluation.arms import Arm, Judged
 from limner.evaluation.claim import Count, Evidence
 from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration

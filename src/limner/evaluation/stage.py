@@ -26,6 +26,7 @@ from limner.evaluation.grid import resume_or_add as find_grid
 from limner.evaluation.ground import Ground
 from limner.evaluation.prompt import EvalPrompt
 from limner.evaluation.stacking import stack
+from limner.evaluation.table import Table
 from limner.evaluation.testsets import PHASE, Tests, make_tests
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
@@ -255,10 +256,14 @@ def _choose(work: Work) -> Generator[Event, None, Choice]:
         judged = work.judged("choose", arms)
         if number > 1 and not judged:  # no stranger to set a threshold by: nothing to choose on
             break
-        if number > 1 and racing:
-            arms = race.still_in(judged, arms, keep, limits, looks=len(rounds))
-        elif number > 1:
-            arms = choosing.survivors(judged, keep, limits)
+        if number > 1:
+            table = Table.of(judged)
+            rows = range(len(table.arms))
+            if racing:
+                left = race.still_in(table, rows, keep, limits, looks=len(rounds))
+            else:
+                left = sorted(table.order(limits)[:keep])
+            arms = [table.arms[i] for i in left]
         if len(arms) == 1 and number > 1:
             yield Notice(f"The race is decided after {rounds[number - 2][1]} pictures an arm.")
             break

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
 BOOTSTRAP_DRAWS = 4000
 BOOTSTRAP_SEED = 20260214
@@ -153,6 +154,23 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def t_two_sided(t: float, df: float) -> float:
     """P(|T| >= |t|) of Student's t, through the incomplete beta (DLMF 8.17)."""
     return beta_cdf(df / (df + t * t), df / 2.0, 0.5)
+
+
+def t_two_sided_many(t: NDArray[np.float64], df: int) -> NDArray[np.float64]:
+    """P(|T| >= |t|) of Student's t for whole degrees of freedom, any shape, absolute error 1e-14.
+
+    Finite series in the angle atan(t / sqrt(df)): Abramowitz and Stegun 26.7.3 and 26.7.4.
+    """
+    angle = np.arctan(np.abs(t) / math.sqrt(df))
+    sine, square = np.sin(angle), np.cos(angle) ** 2
+    odd = df % 2
+    term = np.cos(angle) if odd else np.ones_like(angle)
+    total = np.zeros_like(angle) if df == 1 else term.copy()
+    for j in range(2 + odd, df - 1, 2):
+        term = term * square * ((j - 1) / j)
+        total += term
+    inside = 2.0 / math.pi * (angle + sine * total) if odd else sine * total
+    return np.asarray(np.clip(1.0 - inside, 0.0, 1.0))
 
 
 def t_quantile(confidence: float, df: float) -> float:
