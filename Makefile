@@ -10,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint test-long bench docs clean browser
+.PHONY: install demo test lint test-long bench bench-gpu docs clean browser
 
 install: $(STAMP)
 
@@ -50,6 +50,14 @@ bench: install
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/planner.py
 	$(BIN)/python bench/demo_stages.py
+	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/train_slices.py
+
+# All that a GPU must measure, on any CUDA machine, in one go; run it again to go on after a stop.
+# e.g. make bench-gpu GPU_ARGS="--minutes 25" TORCH_INDEX=https://download.pytorch.org/whl/cu128
+GPU_ARGS ?=
+bench-gpu: install
+	$(BIN)/python bench/gpu.py $(GPU_ARGS)
 
 # What in docs/ is generated: the CLI reference and the table of character.yaml.
 docs: install
