@@ -109,6 +109,14 @@ def test_every_way_gives_diffusers_output_and_gradients(
         found = run(made, weights, data)
         assert far(found[0], expected[0]) < EXACT
         assert far(found[1], expected[1]) < EXACT
+    # diffusers' pipelines hand on an empty dict, and want an output object
+    with torch.no_grad():
+        assert far(made(**data, attention_kwargs={}).sample[:, :24], expected[0]) < EXACT
+    if choice.swapped or choice.table:
+        with pytest.raises(UsageError, match="attention_kwargs"):
+            made(**data, attention_kwargs={"scale": 0.5})
+    else:
+        made(**data, attention_kwargs={"scale": 0.5})
     engine.remove()
     if not (choice.swapped or choice.table):
         assert torch.equal(run(made, weights, data)[0], expected[0])

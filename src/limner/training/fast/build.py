@@ -16,17 +16,10 @@ from torch import nn
 
 from limner.errors import InputError
 from limner.models import runtime
-from limner.training.fast.choice import Choice, choice_of
+from limner.training.fast.choice import PUBLISHED, Choice, choice_of
 from limner.training.fast.engine import MODULATIONS
 from limner.training.fast.quantised import freeze_block
 from limner.training.fast.swap import spread
-
-PUBLISHED: dict[str, Any] = {
-    "patch_size": 2, "in_channels": 64, "out_channels": 16, "num_layers": 60,
-    "attention_head_dim": 128, "num_attention_heads": 24, "joint_attention_dim": 3584,
-    "axes_dims_rope": (16, 56, 56), "guidance_embeds": False,
-}  # fmt: skip
-"""transformer/config.json of Qwen-Image; 2511 adds zero_cond_t."""
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SINGLE = "diffusion_pytorch_model.safetensors"

@@ -12,6 +12,13 @@ from typing import Any, Literal
 Precision = Literal["bf16", "fp8", "int8", "nf4"]
 PRECISIONS: tuple[Precision, ...] = ("bf16", "fp8", "int8", "nf4")
 
+PUBLISHED: dict[str, Any] = {
+    "patch_size": 2, "in_channels": 64, "out_channels": 16, "num_layers": 60,
+    "attention_head_dim": 128, "num_attention_heads": 24, "joint_attention_dim": 3584,
+    "axes_dims_rope": (16, 56, 56), "guidance_embeds": False,
+}  # fmt: skip
+"""transformer/config.json of Qwen-Image; 2511 adds zero_cond_t."""
+
 FILLED = 0.94
 """Share of a card's memory a run may fill; the rest is the allocator's loss (starting value)."""
 

@@ -61,8 +61,9 @@ class Engine:
         self.before: Callable[..., Any] = blocks.before
         self.behind: Callable[..., Any] = blocks.behind
         if choice.compile:
-            self.before = torch.compile(blocks.before, dynamic=False)
-            self.behind = torch.compile(blocks.behind, dynamic=False)
+            # the first length of a caption is compiled as it is, the second for any length
+            self.before = torch.compile(blocks.before)
+            self.behind = torch.compile(blocks.behind)
         self.stock = transformer.forward
         transformer.forward = types.MethodType(self._called, transformer)
 
