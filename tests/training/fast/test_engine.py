@@ -154,7 +154,7 @@ def test_swapped_blocks_come_in_time_and_only_as_often_as_they_must() -> None:
     assert sum(s.numel() for s in ring.slots) * 2 == host  # half of the blocks' bytes
 
 
-def test_the_table_holds_each_level_once_and_in_an_order_of_its_own() -> None:
+def test_the_table_makes_each_level_once_and_always_with_the_same_bits() -> None:
     made, weights = adapted()
     engine = install(made, Choice(table=True))
     assert engine.table is not None
@@ -172,6 +172,11 @@ def test_the_table_holds_each_level_once_and_in_an_order_of_its_own() -> None:
     assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     run(made, weights, {**data, "timestep": torch.tensor([0.123, 0.456])})
     assert engine.table.made == 22
+    for other in (levels[:3], levels.flip(0), []):  # a shorter run, another order, singly
+        engine.expect(other)
+        engine.table.single.clear()
+        again = run(made, weights, early)
+        assert torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp8", "nf4"])

@@ -49,11 +49,12 @@ def now(blocks: Iterable[Any], temb: Tensor, *, zero_cond: bool) -> list[Rows]:
 
 
 class Table:
-    """Rows of many noise levels in system memory, made chunk by chunk in a fixed order.
+    """Rows of many noise levels in system memory, made chunk by chunk.
 
-    The order comes from `expect` (a run knows all its noise levels beforehand), so a run taken up
-    at any step computes the same chunks and so the same bits. Levels that were not announced
-    (held-out loss, samples) are made singly and kept.
+    A run knows all its noise levels beforehand (`expect`). A chunk always has the same number of
+    rows, filled up if need be: a product's last bits depend on its shape, so a level has the same
+    bits in whichever chunk it is made, after a kill, in a longer run, or singly (held-out loss,
+    samples).
     """
 
     def __init__(self, transformer: Any, device: torch.device) -> None:
@@ -118,12 +119,13 @@ class Table:
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _make(self, levels: list[float], like: Tensor) -> list[Tensor]:
         """One tensor (blocks, 12 width) a level, image rows before text rows, in system memory."""
-        steps = torch.tensor(levels, device=self.device, dtype=like.dtype)
+        filled = [*levels, *[1.0] * (CHUNK - len(levels))]
+        steps = torch.tensor(filled, device=self.device, dtype=like.dtype)
         active = functional.silu(self.transformer.time_text_embed(steps, like))
         parts = []
         for pair in self.linears:
             rows = [self._apply(linear, active) for linear in pair]
-            parts.append(torch.cat(rows, dim=-1).cpu())
+            parts.append(torch.cat(rows, dim=-1)[: len(levels)].cpu())
         self.made += len(levels)
         stacked = torch.stack(parts, dim=1)
         if self.device.type == "cuda":
