@@ -87,8 +87,20 @@ def status() -> Answer:
 
 
 @command(app, "doctor")
-def doctor() -> Answer:
-    """Look at this machine: Python, memory, disk, extras, browser, keys (set or not)."""
+def doctor(
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch the models the project's plan needs")
+    ] = False,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Fetch this model: a Hugging Face id")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --fetch: say the sizes, fetch nothing")
+    ] = False,
+) -> Answer:
+    """Look at this machine: GPU, memory, disk, torch, extras, keys (set or not), models."""
+    if fetch or model:
+        return _fetch(list(model or []), dry_run=dry_run)
     from limner.pipeline import doctor as look
 
     found = look(root())
@@ -98,7 +110,30 @@ def doctor() -> Answer:
         lines.append(f"{mark} {row['name']:<14} {row['value']}")
         if row["fix"] and not row["ok"]:
             lines.append(f"     {'':<14} {row['fix']}")
+    for row in found["can"]:
+        needs = f"{row['gb']:g} of {row['there_gb']:g} GB [{row['tag']}]"
+        with_ = f" with {row['precision']} weights" if row["ok"] else ": does not fit"
+        lines.append(f"{'can ' if row['ok'] else '--  '} {row['what']}{with_}, {needs}")
     return Answer(found, lines, findings=bool(found["findings"]))
+
+
+def _fetch(names: list[str], *, dry_run: bool) -> Answer:
+    """Fetch models by name, else those of the project here."""
+    from limner.pipeline import fetching
+
+    if not names:
+        needed = fetching.models_of(root())
+        names = [m["name"] for m in needed if fetching.is_hub_id(m["name"])]
+        if needed and not names:
+            return Answer({"models": [], "dry_run": dry_run}, [f"{needed[0]['name']} is here"])
+    found = screen().run(fetching.fetch(names, dry_run=dry_run))
+    lines = [
+        f"{m['name']}: {m['missing'] / 1e9:.2f} of {m['bytes'] / 1e9:.2f} GB to fetch"
+        if dry_run
+        else f"{m['name']}: {m['path']}"
+        for m in found["models"]
+    ]
+    return Answer(found, lines)
 
 
 @command(app, "demo")
