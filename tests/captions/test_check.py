@@ -310,6 +310,22 @@ def test_captions_are_held_against_the_measures(project: Project) -> None:
     assert "full body shot, smiling" in str(made["takes/shot_001_a1.txt"])
 
 
+def test_a_drawings_own_labels_stand_above_what_a_detector_measured(project: Project) -> None:
+    """The atelier knows what it drew; a face found too small or turned is the detector's fault."""
+    take, other = project.store.kept()[:2]
+    labels = {"drawing": True, "framing": "half_body", "angle": "front"}
+    project.store.update_take(take.id, labels=labels)
+    for one in (take, other):
+        say(project, one.id, f"grace_char, waist-up shot, front view, in the hall, number {one.id}")
+        names = {"face_count": 2.0, "face_width": 8.0, "yaw": 70.0}
+        project.store.put_measures(one.id, [Measure(n, v, "") for n, v in names.items()])
+    told = {f.file for f in found(examine(project), "contradiction")}
+    assert told == {f"takes/{other.shot_id}_a1.txt"}
+    say(project, take.id, f"grace_char, full body shot, in the hall, number {take.id}")
+    texts = [f.text for f in found(examine(project), "contradiction") if take.shot_id in f.file]
+    assert len(texts) == 1 and "the shot is a waist-up shot" in texts[0]  # of the record, not eyes
+
+
 def test_what_the_drawings_show_decides_whose_fault_a_fused_phrase_is(project: Project) -> None:
     for take in project.store.kept():
         text = f"grace_char, waist-up shot, café, gym background, by{take.id} {take.shot_id} zebra"
@@ -372,6 +388,9 @@ def test_the_page_fits_reads_and_asks_nobody(tmp_path: Path) -> None:
     root = write(tmp_path / "f", {**texts, "x": "hat, 85mm, brown eyes\u200b"})
     file = tmp_path / "page.html"
     file.write_text(render(open_sheet(root), examine(root, trigger="grace_char"), root))
+    assert (
+        "`" not in file.read_text() and ">limner captions check --ask 8</code>" in file.read_text()
+    )
     with sync_playwright() as play:
         browser = play.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox"], timeout=180_000
