@@ -27,6 +27,7 @@ from limner.project.files import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
 MOST = 120
 """Captions shown; the page says how many more there are."""
@@ -50,7 +51,22 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["coded"] = _coded
     return made.get_template("check.html.j2")
+
+
+def _coded(text: str) -> Markup:
+    """Words for a person, with what stands between backticks (a command) set as code."""
+    from markupsafe import Markup, escape
+
+    parts = text.split("`")
+    if len(parts) % 2 == 0:  # a lone backtick is a caption's own
+        return escape(text)
+    tags = ("", '<code class="code">')
+    return Markup("").join(
+        Markup(tags[i % 2]) + escape(part) + Markup("</code>" if i % 2 else "")
+        for i, part in enumerate(parts)
+    )
 
 
 def write_page(sheet: Sheet, audit: Audit, path: Path, *, folder: Path | None = None) -> Path:

@@ -19,9 +19,10 @@ SHADES = " ░▒▓█"
 HOLE = "·"
 CELL, HEAD, LEFT, PAD = (132, 84), 132, 210, 28
 """Pixels of a cell, of the head with title and columns, of the row names, and of the margin."""
-INK, MUTED, PAPER, LINE = (27, 31, 36), (95, 104, 114), (255, 255, 255), (216, 221, 227)
-LOW, HIGH, WARN = (226, 240, 240), (0, 95, 107), (176, 58, 12)
-"""Colours: text on paper at more than 4.5:1 (WCAG AA), one scale, one accent for holes."""
+INK, MUTED, PAPER, LINE = (23, 23, 23), (99, 99, 99), (255, 255, 255), (218, 218, 218)
+LOW, HIGH, WARN = (223, 230, 246), (138, 157, 207), (152, 71, 0)
+"""The look's tokens on paper: ink, grey, blue for what is measured (from its soft tint to where ink
+still stands at more than 6:1), orange for what a person should look at."""
 
 
 def holes(grid: Grid) -> list[tuple[str, str]]:
@@ -105,7 +106,7 @@ def _draw_cell(
         return
     r, g, b = (round(low + (high - low) * share) for low, high in zip(LOW, HIGH, strict=True))
     draw.rectangle(box, fill=(r, g, b) if n else PAPER, outline=LINE)
-    ink = PAPER if share > 0.55 else (INK if n else MUTED)
+    ink = INK if n else MUTED
     draw.text((middle[0], middle[1] - 9 * bool(grid.wanted)), str(n), ink, font=usual, anchor="mm")
     if cell in grid.wanted:
         asked = f"asked: {grid.wanted[cell]:.1f}"
