@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -157,3 +158,46 @@ def test_every_curve_stays_inside_its_chart(losses: list[float], stride: int) ->
     assert [p for p, _ in chart.y_ticks] == sorted(p for p, _ in chart.y_ticks)
     assert chart.y_ticks[-1][0] == pytest.approx(1)
     assert len({text for _, text in chart.y_ticks}) == len(chart.y_ticks)
+
+
+def test_advice_on_this_verdict_is_shown_with_its_pictures(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    assert "Not asked yet" in words(page.render(project))
+    fact = {
+        "holds": True, "text": "2 of 6 show the person, 33 %", "rule": {"tag": "community"},
+        "pictures": ["renders/claim-step_000200-1.0-p1-91.png", "renders/gone.png", "../out.png"],
+    }  # fmt: skip
+    step = {
+        "says": "Halve the rate", "size": "0.2 -> 0.1", "cost": "a new training",
+        "tag": "community", "source": "guide", "command": "limner advise --apply a.b && limner x",
+    }  # fmt: skip
+    ill = {
+        "name": "Overfit", "signs": "no <variety>", "cause": "Too long.", "state": "found",
+        "evidence": [{**fact, "pictures": fact["pictures"][:2]}], "remedies": [step],
+    }  # fmt: skip
+    open_ = {"name": "Frying", "state": "insufficient evidence"}
+    path = project.root / "logs/advice.json"
+    path.write_text(json.dumps({"verdict": 1, "symptoms": [ill, open_]}))
+    html = page.render(project)
+    part = html[html.index('id="advice"') : html.index('id="unmeasured"')]
+    assert Page(f"<section {part}</section>".replace("<section <section", "<section")).images == 1
+    for said in ("Overfit", "no &lt;variety&gt;", "0.2 to 0.1", "not known: frying", "Too long."):
+        assert said in part
+    path.write_text(json.dumps({"verdict": 7, "symptoms": [ill]}))  # of another verdict: not shown
+    assert "Not asked yet" in words(page.render(project))
+    ill["evidence"] = [fact]  # a path that leaves the project: nothing of it is shown
+    path.write_text(json.dumps({"verdict": 1, "symptoms": [ill]}))
+    assert "Not asked yet" in words(page.render(project))
+
+
+def test_the_guides_qualities_stand_with_their_answers(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris", 5)
+    rows = [
+        {"name": "Consistent face", "state": "measured", "passed": True, "words": "54 of 60"},
+        {"name": "Natural skin", "state": "not_measured", "passed": None, "words": "no photos"},
+        {"name": "Strengths", "state": "measured", "passed": False, "words": "fails at 0.6"},
+    ]  # fmt: skip
+    make.add_verdict(project, benchmarks=rows)
+    text = words(page.render(project))
+    for said in ("yes: 54 of 60", "not measured: no photos", "no: fails at 0.6"):
+        assert said in text

@@ -22,8 +22,10 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 GUIDE_PROMPTS = 10  # the guide asks for 5 to 10 tested prompts
 
 
-def facts(project: Project, release: int, samples: list[dict[str, Any]]) -> dict[str, Any]:
-    """Everything both texts are filled with."""
+def facts(
+    project: Project, release: int, samples: list[dict[str, Any]], weights: str = ""
+) -> dict[str, Any]:
+    """Everything the texts are filled with. weights: how they were rounded, empty: not at all."""
     store = project.store
     read = story.newest_reading(project)
     run = story.judged_run(project, read)
@@ -45,9 +47,10 @@ def facts(project: Project, release: int, samples: list[dict[str, Any]]) -> dict
         "likeness_words": story.likeness_words(project),
         "samples": samples[:GUIDE_PROMPTS],
         "all_samples": samples,
+        "weights": weights,
         "config": config,
         "styles": styles(read),
-        "benchmarks": list(read.benchmarks) if read else [],
+        "benchmarks": story.benchmarks(read),
     }
 
 

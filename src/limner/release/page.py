@@ -29,7 +29,7 @@ def templates() -> Environment:
     """Jinja with autoescape for HTML; an undefined name is an error, not an empty string."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-    return Environment(
+    made = Environment(
         loader=PackageLoader("limner.release"),
         autoescape=select_autoescape(["html.j2"], default_for_string=False),
         undefined=StrictUndefined,
@@ -37,6 +37,13 @@ def templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.filters["whole"] = whole
+    return made
+
+
+def whole(text: str) -> str:
+    """A text whose numbers keep their percent sign on the same line."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def report(project: Project, out: Path | None = None) -> Path:

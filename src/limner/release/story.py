@@ -6,11 +6,13 @@ stage is not done yet is None, and the page says so in words.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
+from limner.errors import InputError
 from limner.project import Project, files
-from limner.project.records import Checkpoint, Render, Run
+from limner.project.records import Checkpoint, Render, Run, Shot
 from limner.release import curve, reading
 from limner.release.sheets import Album, album, angle, matrix, shots
 
@@ -40,6 +42,9 @@ WAYS = {
     "some references": "Keep more front and three-quarter pictures, then build the dataset again.",
 }
 """What a verdict did not measure -> how to get it."""
+ADVICE_FILE = "logs/advice.json"
+ADVICE_PICTURES = 6
+DECIDED = ("found", "not found")
 NEXT_COMMANDS = (
     ("shots", "plan the shots", "limner shots plan"),
     ("takes", "make the pictures", "limner generate"),
@@ -68,6 +73,8 @@ def tell(project: Project) -> dict[str, Any]:
         "shots": shots(project, pictures),
         "training": training(project, run),
         "use": use(project, run, read),
+        "benchmarks": benchmarks(read),
+        "advice": advice(project, read, pictures),
         "unmeasured": unmeasured(project, run, read),
         "receipt": receipt(project, run, read),
     }
@@ -154,13 +161,20 @@ def pair(project: Project, pictures: Album, read: reading.Reading | None) -> lis
     """A dataset picture beside a fresh render of the chosen checkpoint; what there is of both."""
     store = project.store
     found = []
-    front = sorted(store.kept(), key=lambda t: angle(store.shot(t.shot_id)) != "front")
+    front = sorted(store.kept(), key=lambda t: _unlike_a_portrait(store.shot(t.shot_id)))
     if front and (uri := pictures.get(front[0].path)):
         found.append({"uri": uri, "alt": "A dataset picture", "cap": "from the dataset"})
     renders = chosen_renders(project, read)
     if renders and (uri := pictures.get(renders[0].path)):
         found.append({"uri": uri, "alt": "A fresh render", "cap": "drawn by the LoRA"})
     return found
+
+
+def _unlike_a_portrait(shot: Shot | None) -> tuple[bool, int]:
+    """Sorts front views first, and the closest of them: a face can be compared with a face."""
+    framing = shot.attributes.get("framing", "") if shot else ""
+    order = ("close_up", "half_body", "cowboy")
+    return angle(shot) != "front", order.index(framing) if framing in order else len(order)
 
 
 def chosen_renders(project: Project, read: reading.Reading | None) -> list[Render]:
@@ -240,6 +254,46 @@ def sampler_words(settings: dict[str, Any]) -> str:
     """The sampler behind a renderer's name; empty when unknown."""
     name = str(settings.get("renderer") or "")
     return next((words for known, words in SAMPLERS.items() if name.startswith(known)), "")
+
+
+def benchmarks(read: reading.Reading | None) -> list[dict[str, Any]]:
+    """The guide's qualities with their answers: {name, state, passed, answer, how}."""
+    rows = []
+    for row in read.benchmarks if read else []:
+        passed, words = row.get("passed"), str(row.get("words") or "")
+        if row.get("state") != "measured":
+            words = f"not measured{': ' + words if words else ''}"
+        elif passed is not None:
+            words = f"{'yes' if passed else 'no'}{': ' + words if words else ''}"
+        named = str(row.get("name") or row.get("key") or "")
+        state = "ok" if passed else "attention" if passed is False else "quiet"
+        rows.append(
+            {"name": named, "state": state, "answer": words, "how": str(row.get("how") or "")}
+        )
+    return rows
+
+
+def advice(
+    project: Project, read: reading.Reading | None, pictures: Album
+) -> dict[str, Any] | None:
+    """What `limner advise` found on this verdict, with pictures; None when it was not asked since.
+
+    The advice stage leaves its result in logs/advice.json; advice on another verdict says nothing
+    about this one.
+    """
+    try:
+        data = json.loads((project.root / ADVICE_FILE).read_text(encoding="utf-8"))
+        rows = [s for s in data["symptoms"] if s["state"] == "found"]
+        fits = data["verdict"] == (read.version if read else None)
+        unknown = [str(s["name"]) for s in data["symptoms"] if s["state"] not in DECIDED]
+        absent = [str(s["name"]) for s in data["symptoms"] if s["state"] == "not found"]
+        for symptom in rows:
+            paths = [p for f in symptom["evidence"] if f["holds"] for p in f["pictures"]]
+            uris = [pictures.get(str(p)) for p in dict.fromkeys(paths)]
+            symptom["thumbs"] = [u for u in uris if u][:ADVICE_PICTURES]
+    except (OSError, ValueError, KeyError, TypeError, InputError):
+        return None
+    return {"found": rows, "unknown": unknown, "absent": absent} if fits else None
 
 
 def unmeasured(
