@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,31 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     torch.set_num_threads(1)
     return build_random(tmp_path_factory.mktemp("base") / "tiny", layers=2, resolution=32)
+
+
+def as_family(base: Path, to: Path, family: str) -> Path:
+    """The random base as another edition: what differs is in its JSON files."""
+    folder = to / family
+    if folder.exists():
+        return folder
+    shutil.copytree(base, folder)
+    if family == "qwen-image":
+        index = json.loads((folder / "model_index.json").read_text())
+        index["_class_name"] = "QwenImagePipeline"
+        index.pop("processor")
+        (folder / "model_index.json").write_text(json.dumps(index))
+        shutil.rmtree(folder / "processor")
+    if family == "qwen-image-edit-2511":
+        path = folder / "transformer" / "config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "zero_cond_t": True}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def families(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    to = tmp_path_factory.mktemp("families")
+    names = ("qwen-image", "qwen-image-edit-2509", "qwen-image-edit-2511")
+    return {name: as_family(tiny_base, to, name) for name in names}
 
 
 @pytest.fixture
@@ -45,10 +72,9 @@ def make_project(tmp_path: Path, tiny_base: Path, monkeypatch: pytest.MonkeyPatc
         project.store.add_dataset(
             path="dataset", lock_sha256="0" * 64, lock={}, train=[], held_out=[]
         )
-        settings = {"steps": 12, "checkpoints": 3, "batch": 4, "precision": "fp32", **training}
-        project.change_character(
-            training__base=str(tiny_base), **{f"training__{k}": v for k, v in settings.items()}
-        )
+        settings = {"steps": 12, "checkpoints": 3, "batch": 4, "precision": "fp32"}
+        settings |= {"base": str(tiny_base), **training}
+        project.change_character(**{f"training__{k}": v for k, v in settings.items()})
         return project
 
     return make

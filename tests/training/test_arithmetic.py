@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from limner.errors import InputError, UsageError
 from limner.training import arithmetic, flow
-from limner.training.data import SIDE, bucket_size
+from limner.training.data import EVEN_FROM, SIDE, bucket_size
 from limner.training.order import Bucket, schedule
 from limner.training.rules import RULES, rules
 
@@ -96,7 +96,8 @@ def test_every_picture_gets_its_share_and_batches_never_mix_sizes(
 def test_pictures_are_never_enlarged_beyond_a_token(width: int, height: int, side: int) -> None:
     w, h = bucket_size(width, height, side)
     assert w % SIDE == h % SIDE == 0 and w >= SIDE and h >= SIDE
-    assert w <= max(width, 16) + SIDE / 2 and h <= max(height, 16) + SIDE / 2
+    unit = 2 * SIDE if side >= EVEN_FROM else SIDE  # even token counts for the real model
+    assert w <= max(width, unit) + unit / 2 and h <= max(height, unit) + unit / 2
     assert bucket_size(side * 3, side * 3, side) == (side, side)
 
 

@@ -30,31 +30,6 @@ CAPTION = "grace_char, close-up portrait, wearing beige sweater and jeans"
 SIDE = 64
 
 
-def as_family(base: Path, to: Path, family: str) -> Path:
-    """The random base as another edition: what differs is in its JSON files."""
-    folder = to / family
-    if folder.exists():
-        return folder
-    shutil.copytree(base, folder)
-    if family == "qwen-image":
-        index = json.loads((folder / "model_index.json").read_text())
-        index["_class_name"] = "QwenImagePipeline"
-        index.pop("processor")
-        (folder / "model_index.json").write_text(json.dumps(index))
-        shutil.rmtree(folder / "processor")
-    if family == "qwen-image-edit-2511":
-        path = folder / "transformer" / "config.json"
-        path.write_text(json.dumps({**json.loads(path.read_text()), "zero_cond_t": True}))
-    return folder
-
-
-@pytest.fixture(scope="module")
-def families(tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    to = tmp_path_factory.mktemp("families")
-    names = ("qwen-image", "qwen-image-edit-2509", "qwen-image-edit-2511")
-    return {name: as_family(tiny_base, to, name) for name in names}
-
-
 def config_for(template: str, **changes: Any) -> RunConfig:
     made = RunConfig(
         base="", base_fingerprint="", template=template, resolution=SIDE, rank=2,

@@ -343,6 +343,30 @@ def test_controls_and_two_folders_reach_the_trainer(make_project: Any) -> None:
         plan(project, measure=False)
 
 
+@pytest.mark.parametrize(
+    ("family", "template"), [("qwen-image", "t2i"), ("qwen-image-edit-2511", "edit")]
+)
+def test_the_other_editions_go_the_same_way_samples_included(
+    make_project: Any, families: dict[str, Path], family: str, template: str
+) -> None:
+    project = planned(
+        make_project, "grace", base=str(families[family]), template=template, steps=2,
+        checkpoints=1, samples=1, control_pictures=2, control_size=48, ema=0.5,
+        thresholds={"sample_steps": 2},
+    )  # fmt: skip
+    done = collect(train(project))
+    path = project.path(done["checkpoints"][0]["path"])
+    assert lora.check(path, lora.base_modules(families[family])) == []
+    header = lora.info(path).metadata
+    named = {"qwen-image": "Qwen-Image-2x", "qwen-image-edit-2511": "Qwen-Image-Edit-2511-2x"}
+    assert header["modelspec.architecture"].startswith(named[family])
+    assert header["limner.control_size"] == ("48" if template == "edit" else "")
+    assert len(list((project.root / "logs" / "run_1" / "samples").glob("*.png"))) == 1
+    if family == "qwen-image":
+        with pytest.raises(InputError, match="no edit template"):
+            plan(make_project("edit", base=str(families[family]), template="edit"))
+
+
 def test_weights_and_biases_gets_the_measures_offline(
     make_project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

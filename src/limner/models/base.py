@@ -69,6 +69,7 @@ class Base:
         self._load_transformer = load_transformer
         self._parts: dict[str, Any] = {}
         self._pipelines: dict[str, Any] = {}
+        self._without_text = False
 
     def _part(self, name: str) -> Any:
         if name not in self._parts:
@@ -143,11 +144,16 @@ class Base:
         """The picture-and-text processor of the edit template."""
         return self._part("processor")
 
-    def release_encoders(self) -> None:
-        """Free text encoder and autoencoder, when everything is cached."""
-        for name in ("text_encoder", "vae"):
+    def release_encoders(self, *, keep_vae: bool = False) -> None:
+        """Free text encoder and autoencoder, when everything is cached.
+
+        keep_vae: only the text encoder, which is far the larger. Pipelines made afterwards have
+        none and want embeddings.
+        """
+        for name in ("text_encoder",) if keep_vae else ("text_encoder", "vae"):
             self._parts.pop(name, None)
         self._pipelines.clear()
+        self._without_text = True
         if self.device.startswith("cuda"):
             import torch
 
@@ -310,7 +316,7 @@ class Base:
             parts = {
                 "scheduler": self.scheduler,
                 "vae": self.vae,
-                "text_encoder": self.text_encoder,
+                "text_encoder": None if self._without_text else self.text_encoder,
                 "tokenizer": self.tokenizer,
                 "transformer": self.transformer,
             }

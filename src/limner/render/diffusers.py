@@ -6,7 +6,7 @@ picture has its own noise generator, whatever it shares a batch with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,10 @@ class DiffusersRenderer:
         for group in batches(cells, size):
             self._use(group[0])
             yield from zip(group, self._draw(group), strict=True)
+
+    def know(self, embeds: Mapping[str, Any]) -> None:
+        """Take embeddings (tokens, D) of prompts made before; these need no text encoder."""
+        self._embeds.update(embeds)
 
     def close(self) -> None:
         """Take the LoRA out again; the base is as it was opened."""

@@ -68,7 +68,7 @@ class Metrics:
             with suppress(OSError):
                 self._board.close()
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            self._wandb.finish()
 
 
 def _board(folder: Path, step: int) -> Any:

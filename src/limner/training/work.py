@@ -131,7 +131,7 @@ def _choices(work: Work) -> tuple[list[list[data.Shown]], list[list[data.Shown]]
 
 
 def make_sampler(work: Work) -> Sampler:
-    """What draws the samples of a run; it keeps text encoder and autoencoder in memory."""
+    """What draws the samples of a run; its prompts are encoded here, once."""
     from limner.training.samples import Sampler
 
     fixed = _choices(work)
@@ -141,8 +141,7 @@ def make_sampler(work: Work) -> Sampler:
 
 def make_trainer(work: Work, team: Team | None = None) -> Trainer:
     """The trainer of a run whose pictures are encoded."""
-    if work.sampler is None:
-        work.base.release_encoders()
+    work.base.release_encoders(keep_vae=work.sampler is not None)
     return Trainer(
         work.base,
         work.config,
