@@ -180,7 +180,7 @@ def test_the_command_needs_no_project_and_explains_itself(
     assert found["usd"] == pytest.approx(found["hours"] * 0.9, abs=0.01)
     assert found["vram_gb"] < 48 and len(found["checkpoints"]) == 10
     rules = {f["rule"] for f in found["findings"]}
-    assert rules == {"length-readings", "pruned-checkpoints", "folder-repeats"}
+    assert rules == {"length-readings", "pruned-checkpoints", "folder-repeats", "mode"}
     assert {"vram_gb", "hours", "usd", "optimizer_steps"} <= {
         text.split(" ")[0].split(":")[0] for text in explain(found)
     }

@@ -37,6 +37,10 @@ def plan(
     control: Annotated[
         int | None, typer.Option(help="Side of the reference picture: 512 or 1024; 0 = none")
     ] = None,
+    mode: Annotated[
+        str | None,
+        typer.Option(help="What is shown beside a picture: none, blank or self (edit models)"),
+    ] = None,
     extra: Annotated[
         list[str] | None,
         typer.Option(help="Another folder, IMAGESxREPEATS, e.g. 30x20", metavar="NxR"),
@@ -73,6 +77,7 @@ def plan(
         "gpu": gpu,
         "resolution": resolution,
         "control": control,
+        "mode": mode,
         "extra": extra,
         "checkpoints": checkpoints,
         "keep": keep,
@@ -99,19 +104,10 @@ def plan(
 
 def _forecast(asked: dict[str, Any]) -> dict[str, Any]:
     """The plan from numbers; what is not given comes from the project, if there is one."""
-    from limner.training import defaults, forecast, hardware, trainers
+    from limner.training import defaults, forecast, hardware, modes, trainers
 
-    images = asked.get("images")
-    if images is None:
-        dataset = project().store.dataset()
-        if dataset is None:
-            raise UsageError(
-                "A plan from numbers needs the number of pictures",
-                where="limner plan",
-                fix="Give --images, or run it in a project with a dataset.",
-            )
-        images = len(dataset.train)
-    sets = [trainers.DataSet(images, asked.get("repeats", 1))]
+    sets = _sets(asked)
+    images = sets[0].images
     sets += [_extra(text, n) for n, text in enumerate(asked.get("extra", []), start=2)]
     preset = asked.get("preset", "default")
     trainer = trainers.trainer_named(asked.get("trainer", "native")).name
@@ -139,14 +135,33 @@ def _forecast(asked: dict[str, Any]) -> dict[str, Any]:
             where="--precision",
             fix=f"Use auto, {', '.join(can)}.",
         )
-    control = asked.get("control", 0)
-    if control not in (0, 512, 1024):
-        raise UsageError("The reference is 0, 512 or 1024 px", where="--control")
+    how, control = modes.resolve(asked.get("mode"), asked.get("control"))
     case = hardware.Case(control=control, precision=precision, rank=asked.get("rank", 16))
     found = forecast.forecast(
-        ask, case, gpu=asked.get("gpu"), usd_per_hour=asked.get("usd_per_hour")
+        ask, case, gpu=asked.get("gpu"), usd_per_hour=asked.get("usd_per_hour"), mode=how.name
     )
     return {**found, "preset": preset, "defaults": advised}
+
+
+def _sets(asked: dict[str, Any]) -> list[Any]:
+    """The folders of the plan: as given, else those of the project's dataset with its repeats."""
+    from limner.training.trainers import DataSet
+
+    if asked.get("images") is not None:
+        return [DataSet(asked["images"], asked.get("repeats", 1))]
+    dataset = project().store.dataset()
+    if dataset is None:
+        raise UsageError(
+            "A plan from numbers needs the number of pictures",
+            where="limner plan",
+            fix="Give --images, or run it in a project with a dataset.",
+        )
+    real = dataset.lock.get("realism")
+    own = dataset.lock.get("settings", {}).get("dataset", {}).get("repeats", 1) if real else 1
+    sets = [DataSet(len(dataset.train), asked.get("repeats", own))]
+    if real and not asked.get("extra"):
+        sets.append(DataSet(len(real["pictures"]), int(real["repeats"]), "realbody"))
+    return sets
 
 
 def _extra(text: str, number: int) -> Any:
@@ -169,9 +184,17 @@ def _forecast_answer(found: dict[str, Any], *, explain: bool) -> Answer:
         f"({found['passes_a_picture']:g} a picture)",
         f"{len(points)} checkpoints, every {found['save_every']} steps:",
         *(f"  {p['step']:>7}  {p['label']:<16} {p['file']}" for p in points),
+        f"shown beside each picture: {found['mode']}"
+        + (f", {found['control']} px" if found["control"] else "")
+        + f" ({found['template']} template)",
         f"system memory about {found['ram_gb']:.0f} GB, disk {found['disk_gb']:.0f} GB",
     ]
+    if len(found["shares"]) > 1:
+        lines.insert(2, f"passes: {found['formulas']['shares']}")
     lines += [_gpu_line(row) for row in found["gpus"]]
+    if found["gpu"]:
+        lines += [f"  {key} = {found['formulas'][key]}" for key in ("vram_gb", "hours", "usd")]
+        lines += _mode_lines(found["modes"])
     lines += ["write:"] + [f"  {key}: {value}" for key, value in found["settings"].items()]
     lines += [f"where you have no reason of your own ({found['preset']}):"]
     lines += [
@@ -185,6 +208,18 @@ def _forecast_answer(found: dict[str, Any], *, explain: bool) -> Answer:
         lines += ["", *explained]
     wrong = any(f["severity"] == "error" for f in found["findings"])
     return Answer(found, lines, findings=wrong)
+
+
+def _mode_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """One line a mode; blank and self cost the same at a size and share it."""
+    lines = []
+    for row in rows:
+        if row["mode"] == "self":
+            continue
+        name = f"blank or self {row['control']} px" if row["control"] else "none"
+        fits = f"{row['vram_gb']} GB, {row['hours']:.1f} h" if row["fits"] else "does not fit"
+        lines.append(f"  mode {name}: {fits} [{row['tag']}] with {row['precision']} weights")
+    return lines
 
 
 def _gpu_line(row: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from typing import Any
 
-from limner.training import arithmetic, hardware
+from limner.training import arithmetic, hardware, modes
 from limner.training.rules import rules
 from limner.training.trainers import TRAINERS, Ask, RunCounts, count
 
@@ -22,15 +22,23 @@ def forecast(
     *,
     gpu: str | None = None,
     usd_per_hour: float | None = None,
+    mode: str | None = None,
 ) -> dict[str, Any]:
     """The plan of a run on the real model. gpu None or "all": one row a GPU type in `gpus`.
 
+    mode: none, blank or self (`limner.training.modes`); None: self if the case has a control.
     Raises UsageError for impossible numbers, an unknown trainer or GPU, or checkpoints that would
     be deleted. Without a single GPU `vram_gb`, `hours` and `usd` are None with `reason`.
     """
     case = case or hardware.Case()
-    case = replace(case, resolution=max(ask.resolutions), batch=ask.batch)
     run = count(ask)
+    how, control = modes.resolve(mode, case.control or None)
+    case = replace(
+        case,
+        resolution=max(ask.resolutions),
+        batch=ask.batch,
+        control=modes.seen_size(run.trainer, control),
+    )
     single = gpu is not None and gpu.strip().lower() != "all"
     names = [hardware.gpu_named(gpu)] if single and gpu else list(hardware.table()["gpus"])
     rows = [_on(name, run, ask, case, usd_per_hour) for name in names]
@@ -49,6 +57,10 @@ def forecast(
         "image_passes": run.image_passes,
         "passes_a_picture": round(run.image_passes / run.images, 1),
         "shares": run.shares,
+        "mode": how.name,
+        "control": control,
+        "template": how.template,
+        "modes": modes.compared(one["gpu"], case, run.trainer, run.image_passes) if one else [],
         "save_every": run.save_every,
         "checkpoints": [asdict(save) for save in run.checkpoints],
         "settings": run.settings,
@@ -64,7 +76,11 @@ def forecast(
         "gpus": rows,
         "guide": arithmetic.guide_readings(run.images, ask.sets[0].repeats, run.image_passes),
     }
-    found["findings"] = [*_findings(ask, run, case), *(_too_big(one) if one else [])]
+    found["findings"] = [
+        *_findings(ask, run, case),
+        *modes.findings(run.trainer, how, control),
+        *(_too_big(one) if one else []),
+    ]
     return found
 
 
@@ -130,6 +146,9 @@ def _formulas(ask: Ask, run: RunCounts, case: hardware.Case) -> dict[str, str]:
         "optimizer_steps": f"{epochs} -> {run.optimizer_steps} updates: {steps} ({trainer.source})",
         "image_passes": f"{run.image_passes} = {run.epochs:g} rounds of {run.items_per_epoch}",
         "checkpoints": f"{len(run.checkpoints)} files, every {run.save_every} steps and at the end",
+        "shares": " : ".join(
+            f"{s.name} {s.images} x {s.repeats}{times} = {run.shares[s.name]:.1%}" for s in ask.sets
+        ),
         "ram_gb": str(hardware.ram_gb()["formula"]),
         "disk_gb": str(hardware.disk_gb(case.rank, len(run.checkpoints))["formula"]),
     }
