@@ -115,4 +115,7 @@ def _ask_the_run(here: Any, what: Any) -> Answer | None:
 
 def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"run {found['run']}: {found['state']}, {len(found['checkpoints'])} checkpoints"]
+    from limner.training import heldout
+
+    lines.append(heldout.words(found["held_out"]))
     return lines + [f"changed on the way: {words}" for words in found["changes"]]

@@ -32,6 +32,21 @@ RULES: dict[str, Rule] = {
     "held_out_levels": Rule(
         8, "starting value", "evaluation protocol: 8 to 10 quantiles", "noise levels in that loss"
     ),
+    "window_low": Rule(
+        0.7,
+        "starting value",
+        "evaluation protocol",
+        "first step worth comparing, times the lowest's",
+    ),
+    "window_high": Rule(
+        3.0,
+        "starting value",
+        "evaluation protocol",
+        "last step worth comparing, times the lowest's",
+    ),
+    "still_falling": Rule(
+        0.01, "starting value", "evaluation protocol", "fall an evaluation that counts as falling"
+    ),
     "state_every_s": Rule(
         30, "starting value", "at most this much work is lost to a kill", "seconds between states"
     ),

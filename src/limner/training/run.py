@@ -16,10 +16,11 @@ from limner.errors import InputError, LimnerError, UsageError, WorkFailedError
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
 from limner.project.records import Plan, Run
-from limner.training import arithmetic, control, parallel, recover, stamp, state
+from limner.training import arithmetic, control, heldout, metrics, parallel, recover, stamp, state
 from limner.training.config import RunConfig
 from limner.training.loop import Loop
 from limner.training.planning import current_plan, plan
+from limner.training.rules import rules
 from limner.training.work import Work, device_of, encoded, make_sampler, make_trainer, open_work
 
 
@@ -172,17 +173,25 @@ def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
             }
             for point in points
         ],
+        "held_out": heldout.bracket(
+            heldout.points(metrics.read(_logs(project, run) / "metrics.jsonl")),
+            {**rules(), **run.config["run"]["values"]},
+        ),
         "changes": [c.words() for c in recover.from_record(run.config)],
         "seconds": round(seconds, 1),
     }
+
+
+def _logs(project: Project, run: Run) -> Path:
+    return project.folder("logs") / f"run_{run.version}"
 
 
 def _work(
     project: Project, run: Run, config: RunConfig, stop_after: int | None
 ) -> Generator[Event, None, bool]:
     """Everything between the journal line and the end; True when the last step was reached."""
-    folders = [project.folder(name) / f"run_{run.version}" for name in ("models", "logs")]
-    _sweep(*folders, project.root / ".limner" / "cache")
+    models = project.folder("models") / f"run_{run.version}"
+    _sweep(models, _logs(project, run), project.root / ".limner" / "cache")
     yield Notice(f"Opening the base {stamp.public_name(config.base)}.")
     work = open_work(project, run, config, device=device_of(config))
     yield from encoded(work)

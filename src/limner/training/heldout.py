@@ -1,0 +1,73 @@
+"""What the fixed-noise losses of a run say: where to look for the best checkpoint, and what grows.
+
+In: the held-out loss at step 0 and at checkpoints, whole and by noise level. Out: a bracket. It
+chooses no checkpoint and sees no copying; evaluation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Point:
+    """The held-out loss after `step` updates. by_level: noise level -> loss."""
+
+    step: int
+    loss: float
+    by_level: Mapping[str, float]
+
+
+def points(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """The measured losses among the lines of metrics.jsonl, by step."""
+    found = {
+        int(row["step"]): Point(
+            int(row["step"]), float(row["held_out_loss"]), row.get("held_out_by_sigma", {})
+        )
+        for row in rows
+        if isinstance(row.get("held_out_loss"), int | float)
+    }
+    return [found[step] for step in sorted(found)]
+
+
+def bracket(measured: Sequence[Point], values: Mapping[str, float]) -> dict[str, Any] | None:
+    """Where the loss is lowest and what that means; None with fewer than two measures.
+
+    lowest: its step. window: steps worth comparing, from `window_low` to `window_high` times that
+    step. still_falling: the last evaluation lowered it by more than `still_falling` of itself.
+    relative: loss over that of step 0, whole and by noise level, at the last step. A level above 1
+    is one that got worse on pictures not trained on: high levels carry layout, low ones texture.
+    """
+    if len(measured) < 2 or measured[0].step != 0 or measured[0].loss <= 0:
+        return None
+    start, before, last = measured[0], measured[-2], measured[-1]
+    lowest = min(measured[1:], key=lambda p: p.loss)
+    return {
+        "lowest": lowest.step,
+        "window": [
+            round(values["window_low"] * lowest.step),
+            min(round(values["window_high"] * lowest.step), last.step),
+        ],
+        "still_falling": before.loss - last.loss > values["still_falling"] * before.loss,
+        "relative": round(last.loss / start.loss, 4),
+        "relative_by_level": {
+            level: round(last.by_level[level] / loss, 4)
+            for level, loss in start.by_level.items()
+            if loss > 0 and level in last.by_level
+        },
+    }
+
+
+def words(found: Mapping[str, Any] | None) -> str:
+    """One line for people."""
+    if found is None:
+        return "fixed-noise loss: not measured (no picture is held out)"
+    low, high = found["window"]
+    line = (
+        f"fixed-noise loss: {found['relative']:.3f} of step 0's, lowest at step {found['lowest']}; "
+        f"compare checkpoints from {low} to {high}"
+    )
+    more = "; still falling, more steps may help (`limner train --steps N`)"
+    return line + (more if found["still_falling"] else "")
