@@ -132,8 +132,12 @@ def test_references_and_a_lora_that_someone_else_must_copy(fake: FakeComfy, tmp_
     assert np.any(pictures[0] != pictures[1])
     cell = lora(tmp_path / "a.safetensors", 1)
     name = f"limner_a_{cell.lora_sha256[:16]}.safetensors"
+    renderer = made.open(made.settings(LIKE))
+    next(renderer.pictures([Cell("looked at and left", n) for n in range(3)]))
     with pytest.raises(InputError, match=rf"does not see the LoRA {name}"):
-        draw(made, [cell])
+        dict(renderer.pictures([cell]))
+    assert len(dict(renderer.pictures([Cell("come again", 1)]))) == 1
+    renderer.close()
     fake.separator = "\\"
     there = fake.folder / "models/loras/mine" / name
     there.parent.mkdir()

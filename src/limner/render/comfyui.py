@@ -129,6 +129,13 @@ class ComfyRenderer:
         for one in dict.fromkeys(c.lora_sha256 for c in order if c.lora is not None):
             first = next(c for c in order if c.lora_sha256 == one)
             self._place(first)
+        try:
+            yield from self._in_flight(order)
+        finally:
+            self._server.stopped.clear()  # a caller that left early may come again
+
+    def _in_flight(self, order: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
+        """Cells in order, `AT_ONCE` of them at the server."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             running: deque[tuple[Cell, Future[RGB8]]] = deque()
             try:
