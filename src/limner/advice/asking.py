@@ -147,6 +147,7 @@ _WORDS_OF = {
     "inconsistent_dataset": "dataset pictures consistent stranger captions",
 }
 """Symptom -> words by which a question about it is recognised."""
+_VERSIONS = "version versions retrain retrained retraining improvement improved compare compared"
 
 
 def _rules_answer(
@@ -159,6 +160,10 @@ def _rules_answer(
     about = [s for s in data["symptoms"] if most and hits.get(s["id"]) == most]
     about = about or [s for s in data["symptoms"] if s["state"] == "found"]
     lines, used = [], []
+    if asked & manual.words(_VERSIONS) and data["versions"]:
+        about = []
+        lines = [str(version["words"]) for version in data["versions"]]
+        used = [{"id": "versions", "text": line, "source": "verdicts"} for line in lines]
     for symptom in about:
         lines.append(_state(symptom))
         for fact in symptom["evidence"]:

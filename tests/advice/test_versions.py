@@ -1,0 +1,73 @@
+"""Two trainings are compared on the pictures both drew, beside what was changed between them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import advice_project as make
+import pytest
+
+from limner.advice import answer
+from limner.pipeline.advising import advise
+from limner.project import Project
+from limner.project.records import Measure
+
+
+def second_version(project: Project, matches: int, steps: int = 12) -> None:
+    """A run of rank 8 whose fresh pictures (the same prompts and seeds) match `matches` times."""
+    store = project.store
+    with store.transaction():
+        store.add_run(plan_version=1, dataset_version=1, trainer="native", state="done",
+                      config={"run": {**make.CONFIG, "rank": 8}}, path="models/run_2")  # fmt: skip
+        store.add_grid(run_version=2, settings={"limits": {"copy_bits": 6}})
+        cells = [
+            {"key": f"two-{p}-{s}", "phase": "claim", "arm": "step_000200", "step": 200,
+             "strength": 0.8, "prompt_id": f"f{p}", "prompt": f"f{p}", "seed": 10 + s}
+            for p in range(12) for s in range(4)
+        ]  # fmt: skip
+        store.add_renders(2, cells)
+        for number, render in enumerate(store.renders(2)):
+            store.update_render(render.id, state="done", path=f"renders/{render.key}.png")
+            store.put_scores(render.id, [Measure("match", float(number < matches))])
+        data = dict(store.verdict(1).data)  # type: ignore[union-attr]
+        settings = {**data["settings"], "steps": steps}
+        store.add_verdict(grid_version=2, data={**data, "settings": settings})
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = make.build(tmp_path / "p")
+    settings = {"true_cfg_scale": 4.0, "steps": 12}
+    project.store.add_verdict(  # as the evaluation writes one: with a judge
+        grid_version=1,
+        data={**project.store.verdict().data, "judge": {}, "settings": settings},  # type: ignore[union-attr]
+    )
+    return project
+
+
+def with_judge(project: Project) -> None:
+    newest = project.store.verdict()
+    assert newest is not None
+    project.store.add_verdict(grid_version=2, data={**newest.data, "judge": {}})
+
+
+@pytest.mark.parametrize(("matches", "said"), [(10, "worse"), (47, "too close to call")])
+def test_versions_are_compared_picture_by_picture(
+    project: Project, matches: int, said: str
+) -> None:
+    second_version(project, matches)
+    with_judge(project)
+    data = advise(project)
+    (row,) = data["versions"]
+    assert row["shared_pictures"] == 48 and row["changed"] == ["rank 16 -> 8"]
+    assert said in row["words"] and "(rank 16 -> 8)" in row["words"]
+    told = answer(data, "Was the new version an improvement?")
+    assert told["answer"] == row["words"] and told["facts"]
+
+
+def test_unlike_pictures_are_never_compared(project: Project) -> None:
+    second_version(project, 10, steps=30)
+    with_judge(project)
+    (row,) = advise(project)["versions"]
+    assert "p" not in row and "different settings (steps)" in row["why"]
+    assert "cannot be compared" in row["words"]
