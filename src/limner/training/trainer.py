@@ -127,7 +127,10 @@ class Trainer:
         }
         bits = int(self.config.fast.get("optimizer_bits", 0))
         if bits:
-            return fast.FlatAdamW(self.weights, bits=bits, seed=self.config.seed, **given)
+            fused = bool(self.config.fast.get("compile"))
+            return fast.FlatAdamW(
+                self.weights, bits=bits, seed=self.config.seed, compile=fused, **given
+            )
         return torch.optim.AdamW(list(self.weights.values()), fused=True, **given)
 
     def install(self, choice: fast.Choice) -> None:

@@ -131,7 +131,8 @@ def test_every_precision_has_a_row_with_a_choice_or_a_reason() -> None:
 
 def test_a_run_is_planned_by_the_card_and_its_record_reads_back() -> None:
     big = planned(85e9, 4_352)
-    assert big["precision"] == "bf16" and big["swapped"] == 0 and big["optimizer_bits"] == 8
+    assert big["precision"] == "bf16" and big["swapped"] == 0 and big["optimizer_bits"] == 32
+    assert planned(12e9, 8_522)["optimizer_bits"] == 8
     assert choice_of(big) == Choice(**{k: v for k, v in big.items() if k != "optimizer_bits"})
     small = planned(24e9 * 1.073, 4_352)
     assert small["precision"] == "int8" and small["swapped"] == 0

@@ -97,6 +97,9 @@ def planned(
             found = memory.fit(card * FILLED, work, precision=precision, swap=False, **given)
         except InputError:
             continue
-        return {**asdict(found), "optimizer_bits": 8}
-    found = memory.fit(card * FILLED, work, precision="int8", **given)
-    return {**asdict(found), "optimizer_bits": 8}
+        break
+    else:
+        found = memory.fit(card * FILLED, work, precision="int8", **given)
+    # the 32-bit update is one kernel: taken where its moments find room in what is left
+    wide = memory.forecast(found, replace(work, optimizer_bits=32), shape).bytes
+    return {**asdict(found), "optimizer_bits": 32 if wide <= card * FILLED else 8}
