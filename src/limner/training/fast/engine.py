@@ -20,7 +20,7 @@ from limner.errors import UsageError
 from limner.training.fast import blocks, modulation, swap
 from limner.training.fast.blocks import Attending, Rope
 from limner.training.fast.choice import Choice
-from limner.training.fast.quantised import FrozenLinear, freeze_block
+from limner.training.fast.quantised import FrozenLinear, freeze_block, way
 
 MODULATIONS = ("_mod.",)
 """Part of the names of a block's two modulations."""
@@ -57,6 +57,9 @@ class Engine:
                 if parameter.requires_grad:  # a LoRA is trained where its block computes
                     parameter.data = parameter.data.to(self.device)
         self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip)
+        for module in transformer.modules():
+            if isinstance(module, FrozenLinear):  # swapped in, it multiplies as the device does
+                module.way = way(module.kind, str(self.device))
         self.levels = levels(len(self.blocks), choice, chosen)
         self.before: Callable[..., Any] = blocks.before
         self.behind: Callable[..., Any] = blocks.behind

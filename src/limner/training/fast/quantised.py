@@ -122,8 +122,8 @@ def fp8_product(
         product = a.to(wide) @ b.to(wide)
         product = product * rows.to(wide)
         return (product if columns is None else product * columns.to(wide)).to(out)
-    if b.stride(1) == 1:
-        b = b.t().contiguous().t()  # the fp8 kernels read the second operand by columns
+    if b.stride(1) == 1:  # the fp8 kernels read the second operand by columns
+        b = b.view(torch.uint8).t().contiguous().t().view(FP8)
     count = a.shape[0]
     if count % 16:  # and whole groups of 16 rows
         a = functional.pad(a.view(torch.uint8), (0, 0, 0, 16 - count % 16)).view(FP8)
