@@ -263,8 +263,9 @@ def measured(cell: Cell, args: argparse.Namespace, device: str) -> dict[str, Any
     found: dict[str, Any] = {
         "choice": asdict(choice), "optimizer": optimizer, "tokens": case.tokens, "seconds": seconds,
         "seconds_all": [round(s, 4) for s in took], "teraflops": modelled.teraflops,
-        "teraflops_a_second": modelled.teraflops / seconds, "modelled_gb": modelled.bytes / 1e9,
-        "peak_gb": None, "reserved_gb": None,
+        "teraflops_a_second": modelled.teraflops / seconds,
+        "needed_teraflops": modelled.forward + modelled.backward,
+        "modelled_gb": modelled.bytes / 1e9, "peak_gb": None, "reserved_gb": None,
     }  # fmt: skip
     if engine is not None and engine.swap.order:
         found |= {"moves": engine.swap.moves, "late": engine.swap.late}
@@ -295,7 +296,7 @@ def make_step(
         optimizer: Any = torch.optim.AdamW(list(weights.values()), **kind)
     else:
         engine = install(model, choice, device)
-        optimizer = FlatAdamW(weights, bits=cell.bits, **kind)
+        optimizer = FlatAdamW(weights, bits=cell.bits, compile=choice.compile, **kind)
     shapes = shapes_of(case)
     target = shapes[0][1] * shapes[0][2]
     generator = torch.Generator(device).manual_seed(0)

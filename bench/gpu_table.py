@@ -21,7 +21,7 @@ def write_table(folder: Path, names: list[str], small: bool) -> int:
     rates = (rows[0] or {}).get("rates")
     for row in rows:
         if row and row.get("seconds"):
-            row["use"] = _use(row, rates)
+            row["mfu"], row["use"] = _use(row, rates)
     write_json(folder / "results.json", {"small": small, "cells": [r for r in rows if r]})
     write_text(folder / "results.md", "\n".join(_lines(rows, names, rates, small)) + "\n")
     return int(any(row is None or row.get("error") for row in rows))
@@ -37,11 +37,14 @@ def _read(folder: Path, name: str) -> dict[str, Any] | None:
     return found
 
 
-def _use(row: dict[str, Any], rates: dict[str, Any] | None) -> float | None:
-    """Share of the card's measured bf16 matmul rate (MFU), recomputed arithmetic counted."""
+def _use(
+    row: dict[str, Any], rates: dict[str, Any] | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Shares of the card's measured bf16 matmul rate: of what had to be computed (MFU), of all."""
     if not rates or not rates.get("bf16"):
-        return None
-    return float(row["teraflops_a_second"] / rates["bf16"])
+        return None, None
+    needed = row["needed_teraflops"] / row["seconds"]
+    return needed / rates["bf16"], row["teraflops_a_second"] / rates["bf16"]
 
 
 def _lines(
@@ -59,8 +62,10 @@ def _lines(
         plain = {k: v for k, v in rates.items() if isinstance(v, int | float)}
         lines += [f"| {name} | {value} |" for name, value in plain.items()]
         lines += ["", f"Kernels: {rates.get('ways')}", ""]
-    head = "| cell | s/step | TFLOP | use of bf16 rate | peak GB | modelled GB | aim | aim met |"
-    lines += [head, "|---|---|---|---|---|---|---|---|"]
+    head = (
+        "| cell | s/step | TFLOP | MFU | with recompute | peak GB | modelled GB | aim | aim met |"
+    )
+    lines += [head, "|---|---|---|---|---|---|---|---|---|"]
     for name, row in zip(names[1:], rows[1:], strict=True):
         lines.append(_line(name, row))
     return [*lines, "", *_shares(rows)]
@@ -68,12 +73,12 @@ def _lines(
 
 def _line(name: str, row: dict[str, Any] | None) -> str:
     if row is None:
-        return f"| {name} | not measured yet | | | | | | |"
+        return f"| {name} | not measured yet | | | | | | | |"
     if row.get("error"):
-        return f"| {name} | {row['error'].replace('|', '/')[:90]} | | | | | | |"
+        return f"| {name} | {row['error'].replace('|', '/')[:90]} | | | | | | | |"
     aim = AIMS.get(name)
     met = "" if aim is None else ("yes" if row["seconds"] <= aim else "no")
-    use = "" if row.get("use") is None else f"{row['use']:.0%}"
+    use = " | " if row.get("use") is None else f"{row['mfu']:.0%} | {row['use']:.0%}"
     peak = "" if row["peak_gb"] is None else f"{row['peak_gb']:.1f}"
     return (
         f"| {name} | {row['seconds']:.3f} | {row['teraflops']:.1f} | {use} | {peak} "
