@@ -435,3 +435,15 @@ def test_swaps_keep_the_tables_true() -> None:
         for kept, built in zip(tables.links[axis], fresh.links[axis], strict=True):
             assert kept[1] == built[1] and kept[2] == built[2]
             assert kept[4].total == pytest.approx(built[4].total)
+
+
+def test_a_small_plan_is_free_or_says_which_pair_is_not() -> None:
+    for count, seed in ((11, 2), (9, 1)):
+        plan = make_plan(count=count, seed=seed, trigger="g_char", class_word="woman")
+        worst = plan.report["association"]["pairs"]
+        free = [p for p in worst if not p["by_rule"] and (p["v"] or 0) > 0.05]
+        said = [n for n in plan.report["notes"] if "stick together" in n]
+        assert len(said) == bool(free) and plan.report["exact"]
+        if free:
+            assert " and ".join(free[0]["axes"]) in said[0] and f"{free[0]['v']:.2f}" in said[0]
+        assert count < 11 or not free
