@@ -21,7 +21,7 @@ def judge(one: Judgement, table: Mapping[str, Rule]) -> None:
     reading = one.case.reading
     if reading is None or "face_count" in reading.missing or not one.case.shot.attributes:
         return
-    if reading.face is None:
+    if reading.face is None or not reading.face.sure:
         _no_face(one, table)
         return
     _angle(one, table)
@@ -32,15 +32,21 @@ def judge(one: Judgement, table: Mapping[str, Rule]) -> None:
 def _no_face(one: Judgement, table: Mapping[str, Rule]) -> None:
     shot, reading = one.case.shot, one.case.reading
     assert reading is not None
-    one.put("framing_error", None, "log2", "no face found")
+    unsure = reading.face is not None
+    one.put("framing_error", None, "log2", UNSURE if unsure else "no face found")
+    one.put("angle_error", None, "deg", UNSURE if unsure else "no face found")
     if not shot.face_visible or shot.attributes.get("angle") in TURNED:
         return
     expected = _expected_face(shot.attributes.get("framing", ""), reading.height)
     if expected is not None and expected < table["smallest_face"].at(one.case.kind):
         one.notes.append(f"a face of about {expected:.0f} px is too small to be found")
         return
-    said = f"no face found, though the shot asks for a {shot.attributes.get('angle')} view"
+    found = "no face that two detectors agree on" if unsure else "no face found"
+    said = f"{found}, though the shot asks for a {shot.attributes.get('angle')} view"
     one.found("face", "reject", said)
+
+
+UNSURE = "only one detector sees a face, and is not sure"
 
 
 def _expected_face(framing: str, height: int) -> float | None:
@@ -68,6 +74,7 @@ def _angle(one: Judgement, table: Mapping[str, Rule]) -> None:
     low, high = angle.yaw
     turn = abs(yaw)
     error = max(low - turn, turn - high, 0.0)
+    error = max(error - (table["angle_far"].value if angle.id in TURNED else 0.0), 0.0)
     one.put("angle_error", error, "deg")
     words = f"the head is turned by about {turn:.0f} degrees, a {angle.id.replace('_', '-')} view"
     said = f"{words} has {low:.0f} to {high:.0f}"
@@ -97,7 +104,8 @@ def _framing(one: Judgement, table: Mapping[str, Rule]) -> None:
     )
     severity: Severity | None = None
     if error > table["framing_off"].at(one.case.kind):
-        severity = "reject"
+        # In profile a detector may take an ear for a face: a person should look.
+        severity = "look" if one.case.shot.attributes.get("angle") in TURNED else "reject"
     elif error > table["framing_doubt"].at(one.case.kind):
         severity = "look"
     if severity and not one.has("angle"):

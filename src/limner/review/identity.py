@@ -69,6 +69,8 @@ def _not_assessable(one: Judgement, table: Mapping[str, Rule], name: str) -> str
     if reading.vector(name) is None:
         return reading.missing.get(name, "not measured")
     face = reading.face
+    if face is not None and not face.sure:
+        return "not assessable: only one detector sees a face, and is not sure"
     limit = table["identity_yaw_max"].value
     if face is not None and face.yaw is not None and abs(face.yaw) > limit:
         return f"not assessable: head turned by more than {limit:.0f} degrees"

@@ -81,8 +81,11 @@ def _file(one: Judgement, table: Mapping[str, Rule]) -> None:
             one.put(name, None, "", reading.missing["face_count"])
         return
     one.put("face_count", float(len(reading.faces)), "faces")
-    if len(reading.faces) > table["faces_max"].value:
+    most = table["faces_max"].value
+    if sum(face.sure for face in reading.faces) > most:
         one.found("faces_max", "reject", f"{len(reading.faces)} faces are in the picture")
+    elif len(reading.faces) > most:
+        one.found("faces_max", "look", "there may be a second face in the picture")
     if reading.face is None:
         reason = reading.missing.get("sharpness", "no face found")
         for name in ("face_width", "yaw"):

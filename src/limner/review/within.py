@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from limner.review.case import Judgement
-from limner.review.rules import Rule
+from limner.review.rules import WARM, Rule
 
 LEAST_GROUP = 3
 """Pictures that make a median of a framing; fewer are compared across framings."""
@@ -78,10 +78,13 @@ def _damage(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
             elif over > table["noise_doubt"].at(kind):
                 one.found("noise", "look", said)
         detail = one.value("fine_detail")
+        smooth = noise is not None and usual_noise is not None
+        grain = (noise or 0.0) / max(usual_noise or 0.0, 0.1) if smooth else 1.0
         if detail is not None and usual_detail is not None:
             drop = usual_detail - detail
             said = f"it was enlarged or blurred (10^{drop:.1f} times less fine detail than the set)"
-            if drop > table["detail_drop"].at(kind):
+            lost = grain < table["grain_left"].at(kind) and drop > table["grain_drop"].at(kind)
+            if lost or drop > table["detail_drop"].at(kind):
                 one.found("enlarged", "reject", said)
             elif drop > table["detail_doubt"].at(kind):
                 one.found("enlarged", "look", said)
@@ -108,46 +111,49 @@ def _frames(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
 
 
 def _light(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    """Exposure of the face against the set's faces; without a face night cannot be told from it."""
     usual = _median(found, "face_lightness")
-    whole = _median(found, "picture_lightness")
     for one in found:
         kind = one.case.kind
         light, clipped = one.value("face_lightness"), one.value("face_clipped")
-        if light is None:
-            light, usual_here = one.value("picture_lightness"), whole
-            burnt = one.value("picture_clipped_light") or 0.0
-            what = "the picture"
-        else:
-            usual_here, what = usual, "the face"
-            burnt = one.value("face_clipped_light") or 0.0
-            if clipped is not None and clipped > table["clipped_max"].at(kind):
-                one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
+        burnt = one.value("face_clipped_light") or 0.0
+        if clipped is not None and clipped > table["clipped_max"].at(kind):
+            one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
         if light is None:
             continue
-        over = light - usual_here if usual_here is not None else 0.0
+        over = light - usual if usual is not None else 0.0
         if burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
-            said = f"{what} is overexposed ({burnt:.0%} burnt out, L* {light:.0f})"
+            said = f"the face is overexposed ({burnt:.0%} burnt out, L* {light:.0f})"
             one.found("overexposed", "reject", said)
-        elif light > table["lightness_max"].at(kind) and what == "the face":
+        elif light > table["lightness_max"].at(kind):
             one.found("overexposed", "look", f"the face is very light (L* {light:.0f})")
         if -over > table["dark_under"].at(kind) and light < table["dark_max"].at(kind):
-            said = f"{what} is underexposed (L* {light:.0f}, the set {usual_here or 0:.0f})"
+            said = f"the face is underexposed (L* {light:.0f}, the set {usual or 0:.0f})"
             one.found("underexposed", "reject", said)
-        elif light < table["lightness_min"].at(kind) and what == "the face":
+        elif light < table["lightness_min"].at(kind):
             one.found("underexposed", "look", f"the face is very dark (L* {light:.0f})")
 
 
 def _colour(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
+    """Chroma of the face, or of a picture without one, against the set's."""
     usual_face, usual_whole = _median(found, "face_chroma"), _median(found, "picture_chroma")
     for one in found:
-        face, whole = one.value("face_chroma"), one.value("picture_chroma")
+        kind, face, whole = one.case.kind, one.value("face_chroma"), one.value("picture_chroma")
         chroma, usual = (face, usual_face) if face is not None else (whole, usual_whole)
         if chroma is None or usual is None:
             continue
         ratio = chroma / max(usual, 1.0)
+        if one.case.shot.attributes.get("lighting") in WARM:
+            ratio /= table["chroma_warm"].value
         said = f"it is oversaturated ({ratio:.1f} times the set's chroma)"
-        high = chroma > table["chroma_min"].at(one.case.kind)
-        if high and ratio > table["chroma_ratio"].at(one.case.kind):
+        if (one.value("picture_vivid") or 0.0) > table["vivid_max"].at(kind):
+            if ratio > table["vivid_ratio"].at(kind):
+                one.found("chroma", "reject", f"{said}, colours run into the edge of the gamut")
+            continue
+        turned = abs(one.value("yaw") or 0.0) > table["identity_yaw_max"].value
+        if face is None or chroma < table["chroma_min"].at(kind):
+            continue
+        if ratio > table["chroma_ratio"].at(kind) and not turned:
             one.found("chroma", "reject", said)
-        elif high and ratio > table["chroma_doubt"].at(one.case.kind):
+        elif ratio > table["chroma_doubt"].at(kind):
             one.found("chroma", "look", said)

@@ -35,6 +35,7 @@ class Tone:
     """Light and colour of a region. lightness: median L*. chroma: mean C*ab; its 95th percentile.
 
     clipped_dark, clipped_light: share of pixels with every channel at the bottom, any at the top.
+    vivid: share of pixels with one channel at the bottom and another well lit.
     """
 
     lightness: float
@@ -42,6 +43,11 @@ class Tone:
     chroma_high: float
     clipped_dark: float
     clipped_light: float
+    vivid: float
+
+
+VIVID = 40
+"""A lit channel, 0-255: beside one at the bottom, the colour lies on the edge of the gamut."""
 
 
 def tone(image: RGB8) -> Tone:
@@ -55,6 +61,7 @@ def tone(image: RGB8) -> Tone:
         float(np.percentile(chroma, 95)),
         float((pixels <= CLIP_LOW).all(axis=1).mean()),
         float((pixels >= CLIP_HIGH).any(axis=1).mean()),
+        float(((pixels.min(axis=1) <= CLIP_LOW) & (pixels.max(axis=1) >= VIVID)).mean()),
     )
 
 

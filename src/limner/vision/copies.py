@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,8 +95,10 @@ def _plain(values: F32) -> F32:
     return plain
 
 
-def _coarse(thumb: Thumb) -> F32:
-    """All windows of one picture, (windows, COARSE^2), unit length."""
+@lru_cache(maxsize=1024)
+def _coarse(pixels: bytes) -> F32:
+    """All windows of one thumbnail, (windows, COARSE^2), unit length."""
+    thumb = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
     total = np.zeros((SIDE + 1, SIDE + 1))
     total[1:, 1:] = thumb.cumsum(0, dtype=np.float64).cumsum(1)
     parts: list[F32] = []
@@ -125,11 +127,11 @@ def find_copies(thumbs: Sequence[Thumb], *, least: float) -> list[Copy]:
     found: list[Copy] = []
     if len(thumbs) < 2:
         return found
-    whole = np.stack([_coarse(t)[0] for t in thumbs])
-    flipped = np.stack([_coarse(np.ascontiguousarray(t[:, ::-1]))[0] for t in thumbs])
+    whole = np.stack([_coarse(t.tobytes())[0] for t in thumbs])
+    flipped = whole.reshape(-1, COARSE, COARSE)[..., ::-1].reshape(len(thumbs), -1)
     best: dict[tuple[int, int], Copy] = {}
     for i, thumb in enumerate(thumbs):
-        windows = _coarse(thumb)
+        windows = _coarse(thumb.tobytes())
         for mirrored, others in ((False, whole), (True, flipped)):
             for j, where in _likely(windows, others, i):
                 pair = (max(i, j), min(i, j))

@@ -26,6 +26,8 @@ LINE_SPREAD, LINE_DRIFT = 2.5, 6.0
 """A frame's line: standard deviation along it and drift from the outermost line, 0-255."""
 JUMP = 10.0
 """Step in luma at the inner edge of a frame (starting value)."""
+STEPPED = 0.75
+"""Share of the inner edge that must step: a person before a white wall is no frame."""
 
 
 def luma(image: RGB8) -> F32:
@@ -138,4 +140,4 @@ def _strip(grey: F32) -> float:
     # The line in which the strip ends may be a mixture: look one further too.
     inner = lines[min(deep + 1, most)]
     stepped = np.abs(inner - lines[deep - 1].mean()) > JUMP
-    return deep / grey.shape[0] if stepped.mean() > 0.5 else 0.0
+    return deep / grey.shape[0] if stepped.mean() > STEPPED else 0.0

@@ -9,6 +9,10 @@ import numpy as np
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]
 
+SURE = 0.97
+"""Least score of a face that Limner's finder alone has seen; below, foliage and hair look back
+(calibration drawings of bench/planted_faults.py)."""
+
 
 @dataclass(frozen=True)
 class Face:
@@ -30,6 +34,12 @@ class Face:
     mouth: tuple[Point, Point] | None = None
     yaw: float | None = None
     dlib_box: Box | None = None
+
+    @property
+    def sure(self) -> bool:
+        """Whether it can be judged: two detectors agree, or the only one is very sure."""
+        found_by_dlib = self.dlib_box is not None or self.detector.startswith("dlib")
+        return found_by_dlib or self.score >= SURE
 
     @property
     def width(self) -> float:

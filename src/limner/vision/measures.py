@@ -21,6 +21,7 @@ MEASURES: dict[str, Info] = {
     "picture_lightness": Info("L*", "median lightness of the picture"),
     "picture_chroma": Info("C*ab", "mean chroma of the picture"),
     "picture_chroma_high": Info("C*ab", "95th percentile of the chroma"),
+    "picture_vivid": Info("share", "pixels on the edge of the gamut: one channel at 0, one lit"),
     "blockiness": Info(
         "ratio", "steps across JPEG's 8 x 8 grid over steps beside it", "blockiness"
     ),

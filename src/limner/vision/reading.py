@@ -118,6 +118,7 @@ def read_picture(
     if reason is None:
         seen = faces.find_faces(image, kind=kind, smallest_face=smallest_face, thorough=thorough)
         seen += faces.others(image, seen, kind=kind, smallest_face=smallest_face)
+        seen.sort(key=lambda face: -face.width)
         reason = None if seen else f"no face of {smallest_face:.0f} px or more found"
     vectors: dict[str, list[float]] = {}
     names = (*embedders, *(one.name for one in brought))
@@ -163,6 +164,7 @@ def _whole(image: RGB8, values: dict[str, float], absent: dict[str, str]) -> Non
         picture_chroma_high=tone.chroma_high,
         picture_clipped_light=tone.clipped_light,
         picture_clipped_dark=tone.clipped_dark,
+        picture_vivid=tone.vivid,
     )
     grey = damage.luma(image)
     for name, measure in (
