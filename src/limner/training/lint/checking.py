@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from limner.errors import UsageError
-from limner.training.lint import aitoolkit, commands, mend, musubi, pictures, setup, simpletuner
+from limner.training.lint import (
+    aitoolkit,
+    commands,
+    kohya,
+    mend,
+    musubi,
+    pictures,
+    setup,
+    simpletuner,
+)
 from limner.training.lint.findings import Findings
 from limner.training.lint.reading import TEXT_LIMIT, Doc, fenced, parse
 from limner.training.lint.rules import values
@@ -134,10 +143,20 @@ def _doc(
         return "SimpleTuner", _json(simpletuner.mended(data, own))
     if simpletuner.is_backends(data):
         simpletuner.check_backends(doc, found)
-        return "SimpleTuner", _json(simpletuner.mended(data, found.rows))
+        mended_rows = simpletuner.mended(data, found.rows)
+        _backend_folders(data, found, v, home)
+        return "SimpleTuner", _json(mended_rows)
+    if kohya.is_dataset(data):
+        kohya.check_dataset(doc, found)
+        rows = [row for _, row in kohya.subsets(doc)]
+        _folders_of(rows, "image_dir", None, found, v, home)
+        return "kohya", None
     if musubi.is_dataset(data):
         musubi.check_dataset(doc, found)
         mended = musubi.mended_dataset(doc.text, found.rows) if doc.form == "toml" else None
+        listed = data.get("datasets")
+        rows = [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
+        _folders_of(rows, "image_directory", "control_directory", found, v, home)
         return "musubi-tuner", mended
     if musubi.is_arguments(data):
         lines = _flat_lines(doc)
@@ -145,6 +164,43 @@ def _doc(
         musubi.check_arguments(given, lambda k: lines.get(k, 1), found, command=False)
         return "musubi-tuner", None
     return "unknown", None
+
+
+def _folders_of(
+    rows: list[dict[str, Any]],
+    key: str,
+    control: str | None,
+    found: Findings,
+    v: Mapping[str, float],
+    home: Path | None,
+) -> None:
+    """Pictures, captions and controls of the folders that a data set names and that are here."""
+    for row in rows:
+        folder = _local(home, row.get(key))
+        if folder is None or home is None:
+            continue
+        named = row.get(control) if control else None
+        controls = (home / named,) if isinstance(named, str) and named.strip() else ()
+        shown = str(row.get(key)).rstrip("/")
+        pictures.check_folder(folder, found, v, shown=shown, controls=controls)
+
+
+def _backend_folders(
+    data: list[Any], found: Findings, v: Mapping[str, float], home: Path | None
+) -> None:
+    """The same for SimpleTuner's list, whose references are data sets of their own."""
+    rows = [r for r in data if isinstance(r, dict)]
+    places = {str(r.get("id")): r.get("instance_data_dir") for r in rows}
+    for row in rows:
+        folder = _local(home, row.get("instance_data_dir"))
+        if folder is None or home is None or row.get("dataset_type", "image") != "image":
+            continue
+        named = row.get("conditioning_data")
+        listed = named if isinstance(named, list) else [named] if named else []
+        controls = [places.get(str(n)) for n in listed]
+        there = tuple(home / c for c in controls if isinstance(c, str) and c.strip())
+        shown = str(row["instance_data_dir"]).rstrip("/")
+        pictures.check_folder(folder, found, v, shown=shown, controls=there)
 
 
 def _flat_lines(doc: Doc) -> dict[str, int]:
@@ -297,7 +353,8 @@ def _folder(path: Path, images: int | None, v: Mapping[str, float]) -> dict[str,
             found.notes += inner.notes
             if mended and inner.rows:
                 fixed[file.name] = mended
-    seen = {r["file"].split("/")[0] for r in found.rows if "/" in r["file"]}
+    own = set(files)
+    seen = {r["file"].split("/")[0] for r in found.rows if r["file"] not in own}
     for folder in pictures.picture_folders(path):
         shown = root if folder == path else str(folder.relative_to(path))
         files.append(shown)

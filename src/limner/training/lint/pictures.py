@@ -7,6 +7,7 @@ checksums and a JPEG's end only.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from limner.training.lint.findings import Findings
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 OTHER = {".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jfif"}
+ROWS = "metadata.jsonl"
 CACHES = {"_latent_cache", "_t_e_cache", "_controls", "cache", ".thumbs", "__pycache__"}
 CONTROL_NAMES = re.compile(r"(?:^|_)(?:control|controls|ctrl|ref|refs|reference|conditioning)\d*$")
 _CAMERA = re.compile(
@@ -79,7 +81,8 @@ def check_folder(
             "no-picture", None, "There are no pictures here", "Name the right folder.", file=shown
         )
         return {}
-    if len(pictures) < v["few_pictures"]:
+    shows_controls = bool(CONTROL_NAMES.search(folder.name.lower()))
+    if len(pictures) < v["few_pictures"] and not shows_controls:
         found.add(
             "few-pictures",
             None,
@@ -87,14 +90,20 @@ def check_folder(
             "Add pictures, or be sure that this is a trial.",
             file=shown,
         )
-    _check_pictures(pictures, found, v, shown)
+    _check_pictures(pictures, found, v, shown, controls=shows_controls)
     for control in controls:
         _check_control(pictures, control, found, shown)
-    if CONTROL_NAMES.search(folder.name.lower()):
+    if shows_controls:
         return {}
-    texts = _captions(files, pictures, found, shown)
+    rows = next((f for f in files if f.name == ROWS), None)
+    if rows is not None:  # Hugging Face's imagefolder: the captions stand in one file
+        texts = _rows(rows, pictures, found, shown)
+    else:
+        texts = _captions(files, pictures, found, shown)
     word = trigger or _usual_trigger(texts)
     mended = _check_captions(texts, word, found, shown)
+    if rows is not None:
+        mended = {}
     for row in found.rows:
         if row["rule"] == "caption-form" and row["file"].startswith(f"{shown}/"):
             mended.setdefault(row["file"], f"{row['instead']}\n")
@@ -103,8 +112,14 @@ def check_folder(
 
 
 def _check_pictures(
-    pictures: list[Path], found: Findings, v: Mapping[str, float], shown: str
+    pictures: list[Path],
+    found: Findings,
+    v: Mapping[str, float],
+    shown: str,
+    *,
+    controls: bool = False,
 ) -> None:
+    """Each picture's faults. controls: references, which may be small and the same twice."""
     seen: dict[str, str] = {}
     for file in pictures:
         name = f"{shown}/{file.name}"
@@ -121,7 +136,7 @@ def _check_pictures(
             found.add("broken-picture", None, trouble, "Copy or make it again.", file=name)
             continue
         width, height, lying = size
-        if min(width, height) < v["short_side"]:
+        if min(width, height) < v["short_side"] and not controls:
             found.add(
                 "small-picture",
                 None,
@@ -139,7 +154,7 @@ def _check_pictures(
                 file=name,
             )
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        if digest in seen:
+        if digest in seen and not controls:
             found.add(
                 "duplicate-picture",
                 None,
@@ -233,6 +248,40 @@ def _captions(
             )
             continue
         texts[file.name] = _read(raw, found, f"{shown}/{file.name}")
+    return texts
+
+
+def _rows(file: Path, pictures: list[Path], found: Findings, shown: str) -> dict[str, str]:
+    """Name of the picture -> its text in metadata.jsonl; rows that lack one of them are told."""
+    names = {p.name for p in pictures}
+    texts: dict[str, str] = {}
+    place = f"{shown}/{file.name}"
+    for line, raw in enumerate(file.read_bytes().splitlines(), start=1):
+        if not raw.strip():
+            continue
+        try:
+            row = json.loads(raw)
+            name, text = row["file_name"], row["text"]
+        except (ValueError, KeyError, TypeError):
+            what = "The row has no file_name and text that can be read"
+            instead = '{"file_name": "img_001.png", "text": "..."}'
+            found.add("syntax", line, what, instead, file=place)
+            continue
+        if not isinstance(name, str) or not isinstance(text, str) or not text.strip():
+            found.add("empty-caption", line, "The caption is empty", "Write one.", file=place)
+        elif name not in names and not (file.parent / name).is_file():
+            what = f"There is no picture {name}"
+            found.add("orphan-caption", line, what, "Remove the row.", file=place)
+        else:
+            texts[name] = " ".join(text.split())
+    for name in sorted(names - set(texts)):
+        found.add(
+            "missing-caption",
+            None,
+            f"The picture has no row in {file.name}: it is not trained, or without a caption",
+            f'{{"file_name": "{name}", "text": "..."}}',
+            file=f"{shown}/{name}",
+        )
     return texts
 
 
