@@ -52,6 +52,10 @@ def test_one_picture_makes_the_others_and_the_same_order_the_same(
     order = take.request["order"]
     assert order["settings"]["template"] == "edit" == take.labels["template"]
     assert order["prompt"] == project.store.shots()[0].prompt and order["seed"] == take.seed
+    assert order["model"] == "tiny" == take.labels["model"]  # no path of this machine
+    assert str(tiny) not in str(take.request) + str(take.labels)
+    with Image.open(project.path(take.path or "")) as picture:
+        assert str(tiny) not in str(picture.info)
     again = grace("again", **QUICK)
     told = list(generate(again, **run, references=[face], limit=1))  # type: ignore[arg-type]
     assert any("grace_char, a word this model does not know" in str(e) for e in told)

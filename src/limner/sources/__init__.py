@@ -3,7 +3,7 @@
 1. A source says what it can make (`abilities`), writes an `order` and fulfils it (`make`).
 2. `generate` makes a take for every open shot: priced, journaled, sent, written whole, then done.
 3. Killed at any point, the same command goes on: pending orders are fulfilled, never paid twice.
-4. Sources: the built-in atelier (drawings, marked as such), Higgsfield's Soul models, the `inbox`.
+4. Sources: the atelier (drawings, marked so), Higgsfield, ComfyUI, diffusers, and the `inbox`.
 5. Journal, budget, retries, fetching and progress are written once: `run`, `budget`, `wire`.
 """
 

@@ -64,6 +64,13 @@ class DiffusersSource:
         at_home = self._named is None and (beside / "model_index.json").is_file()
         return resolve_base(str(beside) if at_home else self._model)
 
+    @property
+    def called(self) -> str:
+        """The model's name for records and files: a hub id, or a folder's own name without its
+        path, which is nobody's business."""
+        local = Path(self.info.name).expanduser().is_dir()
+        return Path(self.info.path).name if local else self.info.name
+
     @cached_property
     def references(self) -> list[Reference]:
         """The pictures it is shown. Raises InputError."""
@@ -109,7 +116,7 @@ class DiffusersSource:
         self._called |= self._trigger in request.prompt
         width, height = self._size()
         return {
-            "model": self.info.name,
+            "model": self.called,
             "seed": request.seed,
             "prompt": request.prompt,
             "settings": {
@@ -161,12 +168,12 @@ class DiffusersSource:
         height, width = image.shape[:2]
         labels: dict[str, Any] = {
             "service": self.name,
-            "model": self.info.name,
+            "model": self.called,
             **order["settings"],
             "precision": self._precision,
             "short_side": min(width, height),
         }
-        facts = {"model": self.info.name, "seed": cell.seed, "prompt": cell.prompt}
+        facts = {"model": self.called, "seed": cell.seed, "prompt": cell.prompt}
         if self.info.is_drawing:
             labels["drawing"] = True
             facts["note"] = "A drawing of a made-up character, no photograph"
