@@ -48,7 +48,10 @@ def encode(x: Tensor, *, signed: bool, noise: Tensor | None = None) -> tuple[Ten
     noise: uniform in [0, 1) like x: rounds up with the probability of the rest, so that a change
     smaller than a code is not lost but made now and then. None rounds to the nearest.
     """
-    table = codes(signed, str(x.device))
+    return _encode(x, codes(signed, str(x.device)), noise)
+
+
+def _encode(x: Tensor, table: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
     groups = x.view(-1, BLOCK)
     scale = groups.abs().amax(dim=1)
     unit = groups / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None]
@@ -63,28 +66,31 @@ def encode(x: Tensor, *, signed: bool, noise: Tensor | None = None) -> tuple[Ten
 
 def decode(values: Tensor, scale: Tensor, *, signed: bool) -> Tensor:
     """The float32 numbers of `encode`."""
-    table = codes(signed, str(values.device))
+    return _decode(values, scale, codes(signed, str(values.device)))
+
+
+def _decode(values: Tensor, scale: Tensor, table: Tensor) -> Tensor:
     return (table[values.int()].view(-1, BLOCK) * scale[:, None]).view(-1)
 
 
 def update8(
     weight: Tensor, gradient: Tensor, first: Tensor, first_scale: Tensor, second: Tensor,
-    second_scale: Tensor, noise: Tensor, told: Tensor, beta1: float, beta2: float, eps: float,
-    weight_decay: float,
+    second_scale: Tensor, noise: Tensor, told: Tensor, tables: tuple[Tensor, Tensor], beta1: float,
+    beta2: float, eps: float, weight_decay: float,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     """One AdamW update -> weight, first moment's codes and scales, root's codes and scales.
 
-    noise: (2, n) uniform; told: learning rate, and what the two moments are too small by so far.
+    noise: (2, n) uniform; told: learning rate, and what the two moments are too small by so far;
+    tables: the codes of both.
     """
     rate, small, root_small = told.unbind()
-    mean = decode(first, first_scale, signed=True)
+    mean = _decode(first, first_scale, tables[0])
     mean = mean + (gradient - mean) * (1 - beta1)
-    root = decode(second, second_scale, signed=False)
+    root = _decode(second, second_scale, tables[1])
     root = (root * root * beta2 + gradient * gradient * (1 - beta2)).sqrt()
     weight = weight * (1 - rate * weight_decay)
     weight = weight - (rate / small) * mean / (root / root_small + eps)
-    kept = encode(mean, signed=True, noise=noise[0])
-    return weight, *kept, *encode(root, signed=False, noise=noise[1])
+    return weight, *_encode(mean, tables[0], noise[0]), *_encode(root, tables[1], noise[1])
 
 
 class FlatAdamW(torch.optim.Optimizer):  # type: ignore[misc]
@@ -190,10 +196,12 @@ class FlatAdamW(torch.optim.Optimizer):  # type: ignore[misc]
         told = torch.tensor(
             [group["lr"], 1 - beta1**self.updates, (1 - beta2**self.updates) ** 0.5]
         ).to(self.vector.device)
+        device = str(self.vector.device)
+        tables = (codes(True, device), codes(False, device))
         found = self.update8(
             self.vector[place], self.gradient[place], self.first[place], self.first_scale[few],
-            self.second[place], self.second_scale[few], noise, told, beta1, beta2, group["eps"],
-            group["weight_decay"],
+            self.second[place], self.second_scale[few], noise, told, tables, beta1, beta2,
+            group["eps"], group["weight_decay"],
         )  # fmt: skip
         self.vector[place], self.first[place], self.first_scale[few] = found[:3]
         self.second[place], self.second_scale[few] = found[3:]
