@@ -65,7 +65,7 @@ def _lines(
     head = (
         "| cell | s/step | TFLOP | MFU | with recompute | peak GB | modelled GB | aim | aim met |"
     )
-    lines += [head, "|---|---|---|---|---|---|---|---|---|"]
+    lines += [head, "|---" * 9 + "|"]
     for name, row in zip(names[1:], rows[1:], strict=True):
         lines.append(_line(name, row))
     return [*lines, "", *_shares(rows)]
