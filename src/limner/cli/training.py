@@ -117,5 +117,5 @@ def _lines(found: dict[str, Any]) -> list[str]:
     lines = [f"run {found['run']}: {found['state']}, {len(found['checkpoints'])} checkpoints"]
     from limner.training import heldout
 
-    lines.append(heldout.words(found["held_out"]))
+    lines += [heldout.words(found["held_out"])] if found["held_out"] else []
     return lines + [f"changed on the way: {words}" for words in found["changes"]]

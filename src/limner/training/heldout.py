@@ -60,10 +60,8 @@ def bracket(measured: Sequence[Point], values: Mapping[str, float]) -> dict[str,
     }
 
 
-def words(found: Mapping[str, Any] | None) -> str:
+def words(found: Mapping[str, Any]) -> str:
     """One line for people."""
-    if found is None:
-        return "fixed-noise loss: not measured (no picture is held out)"
     low, high = found["window"]
     line = (
         f"fixed-noise loss: {found['relative']:.3f} of step 0's, lowest at step {found['lowest']}; "
