@@ -158,6 +158,7 @@ def test_two_projects_side_by_side_know_their_own_words_only(tmp_path: Path) -> 
     """Each thread has its words; what is made of them and kept is kept apart."""
     from limner.captions import compile_text
 
+    lexicon.learn(None)
     barrier = threading.Barrier(2)
     said: dict[str, list[str]] = {}
 
@@ -182,6 +183,27 @@ def test_two_projects_side_by_side_know_their_own_words_only(tmp_path: Path) -> 
         assert said[name][at] == f"g_char, wearing blue {thing}"
         assert "wearing" not in said[name][1 - at]  # the other's word is nobody's garment here
     assert len(lexicon.outfits()) == len(lexicon.shipped("outfit"))  # nobody else learned them
+
+
+def test_a_generators_words_are_its_own_whoever_takes_the_steps(tmp_path: Path) -> None:
+    """As a server runs them: other work between the steps, and each step in another thread."""
+    lexicon.learn(None)
+    (tmp_path / "outfits.yaml").write_text(OWN)
+
+    @lexicon.confined
+    def stage() -> Iterator[bool]:
+        lexicon.learn(tmp_path)
+        for _ in range(3):
+            yield "blue_kimono" in lexicon.outfits()
+
+    steps, seen = stage(), []
+    for _ in range(3):
+        thread = threading.Thread(target=lambda: seen.append(next(steps)))
+        thread.start()
+        thread.join(10)
+        lexicon.learn(None)
+    assert seen == [True] * 3 and next(steps, "end") == "end"
+    assert "blue_kimono" not in lexicon.outfits()
 
 
 @pytest.mark.parametrize("package", ["limner.lexicon", "limner.shots", "limner.captions"])

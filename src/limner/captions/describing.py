@@ -57,6 +57,7 @@ class Heard:
     why: str | None = None
 
 
+@lexicon.confined
 def describe(
     project: Project, captioner: Captioner, *, profile: str | None = None, attempts: int = 3
 ) -> Events:
@@ -98,6 +99,7 @@ def describe(
         )
 
 
+@lexicon.confined
 def look(project: Project, captioner: Captioner, *, attempts: int = 3) -> Events:
     """Let a model look at every kept take and report where picture and plan disagree.
 

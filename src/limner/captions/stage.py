@@ -27,6 +27,7 @@ MOST_VARIANTS = 24
 """Wordings tried before two equal captions are accepted."""
 
 
+@lexicon.confined
 def compile(project: Project, *, profile: str | None = None, over_model: bool = False) -> Events:
     """Write a caption for each kept take from its shot; hand edits are read back first and stay.
 

@@ -3,20 +3,20 @@
 1. `data/*.yaml` holds every attribute value and trait word; nothing else spells one out.
 2. An axis (angle, framing, expression, outfit, setting, lighting, pose, camera) is id -> value.
 3. A value knows its words (caption phrase, prompt detail) and what it goes with.
-4. `learn(folder)` adds a project's own words for the thread or task that asks, never for others;
-   `lexicon.drawable` holds what the atelier can draw.
+4. `learn(folder)` adds a project's own words, for the thread or task that asks (`confined`: for a
+   generator); `lexicon.drawable` holds what the atelier can draw.
 5. Traits are the constants of a person: words that prompts and captions must leave out.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
 from functools import cache, lru_cache, wraps
 from pathlib import Path
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, ParamSpec, TypeVar, TypeVarTuple, cast
 
 from limner.errors import InputError
 from limner.lexicon.tables import table
@@ -54,6 +54,7 @@ __all__ = [
     "axis",
     "cameras",
     "colors",
+    "confined",
     "framings",
     "genres",
     "learn",
@@ -78,6 +79,9 @@ Args = TypeVarTuple("Args")
 T = TypeVar("T")
 
 
+Asked = ParamSpec("Asked")
+
+
 @dataclass(frozen=True)
 class _Own:
     """A project's words. axes: axis -> Limner's and its own, for axes it adds to.
@@ -89,7 +93,13 @@ class _Own:
     edition: str = ""
 
 
-_own: ContextVar[_Own] = ContextVar("limner_own_words", default=_Own())  # noqa: B039 (it is frozen)
+_own: ContextVar[_Own | None] = ContextVar("limner_own_words", default=None)
+_last = _Own()
+"""What was learned last by anyone: it counts for a thread or task that learned nothing itself."""
+
+
+def _known() -> _Own:
+    return _own.get() or _last
 
 
 @cache
@@ -104,7 +114,7 @@ def shipped(name: str) -> Mapping[str, Any]:
 
 def axis(name: str) -> Mapping[str, Any]:
     """The values of one axis by its name in `AXES` (or `genre`), the project's own included."""
-    return _own.get().axes.get(name) or shipped(name)
+    return _known().axes.get(name) or shipped(name)
 
 
 def remembered(work: Callable[[*Args], T]) -> Callable[[*Args], T]:
@@ -116,7 +126,7 @@ def remembered(work: Callable[[*Args], T]) -> Callable[[*Args], T]:
 
     @wraps(work)
     def answer(*args: *Args) -> T:
-        return kept(_own.get().edition, *args)
+        return kept(_known().edition, *args)
 
     return answer
 
@@ -124,10 +134,10 @@ def remembered(work: Callable[[*Args], T]) -> Callable[[*Args], T]:
 def learn(folder: Path | None) -> dict[str, int]:
     """Know a project's own words from now on, instead of another project's; None forgets them.
 
-    For this thread or task only: two projects can be worked on side by side. folder: holds
-    any of outfits.yaml, settings.yaml, lightings.yaml, poses.yaml, cameras.yaml; it may be missing.
-    Returns axis -> how many were learned. Raises InputError with file, line and
-    field for a wrong entry; then nothing is learned.
+    For this thread or task (and for those that never learn any): two projects can be worked on
+    side by side. folder: holds any of outfits.yaml, settings.yaml, lightings.yaml, poses.yaml,
+    cameras.yaml; it may be missing. Returns axis -> how many were learned. Raises InputError with
+    file, line and field for a wrong entry; then nothing is learned.
     """
     from limner.lexicon.reading import FILES, OWN_AXES, check_links
 
@@ -145,9 +155,32 @@ def learn(folder: Path | None) -> dict[str, int]:
     merged = {a: {**shipped(a), **words} for a, words in found.items()}
     tables = {a: merged.get(a) or shipped(a) for a in ("setting", "lighting")} if found else {}
     check_links(tables, {a: tuple(words) for a, words in found.items()})
+    global _last
     said = repr({a: [*words.values()] for a, words in found.items()}).encode()
-    _own.set(_Own(merged, hashlib.sha256(said).hexdigest()) if found else _Own())
+    _last = _Own(merged, hashlib.sha256(said).hexdigest()) if found else _Own()
+    _own.set(_last)
     return {a: len(words) for a, words in found.items()}
+
+
+def confined(work: Callable[Asked, Iterator[T]]) -> Callable[Asked, Iterator[T]]:
+    """For a generator that learns: its words stay its own, from the first step to the last.
+
+    Other generators may run between its steps, and each step may run in another thread.
+    """
+
+    @wraps(work)
+    def run(*args: Asked.args, **kwargs: Asked.kwargs) -> Iterator[T]:
+        context = copy_context()
+        steps = work(*args, **kwargs)
+        end = object()
+        try:
+            while (step := context.run(next, steps, end)) is not end:
+                yield cast(T, step)
+        finally:
+            if isinstance(steps, Generator):
+                context.run(steps.close)
+
+    return run
 
 
 def _read_own(file: Path, name: str) -> dict[str, Any]:

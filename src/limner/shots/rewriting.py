@@ -170,6 +170,7 @@ def _line(text: str) -> str:
     return text.strip("\"'“”` ").removesuffix(".")
 
 
+@lexicon.confined
 def rewrite_plan(project: Project, client: Client) -> Events:
     """Rewrite the prompts of a project's shots that have no take yet.
 

@@ -228,6 +228,7 @@ def _missing(
     )
 
 
+@lexicon.confined
 def take_in(
     project: Project,
     path: Path,

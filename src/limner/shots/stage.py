@@ -22,6 +22,7 @@ from limner.shots.rules import rules_for, wear_of
 from limner.shots.signature import Signature
 
 
+@lexicon.confined
 def plan(
     project: Project,
     *,
@@ -84,6 +85,7 @@ def dialect_for(project: Project) -> str:
     return name if name in DIALECTS else "inbox"
 
 
+@lexicon.confined
 def replan(
     project: Project,
     ids: Sequence[str],
