@@ -252,3 +252,12 @@ def test_compiled_blocks_are_one_piece_of_code_with_the_same_gradients() -> None
         stats = torch._dynamo.utils.counters["stats"]
         assert stats["unique_graphs"] <= 6  # before and behind, not one of each a block
         assert not torch._dynamo.utils.counters["graph_break"]
+    made, weights = adapted()  # captions of other lengths: compiled once more, for all of them
+    install(made, Choice(compile=True))
+    torch._dynamo.reset()
+    for texts in (9, 7, 6, 5, 4):
+        data = inputs()
+        data["encoder_hidden_states"] = data["encoder_hidden_states"][:, :texts].contiguous()
+        before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+        run(made, weights, data)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before

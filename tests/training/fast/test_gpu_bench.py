@@ -80,7 +80,7 @@ def _raise(error: Exception) -> Any:
 
 
 def test_a_child_that_dies_leaves_its_reason(gpu: Any, tmp_path: Path) -> None:
-    args = Namespace(small=True, steps=1, out=tmp_path)
+    args = Namespace(small=True, steps=1, out=tmp_path, musubi=None)
     unknown = gpu.Cell("no such cell", "t2i")
     place = gpu.path_of(tmp_path, unknown)
     gpu.run_apart(unknown, args, place)
