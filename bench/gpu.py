@@ -130,7 +130,7 @@ def cells(blocks: int) -> list[Cell]:
 def main() -> int:
     """Run what is missing; 0 when every cell has a number, 1 when some have none."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, default=Path("bench/results/gpu"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/gpu"))
     parser.add_argument("--minutes", type=float, default=1e9, help="start no cell after that")
     parser.add_argument(
         "--cells", default="", help="the one of this name, else all that hold this text"

@@ -184,7 +184,7 @@ def main() -> int:
     parser.add_argument("--text", type=int, default=32, help="text tokens of a slice's captions")
     parser.add_argument("--heads", type=int, default=24)
     parser.add_argument("--joint", type=int, default=3584)
-    parser.add_argument("--out", type=Path, default=Path("bench/results/train_slices.json"))
+    parser.add_argument("--out", type=Path, default=Path("build/bench/train_slices.json"))
     args = parser.parse_args()
     import torch
 
