@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from limner.evaluation.table import Table
 from limner.project import files
 
 STATE = Path("build/verdict_trust.json")
-CHUNK = 250
+CHUNK = 100
 LIMITS = rules()
 Counts = dict[str, float]
 
@@ -239,32 +239,56 @@ CASES: dict[str, Callable[[np.random.Generator], Counts]] = {
 }  # fmt: skip
 
 
-def run(repetitions: int) -> Iterator[tuple[str, Counts]]:
-    """Mean counts of every case; goes on from the state file, saved every `CHUNK` draws."""
+def run(repetitions: int) -> dict[str, Counts]:
+    """Mean counts of every case, `n` among them; goes on from the state file.
+
+    Every case gets a chunk before any gets the next, and the state is saved after each, so that a
+    stopped bench has something of all.
+    """
     state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.is_file() else {}
-    for name, once in CASES.items():
-        entry = state.setdefault(name, {"n": 0, "sums": {}})
-        while entry["n"] < repetitions:
-            for k in range(entry["n"], min(entry["n"] + CHUNK, repetitions)):
+    for wanted in range(CHUNK, repetitions + CHUNK, CHUNK):
+        for name, once in CASES.items():
+            entry = state.setdefault(name, {"n": 0, "sums": {}})
+            until = min(wanted, repetitions)
+            for k in range(entry["n"], until):
                 seed = int(files.sha256_bytes(f"{name} {k}".encode())[:15], 16)
                 for key, value in once(np.random.default_rng(seed)).items():
                     entry["sums"][key] = entry["sums"].get(key, 0.0) + value
-            entry["n"] = min(entry["n"] + CHUNK, repetitions)
-            files.write_json(STATE, state)
-        yield name, {key: value / entry["n"] for key, value in entry["sums"].items()}
+            if entry["n"] < until:
+                entry["n"] = until
+                files.write_json(STATE, state)
+    return means(state)
+
+
+def means(state: dict[str, Any]) -> dict[str, Counts]:
+    """Case -> mean counts and `n`, for every case that was begun."""
+    found = {}
+    for name in CASES:
+        entry = state.get(name, {"n": 0})
+        if entry["n"]:
+            n = entry["n"]
+            found[name] = {**{k: v / n for k, v in entry["sums"].items()}, "n": float(n)}
+    return found
+
+
+def _repetitions(found: dict[str, Counts]) -> str:
+    counts = [int(c["n"]) for c in found.values()]
+    if min(counts) == max(counts):
+        return f"{max(counts):,} repetitions"
+    return f"{min(counts):,} to {max(counts):,} repetitions (the bench goes on where it was)"
 
 
 def _pc(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def tables(found: dict[str, Counts], repetitions: int) -> str:
+def tables(found: dict[str, Counts]) -> str:
     """The page of the manual."""
     lines = [
         "# Can the verdict be trusted?",
         "",
-        f"Worlds with a known truth, {repetitions:,} repetitions each, the very functions of the "
-        "verdict. Made by `python -m bench.verdict_trust`.",
+        f"Worlds with a known truth, {_repetitions(found)} each, the very functions of the "
+        "verdict. Made by `python -m bench.verdict_trust --out docs/trust.md`.",
         "",
         "A 95 % interval should hold the truth in at least 94 % of repetitions. The exact binomial "
         "interval is conservative by nature: with few pictures none can hit 95 % exactly, and "
@@ -339,8 +363,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=2000)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--show", action="store_true", help="the page of what is there already")
     asked = parser.parse_args()
-    page = tables(dict(run(asked.repetitions)), asked.repetitions)
+    found = means(json.loads(STATE.read_text())) if asked.show else run(asked.repetitions)
+    page = tables(found)
     print(page)
     if asked.out:
         files.write_bytes(asked.out, page.encode())

@@ -192,7 +192,42 @@ def test_the_winner_is_tested(project: Project, painter: Painter, tmp_path: Path
     mine = {r.prompt for r in rows if r.phase == "test:own"}
     assert mine == {"grace_char at the sea", "grace_char, a woman in a hat"}
     assert len({r.key for r in rows}) == len(rows)
+    data = collect(evaluation.verdict(project))
+    assert [m["what"] for m in data["not_measured"] if m["what"] == "variety at one prompt"] == []
+    by_key = {m["key"]: m for m in data["measures"]}
+    assert by_key["diversity_ratio"]["value"] > 0 and by_key["diversity_ratio"]["n"] == 8
+    assert by_key["chroma_ratio"]["value"] is not None and by_key["skin_z"]["value"] is None
+    assert "px apart" in by_key["skin_z"]["reason"]
+    assert {t["test"] for t in data["tests"]} == {"guide", "far", "own", "variety"}
+    marks = {b["key"]: b for b in data["benchmarks"]}
+    assert marks["strengths"]["state"] == "measured" and len(data["strengths"]) == 5
+    assert marks["strengths"]["passed"] is None  # 8 of 8 at each cannot show 90 %
+    assert (
+        marks["style_loras"]["state"] == "not_measured" and "--style" in marks["style_loras"]["how"]
+    )
+    assert len(marks) == 6 and marks["new_prompts"]["interval"]
+    assert all(b["how"] for b in data["benchmarks"])
     assert run(project, Painter({}), tests=("all",), own=own)["drawn_now"] == 0
+
+
+def test_a_style_lora_costs_identity_with_an_interval(
+    project: Project, painter: Painter, tmp_path: Path
+) -> None:
+    q = "transformer_blocks.0.attn.to_q"
+    for checkpoint in project.store.checkpoints(1):
+        path = project.path(checkpoint.path)
+        _lora(path, checkpoint.step, 4, (q,))
+        sha256 = files.sha256_file(path)
+        project.store.put_checkpoint(Checkpoint(1, checkpoint.step, checkpoint.path, sha256))
+    style = tmp_path / "boreal.safetensors"
+    _lora(style, 9, 4, (q,))
+    painter.likeness["step_000300_0"] = 0.4  # what is stacked draws somebody less alike
+    run(project, painter, styles=((style, 0.6),))
+    data = collect(evaluation.verdict(project))
+    found = data["styles"][0]
+    assert (found["file"], found["strength"], found["n"]) == ("boreal.safetensors", 0.6, 8)
+    assert found["difference"] < -0.1 and found["interval"][1] < 0
+    assert found["hits"] < found["alone_hits"]
 
 
 def test_wrong_tests_are_named(tmp_path: Path) -> None:

@@ -20,6 +20,13 @@ class Kind(StrEnum):
     drawing = "drawing"
 
 
+class RendererName(StrEnum):
+    """What draws the grid."""
+
+    diffusers = "diffusers"
+    comfyui = "comfyui"
+
+
 @command(app, "evaluate")
 def evaluate(
     race: Annotated[
@@ -44,6 +51,12 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many pictures and how long; draw nothing")
     ] = False,
+    renderer: Annotated[RendererName, typer.Option(help="What draws the pictures")] = (
+        RendererName.diffusers
+    ),
+    url: Annotated[
+        str | None, typer.Option(help="ComfyUI server  [default: source.comfyui.url]")
+    ] = None,
     samples: Annotated[
         Path | None,
         typer.Option(help="Judge a trainer's sample folder instead; nothing is drawn"),
@@ -85,6 +98,7 @@ def evaluate(
         own=root() / prompts if prompts else None,
         styles=tuple(_style(text) for text in style or []),
         dry_run=dry_run,
+        rendering=_comfyui(url) if renderer is RendererName.comfyui else None,
     )
     found = screen().run(judge(project(), choices))
     if dry_run:
@@ -96,6 +110,13 @@ def evaluate(
         f"best while choosing: {chosen['checkpoint']} at strength {chosen['strength']:g}",
     ]
     return Answer(found, lines)
+
+
+def _comfyui(url: str | None) -> Any:
+    from limner.render import comfy_rendering
+
+    source = project().character.source
+    return comfy_rendering(source.comfyui, url=url, limits=source.limits)
 
 
 def _style(text: str) -> tuple[Path, float]:

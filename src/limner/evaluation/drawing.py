@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from limner import vision
 from limner.errors import LimnerError
-from limner.evaluation import judging
+from limner.evaluation import detail_file, details, judging
 from limner.evaluation.arms import Arm, Judged
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
@@ -28,6 +28,10 @@ from limner.render import Cell, Settings, png_bytes
 RGB8 = NDArray[np.uint8]
 
 
+DETAILED_SEEDS = 2
+"""Seeds a prompt whose pictures are read in detail; half as slow as recognising, so not all are."""
+
+
 class Renderer(Protocol):
     """What draws cells: `limner.render.DiffusersRenderer`, or any other server of pictures."""
 
@@ -37,6 +41,19 @@ class Renderer(Protocol):
 
     def close(self) -> None:
         """Let go of the model."""
+        ...
+
+
+class Rendering(Protocol):
+    """A renderer that has settings of its own: it turns a grid's settings into those it draws
+    under, so that its pictures never meet another renderer's."""
+
+    def settings(self, settings: Settings) -> Settings:
+        """The settings its pictures really have."""
+        ...
+
+    def open(self, settings: Settings, references: Sequence[RGB8]) -> Renderer:
+        """Ready to draw."""
         ...
 
 
@@ -58,6 +75,7 @@ class Work:
         self.plan, self.version, self.ground = plan, version, ground
         self.drawn = 0
         self.seconds = 0.0
+        self._trained: details.Training | None = None
         self._project, self._references = project, list(references)
         self._open, self._renderer = open_renderer, None
         self._folder = project.folder("renders") / f"grid_{version}"
@@ -79,25 +97,27 @@ class Work:
         detailed: bool = False,
     ) -> Iterator[Event]:
         """Journal the cells, draw what is missing, score what is not scored. detailed: measure
-        skin, light, background and framing too (of the winner and the base)."""
+        skin, light, background and framing too (of winner and base, the first seeds)."""
         store = self._project.store
         rows = list(self.plan.rows(phase, arms, cells))
         if not rows:
             return
         store.add_renders(self.version, (row for row, _ in rows))
         wanted = {row["key"]: cell for row, cell in rows}
+        prompts = len({prompt for prompt, _ in cells})
+        close = set(cells[: DETAILED_SEEDS * prompts]) if detailed else set()
         renders = [r for r in store.renders(self.version) if r.key in wanted]
         missing = {r.key: r for r in renders if not self._is_there(r)}
         ticker = Ticker(task, len(renders), already=len(renders) - len(missing))
         for render in renders:
             if render.key not in missing:
-                self._score(render, None)
+                self._score(render, None, (render.prompt_id, render.seed) in close)
         began = time.monotonic()
         for cell, picture in self._pictures([wanted[key] for key in missing]):
             self.seconds += time.monotonic() - began
             render = missing[cell.key(self.plan.render)]
             self._keep(render, picture)
-            self._score(render, picture)
+            self._score(render, picture, (render.prompt_id, render.seed) in close)
             self.drawn += 1
             yield ticker.tick()
             began = time.monotonic()
@@ -145,18 +165,47 @@ class Work:
             sha256=files.sha256_file(path),
         )
 
-    def _score(self, render: Render, picture: RGB8 | None) -> None:
+    def _score(self, render: Render, picture: RGB8 | None, detailed: bool) -> None:
         store = self._project.store
-        face = store.scores(render.id).get("face")
-        if face is not None and face.tool == self._tag:
+        have = store.scores(render.id)
+        face, more = have.get("face"), have.get("chroma")
+        detailed = detailed and render.arm != "control"
+        judged = face is not None and face.tool == self._tag
+        if judged and not (detailed and (more is None or more.tool != details.TOOL)):
             return
         if picture is None:
             picture = vision.open_picture(self._file(render))
         seen = self.ground.judge.look(picture)
-        store.put_scores(
-            render.id,
-            [*self.ground.judge.measures(seen, self._tag), self.ground.copy_measure(picture)],
-        )
+        scores = [
+            *self.ground.judge.measures(seen, self._tag),
+            self.ground.copy_measure(picture),
+        ]
+        if detailed:
+            asked = self.plan.prompts[render.prompt_id].attributes
+            scores += details.measures(picture, seen, asked, self._training())
+        store.put_scores(render.id, scores)
+
+    def _training(self) -> details.Training:
+        """Read when the first render needs it, and kept."""
+        if self._trained is None:
+            side = min(self.plan.render.width, self.plan.render.height)
+            self._trained = self.ground.training(self._project, side)
+            detail_file.write(self._folder, self._trained)
+        return self._trained
+
+    @property
+    def folder(self) -> Path:
+        """Where this grid's pictures lie."""
+        return self._folder
+
+    def files(self, phase: str, arm: Arm) -> list[Path]:
+        """The pictures of one arm in a phase."""
+        found = self._project.store.renders(self.version, state="done")
+        return [
+            self._file(r)
+            for r in found
+            if r.phase == phase and (r.arm, r.strength) == (arm.name, arm.strength)
+        ]
 
     def judged(self, phase: str, arms: Sequence[Arm]) -> list[Judged]:
         """Scored pictures of a phase as the statistics want them; keeps the calibration."""

@@ -6,7 +6,7 @@ that is written into the project, and the cells of each of its phases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from limner.evaluation.rules import rules
 from limner.evaluation.testsets import Tests
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Dataset, Run
-from limner.render import RENDERER, Cell, Settings
+from limner.render import Cell, Settings
 
 if TYPE_CHECKING:
     from limner.models import BaseInfo
@@ -177,7 +177,7 @@ def make_plan(
     control: Path | None,
     mode: Mode = "halving",
     budget: int | None = None,
-    renderer: str = RENDERER,
+    adapt: Callable[[Settings], Settings] | None = None,
 ) -> GridPlan:
     """Put the plan together. Raises NotReadyError without a run, InputError for no usable prompt,
     for prompts that repeat an id, or for a checkpoint file that has changed."""
@@ -203,8 +203,9 @@ def make_plan(
         true_cfg_scale=wanted.true_cfg_scale or info.true_cfg_scale,
         precision=precision,
         references=tuple(references),
-        renderer=renderer,
     )
+    if adapt is not None:
+        render = adapt(render)
     # With a reference picture the base draws the character itself: no strangers to be had there.
     missing = 0 if template == "edit" else int(max(0, limits["fewest_impostors"] - strangers))
     calibrating = -(-missing // len(choose))

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from limner import vision
 from limner.errors import MissingExtraError, NotReadyError
-from limner.evaluation import identity
+from limner.evaluation import details, identity
+from limner.evaluation.details import Training
 from limner.evaluation.identity import Judge, Kind, Look, Strangers
 from limner.events import Event, Notice, Ticker
 from limner.project import Project, files
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 RGB8 = NDArray[np.uint8]
 AXES = ("angle", "framing")
 FEWEST_OF_A_KIND = 3
+MOST_TRAINING = 24
+"""Training pictures that are read for light, skin and background; more tell nothing new."""
 ASSESSABLE = 0.5
 """An angle or framing is left out of the evaluation when at least 3 of the character's own pictures
 show it and in more than half of them no face is found (starting value): nobody could be
@@ -59,6 +62,21 @@ class Ground:
             return Measure("copy_bits", None, "bits", "install limner[vision]", "phash-64")
         found = nearest(picture_hashes(picture), self.hashes)
         return Measure("copy_bits", float(found.bits) if found else None, "bits", None, "phash-64")
+
+    def training(self, project: Project, side: int) -> Training:
+        """What a render may repeat; the training pictures are read once more, for their light,
+        skin and background. The embedder that knows more of the character's own pictures speaks."""
+        names = self.judge.names
+        trained = self.looks[len(self.references) :]
+        found = []
+        for take, seen in list(zip(self.gallery, trained, strict=True))[:MOST_TRAINING]:
+            picture = at_size(project, take, side)
+            face = seen.where  # gone when the look was read back from its file
+            if seen.face and face is None:
+                face = self.judge.look(picture).where
+            found.append(details.read(picture, face))
+        held_out = self.looks[: len(self.references)]
+        return Training(found, trained, held_out, "drawn" if "drawn" in names else names[0])
 
     def record(self) -> dict[str, Any]:
         """What the grid's record keeps: anything here that changes makes another evaluation."""

@@ -19,6 +19,7 @@ from limner import vision
 from limner.errors import LimnerError, MissingExtraError
 from limner.project import files
 from limner.project.records import Measure
+from limner.vision.face import Face
 from limner.vision.templates import Template
 
 RGB8 = NDArray[np.uint8]
@@ -38,6 +39,10 @@ class Look:
     width: float | None = None
     yaw: float | None = None
     vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    where: Face | None = None
+    """The face itself, while the picture is in hand; not kept."""
+    faces: int = 0
+    """How many were found."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ def look(picture: RGB8, names: Sequence[str], kind: Kind, smallest_face: float) 
         return Look(False)
     face = found[0]
     vectors = {name: vision.open_embedder(name, kind).embed(picture, face) for name in names}
-    return Look(True, face.width, face.yaw, vectors)
+    return Look(True, face.width, face.yaw, vectors, face, len(found))
 
 
 def usable_embedders(kind: Kind) -> tuple[dict[str, str], dict[str, str]]:

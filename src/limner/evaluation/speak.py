@@ -12,8 +12,9 @@ from dataclasses import replace
 from typing import Any
 
 from limner.errors import NotReadyError
+from limner.evaluation import benchmarks as marks
 from limner.evaluation import choose as choosing
-from limner.evaluation import judging
+from limner.evaluation import detail_file, judging, qualities, variety_file
 from limner.evaluation import statistics as stats
 from limner.evaluation.choose import BASE, Arm, Choice, Judged, arm_row
 from limner.evaluation.claim import Claim, Count, Evidence, claim
@@ -30,6 +31,7 @@ from limner.evaluation.report import (
     side,
     threshold_words,
 )
+from limner.evaluation.testsets import PHASE
 from limner.events import Events, Result
 from limner.project import Project, files
 from limner.project.records import Grid, Measure
@@ -130,7 +132,68 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
         )
     evidence = _evidence(choice.chosen, fresh, found, tried_control)
     said = claim(evidence, limits)
-    return _data(project, grid, found, choice, first, fresh, evidence, said)
+    data = _data(project, grid, found, choice, first, fresh, evidence, said)
+    return {**data, **_winner(project, grid, found, choice.chosen, fresh, evidence, data)}
+
+
+def _winner(
+    project: Project,
+    grid: Grid,
+    found: Calibration,
+    chosen: Arm,
+    fresh: Sequence[Judged],
+    evidence: Evidence,
+    data: dict[str, Any],
+) -> dict[str, Any]:
+    """What the winner's pictures are like, and its tests: further keys of the record."""
+    folder = project.folder("renders") / f"grid_{grid.version}"
+    seen = qualities.Seen(
+        judging.read_scores(project, grid.version, "claim"), chosen, detail_file.read(folder)
+    )
+    measured = qualities.rows(seen, variety_file.read(folder), evidence.untriggered)
+    wanted = grid.settings.get("tests", {})
+    phases = sorted({r.phase for r in project.store.renders(grid.version)})
+    tested = {}
+    for phase in (p for p in phases if p.startswith(PHASE)):
+        scored = judging.read_scores(project, grid.version, phase)
+        arms = [Arm(chosen.step, s) for s in {r.strength for r, _ in scored}]
+        styled = [Arm(k, 1.0, "styled") for k in range(len(wanted.get("styles", ())))]
+        among = [*arms, BASE, *styled]
+        tested[phase] = judging.judge(scored, found, among, grid.settings["limits"]["copy_bits"])
+    sets = marks.tests(tested, chosen)
+    swept = marks.strengths(tested.get(f"{PHASE}strengths", []), fresh, chosen)
+    stacked = marks.styles(
+        tested.get(f"{PHASE}styles", []), fresh, chosen, wanted.get("styles", ())
+    )
+    worn = {p: a["outfit"] for p, _, a in grid.settings["prompts"] if a.get("outfit")}
+    answered = {row["key"] for row in measured if row["value"] is not None}
+    open_questions = [m for m in data["not_measured"] if ANSWERS.get(m["what"]) not in answered]
+    open_questions += [
+        {"what": row["name"], "reason": row["reason"]}
+        for row in measured
+        if row["value"] is None and row["key"] not in ANSWERS.values()
+    ]
+    goal = grid.settings["limits"]["goal"]
+    return {
+        "measures": [*data["measures"], *measured],
+        "not_measured": open_questions,
+        "tests": sets,
+        "strengths": swept,
+        "styles": stacked,
+        "outfits": marks.outfits(fresh, chosen, worn),
+        "benchmarks": marks.benchmarks(evidence.claimed, goal, sets, swept, stacked, measured),
+    }
+
+
+ANSWERS = {
+    "copied parts": "",
+    "prompt adherence": "follows_questions",
+    "variety at one prompt": "diversity_ratio",
+    "skin texture": "skin_z",
+    "hands": "",
+    "trigger leakage": "trigger_leakage",
+}
+"""What stands in the list of what is not measured -> the measure that would answer it."""
 
 
 def _pending(project: Project, grid: Grid) -> int:
@@ -278,6 +341,7 @@ def _paired_measures(fresh: Sequence[Judged], chosen: Arm) -> list[dict[str, Any
     p = stats.mcnemar_exact(sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs))
     return [
         {
+            "key": "identity_gain",
             "name": "identity above the base model, same prompts and seeds",
             "value": gap.mean,
             "unit": "cosine",
@@ -287,6 +351,7 @@ def _paired_measures(fresh: Sequence[Judged], chosen: Arm) -> list[dict[str, Any
             "note": f"{gap.clusters} prompts as the unit",
         },
         {
+            "key": "identity_luck",
             "name": "chance of such a lead by luck (McNemar, exact)",
             "value": p,
             "unit": "p",
@@ -306,6 +371,7 @@ def _copies(fresh: Sequence[Judged], chosen: Arm) -> dict[str, Any]:
         mine = [j for j in fresh if j.arm == arm]
         counts.append(Count(sum(j.copy for j in mine), len(mine)))
     return {
+        "key": "copies",
         "name": "whole pictures copied from the training set (pHash, mirrored too)",
         "value": counts[0].rate,
         "unit": "share",

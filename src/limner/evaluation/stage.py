@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from limner.errors import InputError
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
-from limner.evaluation import pace, race
+from limner.evaluation import pace, race, variety_file
 from limner.evaluation.choose import BASE, Arm, Choice, Judged
-from limner.evaluation.drawing import OpenRenderer, Renderer, Work
+from limner.evaluation.drawing import OpenRenderer, Renderer, Rendering, Work
 from limner.evaluation.grid import GridPlan, Mode, all_arms, make_plan, newest_run
 from limner.evaluation.grid import resume_or_add as find_grid
 from limner.evaluation.ground import Ground
@@ -30,7 +30,7 @@ from limner.evaluation.table import Table
 from limner.evaluation.testsets import PHASE, Tests, make_tests
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
-from limner.render import RENDERER, Settings, picture_sha256
+from limner.render import Settings, picture_sha256
 
 if TYPE_CHECKING:
     from limner.models import BaseInfo
@@ -42,15 +42,15 @@ RGB8 = NDArray[np.uint8]
 class Choices:
     """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
     most pictures. tests: names of `testsets.NAMES` or `all`; own: file of the user's prompts;
-    styles: other LoRAs with their strength, stacked with the winner. renderer: what its pictures
-    are marked with; dry_run: say what would be drawn, draw nothing."""
+    styles: other LoRAs with their strength, stacked with the winner. rendering: another renderer
+    than diffusers; dry_run: say what would be drawn, draw nothing."""
 
     mode: Mode = "halving"
     budget: int | None = None
     tests: tuple[str, ...] = ()
     own: Path | None = None
     styles: tuple[tuple[Path, float], ...] = ()
-    renderer: str = RENDERER
+    rendering: Rendering | None = None
     dry_run: bool = False
 
 
@@ -112,7 +112,7 @@ def _evaluate(
         control=control or _control(project, info),
         mode=choices.mode,
         budget=choices.budget,
-        renderer=choices.renderer,
+        adapt=choices.rendering.settings if choices.rendering else None,
     )
     plan = plan.with_tests(*_tests(project, plan, usable, choices))
     forecast = pace.forecast(project, plan)
@@ -121,7 +121,8 @@ def _evaluate(
         yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
         return
     version = find_grid(project, plan)
-    work = Work(project, plan, version, ground, references, open_renderer or _diffusers(info))
+    opener = open_renderer or (choices.rendering.open if choices.rendering else _diffusers(info))
+    work = Work(project, plan, version, ground, references, opener)
     try:
         choice = yield from _choose(work)
         arms = [choice.chosen, *all_arms(plan)]
@@ -180,6 +181,9 @@ def _test(project: Project, work: Work, chosen: Arm) -> Events:
     for one in tests.sets:
         arms = [chosen, BASE] if one.base else [chosen]
         yield from work.make(one.phase, arms, cells[one.phase], f"test: {one.name}", detailed=True)
+        if one.name == "variety":
+            mine, base = (work.files(one.phase, arm) for arm in (chosen, BASE))
+            variety_file.write(work.folder, mine, base)
     first = plan.claim_cells[: len({prompt for prompt, _ in plan.claim_cells})]
     sweep = [Arm(chosen.step, s) for s in tests.strengths if s != chosen.strength]
     yield from work.make(f"{PHASE}strengths", sweep, first, "test: strengths")

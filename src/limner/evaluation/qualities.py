@@ -1,0 +1,241 @@
+"""What the winner's pictures are like beside the base's and the training pictures'.
+
+In: the scores of a grid. Out: rows for the verdict, each with value, interval, n, or the reason
+why it was not measured and how it would be. Paired where both drew the same prompt and seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from limner.evaluation import statistics as stats
+from limner.evaluation.arms import BASE, Arm
+from limner.evaluation.claim import Count
+from limner.evaluation.judging import Scored
+
+Values = dict[tuple[str, int], float]
+Row = dict[str, Any]
+LEAST = 8
+"""Pictures below which a distribution says nothing (starting value)."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The claiming pictures. own: mean numbers of the training pictures, name -> values."""
+
+    scored: Scored
+    chosen: Arm
+    training: Mapping[str, Sequence[float]]
+
+    def values(self, arm: Arm, name: str) -> Values:
+        """(prompt, seed) -> number of an arm, where it was measured."""
+        return {
+            (r.prompt_id, r.seed): float(s[name].value or 0.0)
+            for r, s in self.scored
+            if (r.arm, r.strength) == (arm.name, arm.strength)
+            and name in s
+            and s[name].value is not None
+        }
+
+    def why(self, name: str) -> str:
+        """Why the winner's pictures do not have a number."""
+        reasons = [
+            s[name].reason
+            for r, s in self.scored
+            if (r.arm, r.strength) == (self.chosen.name, self.chosen.strength) and name in s
+        ]
+        known = [r for r in reasons if r]
+        return max(set(known), key=known.count) if known else "no picture was read for it"
+
+
+def rows(seen: Seen, variety: Mapping[str, Any], untriggered: Count | None) -> list[Row]:
+    """All of them, in the order of a report."""
+    return [
+        _ratio(seen, "chroma_ratio", "chroma", "mean chroma over the base's, same seeds"),
+        _difference(
+            seen, "clipped_difference", "clipped", "clipped pixels above the base's", "share"
+        ),
+        _ratio(seen, "sharpness_ratio", "sharpness", "sharpness of the face over the base's"),
+        _skin(seen),
+        _difference(
+            seen,
+            "background_bleed",
+            "background_similarity",
+            "likeness to the nearest training background above the base's, person left out",
+            "0-1",
+        ),
+        _copy_index(seen),
+        *(_followed(seen, key, words) for key, words in FOLLOWED),
+        _proportion(seen),
+        _variety(variety),
+        _leak(untriggered),
+    ]
+
+
+FOLLOWED = (
+    ("follows_angle", "pictures that show the angle asked for"),
+    ("follows_framing", "pictures that have the framing asked for"),
+    ("follows_faces", "pictures with one face"),
+)
+
+
+def _row(key: str, name: str, unit: str, note: str = "") -> Row:
+    return {
+        "key": key,
+        "name": name,
+        "value": None,
+        "unit": unit,
+        "interval": None,
+        "n": 0,
+        "reason": None,
+        "note": note,
+    }
+
+
+def _by_prompt(found: Values) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for (prompt, _), value in found.items():
+        groups.setdefault(prompt, []).append(value)
+    return groups
+
+
+def _paired(seen: Seen, name: str, of: Callable[[float, float], float]) -> Values:
+    mine, base = seen.values(seen.chosen, name), seen.values(BASE, name)
+    return {cell: of(mine[cell], base[cell]) for cell in mine if cell in base}
+
+
+def _filled(row: Row, found: Values, back: Callable[[float], float] = float) -> Row:
+    gap = stats.paired(_by_prompt(found))
+    ends = [gap.interval.low, gap.interval.high]
+    row |= {"value": back(gap.mean), "n": gap.n}
+    row["interval"] = [back(e) for e in ends] if all(map(math.isfinite, ends)) else None
+    return row
+
+
+def _ratio(seen: Seen, key: str, name: str, words: str) -> Row:
+    row = _row(key, words, "ratio")
+    found = _paired(seen, name, lambda a, b: math.log(max(a, 1e-6) / max(b, 1e-6)))
+    if not found:
+        return row | {"reason": seen.why(name)}
+    return _filled(row, found, math.exp)
+
+
+def _difference(seen: Seen, key: str, name: str, words: str, unit: str) -> Row:
+    row = _row(key, words, unit)
+    found = _paired(seen, name, lambda a, b: a - b)
+    if not found:
+        return row | {"reason": seen.why(name)}
+    return _filled(row, found)
+
+
+def _skin(seen: Seen) -> Row:
+    """Fine skin contrast against the training pictures, in their standard deviations of the log."""
+    row = _row("skin_z", "fine skin texture against the training pictures", "sd")
+    own = [v for v in seen.training.get("skin_2_4", ()) if v > 0]
+    mine = {cell: v for cell, v in seen.values(seen.chosen, "skin_2_4").items() if v > 0}
+    scales = set(seen.training.get("skin_scale", ()))
+    scales |= set(seen.values(seen.chosen, "skin_scale").values())
+    if len(mine) < LEAST or len(own) < LEAST:
+        reason = seen.why("skin_2_4") if len(mine) < LEAST else "few training close-ups show skin"
+        return row | {"reason": f"{reason}; {LEAST} close-ups of each are needed"}
+    if len(scales) > 1:
+        return row | {"reason": "renders and training pictures show faces at different sizes"}
+    logs = np.log(own)
+    spread = float(logs.std(ddof=1)) or 1e-6
+    found = {cell: (math.log(v) - float(logs.mean())) / spread for cell, v in mine.items()}
+    row["note"] = "training pictures are synthetic too: that they are not plastic is not shown"
+    return _filled(row, found)
+
+
+def _copy_index(seen: Seen) -> Row:
+    row = _row("copy_index", "nearer to a training picture than to a held-out one (+1 = copy)", "M")
+    found = seen.values(seen.chosen, "copy_index")
+    if not found:
+        return row | {"reason": seen.why("copy_index")}
+    own = seen.training.get("copy_index", ())
+    if own:
+        row["note"] = f"held-out pictures themselves: {float(np.mean(own)):.2f}"
+    return _filled(row, found)
+
+
+def _followed(seen: Seen, key: str, words: str) -> Row:
+    row = _row(key, words, "share")
+    mine, base = seen.values(seen.chosen, key), seen.values(BASE, key)
+    if not mine:
+        return row | {"reason": seen.why(key)}
+    count = Count(int(sum(mine.values())), len(mine))
+    row |= {"value": count.rate, "interval": count.interval.as_list(), "n": count.n}
+    if base:
+        row["note"] = f"{count.words}; base model {int(sum(base.values()))} of {len(base)}"
+    return row
+
+
+def _proportion(seen: Seen) -> Row:
+    """Head height over figure height, log ratio to the training pictures' mean."""
+    row = _row("proportion_head", "head to figure, over the training pictures'", "ratio")
+    own = [v for v in seen.training.get("proportion_head", ()) if v > 0]
+    mine = seen.values(seen.chosen, "proportion_head")
+    if len(mine) < LEAST or len(own) < LEAST:
+        reason = (
+            seen.why("proportion_head") if len(mine) < LEAST else "few full-body training shots"
+        )
+        return row | {"reason": f"{reason}; {LEAST} full-body pictures of each are needed"}
+    middle = float(np.mean(np.log(own)))
+    found = {cell: math.log(max(v, 1e-6)) - middle for cell, v in mine.items()}
+    return _filled(row, found, math.exp)
+
+
+def _variety(found: Mapping[str, Any]) -> Row:
+    row = _row("diversity_ratio", "variety of one prompt's pictures over the base's", "ratio")
+    if not found:
+        how = "no prompt was drawn from 8 seeds: limner evaluate --tests variety"
+        return row | {"reason": how}
+    row |= {"value": found["ratio"], "interval": found["interval"], "n": found["n"]}
+    row["note"] = "composition and colour; no network for content was run"
+    return row
+
+
+def _leak(untriggered: Count | None) -> Row:
+    row = _row("trigger_leakage", "pictures without the trigger that show the person", "share")
+    if untriggered is None or not untriggered.n:
+        return row | {"reason": "the winner was not drawn without its trigger word"}
+    return row | {
+        "value": untriggered.rate,
+        "interval": untriggered.interval.as_list(),
+        "n": untriggered.n,
+    }
+
+
+def variety(
+    mine: Sequence[np.ndarray[Any, Any]], base: Sequence[np.ndarray[Any, Any]]
+) -> Row | None:
+    """Ratio of mean pairwise distances of coarse pictures (8, 8, 3) in Lab, with a bootstrap
+    interval over pictures; None for fewer than 8 of either."""
+    if min(len(mine), len(base)) < LEAST:
+        return None
+
+    def spread(pictures: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        apart = pictures[:, None] - pictures[None]
+        found: np.ndarray[Any, Any] = np.linalg.norm(apart, axis=-1).mean(axis=(2, 3))
+        return found
+
+    def mean(distances: np.ndarray[Any, Any], picks: np.ndarray[Any, Any]) -> float:
+        chosen = distances[np.ix_(picks, picks)]
+        apart = picks[:, None] != picks[None]  # a picture drawn twice is not alike itself
+        return float(chosen[apart].mean()) if apart.any() else 0.0
+
+    first, second = spread(np.stack(mine)), spread(np.stack(base))
+    rng = np.random.default_rng(stats.BOOTSTRAP_SEED)
+    ratios = []
+    for _ in range(1000):
+        a = mean(first, rng.integers(0, len(mine), len(mine)))
+        b = mean(second, rng.integers(0, len(base), len(base)))
+        ratios.append(a / max(b, 1e-9))
+    low, high = (float(v) for v in np.quantile(ratios, [0.025, 0.975]))
+    everyone = mean(first, np.arange(len(mine))) / max(mean(second, np.arange(len(base))), 1e-9)
+    return {"ratio": everyone, "interval": [low, high], "n": len(mine)}
