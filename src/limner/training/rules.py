@@ -90,5 +90,9 @@ RULES: dict[str, Rule] = {
 
 
 def rules(overrides: Mapping[str, float] | None = None) -> dict[str, float]:
-    """All values, the user's own in place of ours. Raises InputError for an unknown name."""
-    return values_of(RULES, overrides, "training.thresholds")
+    """All values, the user's own in place of ours. Raises InputError for an unknown name.
+
+    Names that begin with `watch_` belong to `limner.training.watch`.
+    """
+    own = {n: v for n, v in (overrides or {}).items() if not n.startswith("watch_")}
+    return values_of(RULES, own, "training.thresholds")

@@ -21,7 +21,7 @@ from limner.models import lora
 from limner.pipeline.handover import train_with
 from limner.project import Project
 from limner.training.metrics import read as read_metrics
-from limner.training.peers import taking
+from limner.training.peers import running, taking
 from limner.training.watch import Watch
 
 TOTAL = 60
@@ -48,6 +48,7 @@ def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file.write_bytes(b"weights")
         monkeypatch.setenv(f"MUSUBI_{name}", str(file))
     monkeypatch.setenv("PYTHONPATH", str(musubi / "bin"))
+    monkeypatch.setattr(running, "LOOK_EVERY_S", 0.1)
 
 
 STEPS = {"ai-toolkit": [21, 41, 60], "musubi": [20, 40, 60]}
@@ -115,7 +116,7 @@ def test_a_trainer_that_dies_is_taken_up_and_nothing_is_lost(
 def test_limner_dies_and_the_trainer_goes_on(
     project: Project, homes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKE_STEP_S", "0.1")
+    monkeypatch.setenv("FAKE_STEP_S", "0.05")
     code = (
         "import sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
         "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
@@ -171,13 +172,13 @@ def test_pruning_by_the_trainer_loses_nothing_and_ratios_are_kept(
     add_bodies(project)
     collect(build(project))
     project.change_character(training__base="Qwen/Qwen-Image-Edit-2509", training__steps=TOTAL)
-    found = collect(train_with(project, "musubi", control="blank"))
+    found = collect(train_with(project, "ai-toolkit", control="blank"))
     record = project.store.run()
     assert record is not None and found["state"] == "done"
     assert [g[1:] for g in record.config["run"]["groups"]] == [[7, 40], [2, 20]]
     with pytest.raises(UsageError, match="would delete the first"):
         project.change_character(training__keep=2)
-        collect(train_with(project, "musubi", control="blank"))
+        collect(train_with(project, "ai-toolkit", control="blank"))
 
 
 def test_what_lacks_is_said_before_anything_starts(

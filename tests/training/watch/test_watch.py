@@ -233,6 +233,21 @@ def test_limners_own_event_files_and_metrics_are_read(tmp_path: Path) -> None:
         assert [round(p[1], 3) for p in board["loss"]["raw"]] == [1.0, 0.5, 0.333]
 
 
+def test_a_projects_own_thresholds_count_for_its_runs(tmp_path: Path) -> None:
+    from limner.project import Project
+    from limner.training.rules import rules as training_rules
+
+    project = Project.create(
+        tmp_path / "p", name="Mia", trigger="mia_char", class_word="woman", likeness="synthetic"
+    )
+    project.change_character(training__thresholds={"watch_spike": 9.0, "sample_steps": 4})
+    run = project.root / "models" / "run_1"
+    run.mkdir()
+    assert Watch(run).values["watch_spike"] == 9.0
+    assert Watch(run, {"watch_spike": 3.0}).values["watch_spike"] == 3.0
+    assert training_rules(project.character.training.thresholds)["sample_steps"] == 4
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
     folder, _ = run_aitoolkit(tmp_path, keep=2)
     bad = folder.rename(folder.with_name("<b>mia & co"))

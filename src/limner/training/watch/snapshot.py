@@ -37,11 +37,14 @@ _LACKS = {
 
 
 class Watch:
-    """Looks at one run again and again; samples are measured once."""
+    """Looks at one run again and again; samples are measured once.
+
+    own: thresholds by name, over those of `training.thresholds` when `path` is in a project.
+    """
 
     def __init__(self, path: Path, own: Mapping[str, float] | None = None) -> None:
         self.path = path
-        self.values = rules(own)
+        self.values = rules({**_of_project(path), **(own or {})})
         self._known: dict[Path, pictures.Look] = {}
 
     def look(self, machine: Machine | None = None) -> dict[str, Any]:
@@ -79,6 +82,17 @@ class Watch:
             "log": [asdict(line) for line in seen.lines[-8:]],
             "sources": seen.sources,
         }
+
+
+def _of_project(path: Path) -> dict[str, float]:
+    """The `watch_` thresholds of the project that a path lies in; {} outside of one."""
+    for folder in list((path / "x").absolute().parents)[:4]:
+        if (folder / "character.yaml").is_file() and (folder / "limner.db").is_file():
+            from limner.project import Project
+
+            given = Project.open(folder).character.training.thresholds
+            return {name: value for name, value in given.items() if name.startswith("watch_")}
+    return {}
 
 
 def watch(path: Path, own: Mapping[str, float] | None = None) -> dict[str, Any]:
