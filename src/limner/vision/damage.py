@@ -16,6 +16,8 @@ from limner.vision.pictures import RGB8
 F32 = NDArray[np.float32]
 LEAST_SIDE = 64
 """Pixels; in smaller pictures too few block edges stand to tell."""
+MOST_SIDE = 512
+"""Pixels of the middle part that blocks and noise are read from."""
 WINDOW = 128
 """Side of the windows that spectra are read from."""
 FINE, COARSE = (0.25, 0.5), (0.05, 0.25)
@@ -45,6 +47,7 @@ def blockiness(grey: F32) -> float | None:
     """
     if min(grey.shape) < LEAST_SIDE:
         return None
+    grey = _middle(grey)
     ratios = []
     for axis in (0, 1):
         step = np.abs(np.diff(grey, axis=axis))
@@ -57,6 +60,12 @@ def blockiness(grey: F32) -> float | None:
         others = np.delete(phases, [(best - 1) % 8, best, (best + 1) % 8])
         ratios.append(1 + max(float(phases[best] - np.median(others)), 0.0) / level)
     return float(np.mean(ratios))
+
+
+def _middle(grey: F32) -> F32:
+    """The middle of a large picture: blocks and noise are everywhere alike."""
+    top, left = (max(0, (n - MOST_SIDE) // 2) for n in grey.shape)
+    return grey[top : top + MOST_SIDE, left : left + MOST_SIDE]
 
 
 def fine_detail(grey: F32) -> float | None:
@@ -92,6 +101,7 @@ def noise(grey: F32) -> float | None:
     """Standard deviation of pixel noise 0-255 in the flattest blocks (Immerkaer 1996 mask)."""
     if min(grey.shape) < LEAST_SIDE:
         return None
+    grey = _middle(grey)
     across = grey[:, :-2] - 2 * grey[:, 1:-1] + grey[:, 2:]
     residual = np.abs(across[:-2] - 2 * across[1:-1] + across[2:])
     height, width = (n // 8 * 8 for n in residual.shape)

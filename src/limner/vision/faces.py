@@ -10,8 +10,8 @@ from dataclasses import replace
 from typing import Literal
 
 from limner.vision import dlib_faces, finder
-from limner.vision.face import Face
-from limner.vision.pictures import RGB8
+from limner.vision.face import Face, Point
+from limner.vision.pictures import RGB8, resize
 
 Kind = Literal["drawing", "photo"]
 """What kind of pictures a source or a base model makes."""
@@ -71,34 +71,43 @@ def others(
     """
     if kind != "drawing" or len(found) != 1 or finder.available() is not None:
         return []
-    main = found[0]
-    x0, _, x1, _ = main.box
-    wide = 1.3 * (x1 - x0)
+    scale = min(1.0, OTHERS_SIDE / max(image.shape[:2]))
+    small = image
+    if scale < 1.0:
+        size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+        small = resize(image, *size)
+    x0, _, x1, _ = (v * scale for v in found[0].box)
+    gap, least = 0.195 * (x1 - x0), scale * smallest_face
     more: list[Face] = []
-    for left, right in ((0, int(x0 - 0.15 * wide)), (int(x1 + 0.15 * wide), image.shape[1])):
-        if right - left < 2 * smallest_face:
+    for left, right in ((0, int(x0 - gap)), (int(x1 + gap), small.shape[1])):
+        if right - left < 2 * least:
             continue
-        part = image[:, left:right]
-        face = finder.find_drawn_face(part)
-        if face is not None and face.score >= SURE_OTHER and face.width >= smallest_face:
-            more.append(moved(face, left))
+        face = finder.find_drawn_face(small[:, left:right])
+        if face is not None and face.score >= SURE_OTHER and face.width >= least:
+            more.append(_whole(face, left, scale))
     return more
 
 
+OTHERS_SIDE = 512
+"""Longest side of the copy that further faces are looked for in."""
 SURE_OTHER = 0.9
 """Least probability of a second face found by the finder alone (starting value)."""
 
 
-def moved(face: Face, by: float) -> Face:
-    """The face `by` pixels further right."""
-    (ax, ay), (bx, by_) = face.eyes
-    mouth = None if face.mouth is None else tuple((x + by, y) for x, y in face.mouth)
+def _whole(face: Face, left: float, scale: float) -> Face:
+    """A face found in a part that begins at `left`, in pixels of the whole picture."""
+
+    def at(point: Point) -> Point:
+        return (point[0] + left) / scale, point[1] / scale
+
+    x0, y0, x1, y1 = face.box
+    mouth = face.mouth
     return replace(
         face,
-        box=(face.box[0] + by, face.box[1], face.box[2] + by, face.box[3]),
-        eyes=((ax + by, ay), (bx + by, by_)),
-        nose=(face.nose[0] + by, face.nose[1]),
-        mouth=(mouth[0], mouth[1]) if mouth else None,
+        box=(*at((x0, y0)), *at((x1, y1))),
+        eyes=(at(face.eyes[0]), at(face.eyes[1])),
+        nose=at(face.nose),
+        mouth=None if mouth is None else (at(mouth[0]), at(mouth[1])),
     )
 
 

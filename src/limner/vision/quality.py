@@ -61,8 +61,8 @@ def noise_level(image: RGB8) -> float:
 
 def clipped_share(image: RGB8) -> float:
     """Share 0-1 of pixels with any channel clipped."""
-    low, high = image.max(axis=2) <= CLIP_LOW, image.max(axis=2) >= CLIP_HIGH
-    return float((low | high).mean())
+    top = np.maximum(np.maximum(image[..., 0], image[..., 1]), image[..., 2])
+    return float(((top <= CLIP_LOW) | (top >= CLIP_HIGH)).mean())
 
 
 def lightness(image: RGB8) -> float:
