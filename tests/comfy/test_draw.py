@@ -17,7 +17,7 @@ from PIL import Image
 from fakes.comfy import FakeComfy, Fault
 from limner import comfy
 from limner.comfy import ModelFiles, Sampling, Server
-from limner.comfy.drawing import successor
+from limner.comfy.drawing import differences, successor
 from limner.errors import InputError, UsageError, WorkFailedError
 
 FAST = {
@@ -152,6 +152,15 @@ def test_trap_6_a_file_that_shows_something_else_is_refused(
         file.write_bytes(other.data)
     with pytest.raises(WorkFailedError, match=r"another picture than was asked for \(3.seed"):
         draw(server, graph(seed=3), prompt_id, known=True)
+
+
+def test_graphs_are_compared_by_what_they_mean() -> None:
+    asked = {"1": {"class_type": "A", "inputs": {"a": "7", "b": 1.0, "c": "x", "d": ["2", 0]}}}
+    drawn = {"1": {"class_type": "A", "inputs": {"a": 7, "b": 1, "c": "x", "more": 5}}}
+    assert not differences(asked, drawn)  # the server makes numbers of texts, and adds its own
+    drawn["1"]["inputs"].update(a=8, c="y")  # type: ignore[attr-defined]
+    assert differences(asked, drawn) == ["1.a", "1.c"]
+    assert differences(asked, {}) == ["1"]
 
 
 def test_trap_7_a_restart_in_the_middle_is_gone_through(fake: FakeComfy, server: Server) -> None:

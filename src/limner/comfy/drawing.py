@@ -104,9 +104,17 @@ def differences(asked: Mapping[str, Any], drawn: Mapping[str, Any]) -> list[str]
         found += [
             f"{key}.{name}"
             for name, value in node["inputs"].items()
-            if isinstance(value, str | int | float) and values.get(name) != value
+            if isinstance(value, str | int | float) and not _same(value, values.get(name))
         ]
     return found
+
+
+def _same(asked: str | int | float, drawn: Any) -> bool:
+    """Whether two values mean the same: the server turns "7" into 7 where a node wants a number."""
+    try:
+        return bool(asked == drawn or float(asked) == float(drawn))
+    except (TypeError, ValueError):
+        return str(asked) == str(drawn)
 
 
 def _with_prefix(graph: Graph, output: str, own: str) -> Graph:
