@@ -1,4 +1,4 @@
-"""A run with every choice on: stopped, taken up, extended, the same bytes; samples are drawn too."""
+"""A run with every choice on: stopped, taken up, extended, the same bytes; samples are drawn."""
 
 from __future__ import annotations
 
