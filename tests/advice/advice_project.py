@@ -30,7 +30,7 @@ def measure(key: str, value: float | None, low: float = 0.0, high: float = 0.0) 
 
 HEALTHY_MEASURES = (
     measure("skin_z", -0.4, -0.9, 0.1),
-    measure("background_bleed", 0.02, 0.0, 0.08),
+    measure("proportion_head", 1.03, 0.95, 1.1),
     measure("copy_index", 0.05, 0.0, 0.1),
     measure("diversity_ratio", 0.92, 0.8, 1.05),
     measure("chroma_ratio", 1.02, 0.97, 1.07),
@@ -62,7 +62,6 @@ def _fill(project: Project) -> None:
         store.update_take(take.id, state="done", path=f"takes/{shot.id}.png")
         store.put_measures(take.id, [
             Measure("identity_drawn", 0.7), Measure("identity_drawn_limit", 0.5),
-            Measure("proportion_head", 7.0 + 0.1 * (take.id % 5), "heads"),
         ])  # fmt: skip
         store.decide(take.id, "keep", [], "rule")
     ids = [t.id for t in store.kept()]
@@ -124,7 +123,7 @@ def renders(project: Project, scorer: Any = identity) -> None:
         store.put_scores(render.id, [
             Measure("identity_drawn", value, "cosine"), Measure("match", float(value > 0.6)),
             Measure("yaw", yaw, "degrees"), Measure("copy_bits", 24.0, "bits"),
-            Measure("proportion_head", 7.2, "heads"),
+            Measure("background_similarity", 0.2 + 0.01 * (render.id % 7)),
         ])  # fmt: skip
 
 

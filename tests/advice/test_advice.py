@@ -76,10 +76,10 @@ def lost_checkpoint(project: Project) -> None:
 PLANTED: dict[str, tuple[Ill, str]] = {
     "plastic_skin": (with_measure(make.measure("skin_z", -3.1, -3.6, -2.5)), "smoother skin"),
     "face_inconsistency": (one_view_fails, "side views"),
-    "background_bleed": (with_measure(make.measure("background_bleed", 0.6, 0.4, 0.8)), "come al"),
+    "background_bleed": (rescored("background_similarity", 0.9), "come along"),
     "overfit": (learned_by_heart, "by heart"),
     "underfit": (stronger_is_better, "still growing"),
-    "body_proportions": (rescored("proportion_head", 9.5), "Bodies"),
+    "body_proportions": (with_measure(make.measure("proportion_head", 1.4, 1.25, 1.6)), "Bodies"),
     "crashes": (out_of_memory, "more memory"),
     "not_saving": (lost_checkpoint, "not written"),
     "copying": (rescored("copy_bits", 2.0, every=3), "by heart"),
@@ -139,7 +139,7 @@ def test_what_nobody_measured_is_not_known_and_says_how_to_get_it(tmp_path: Path
     make.verdict(project, measures=[], untriggered_hits=None, untriggered_n=None)
     data = advise(project)
     known = {s["id"]: s for s in data["symptoms"]}
-    for name in ("plastic_skin", "background_bleed", "trigger_leakage", "frying"):
+    for name in ("plastic_skin", "body_proportions", "trigger_leakage", "frying"):
         assert known[name]["state"] == "insufficient evidence"
         assert not any(fact["holds"] for fact in known[name]["evidence"])
         assert all(m["reason"] and m["how"] for m in known[name]["missing"])

@@ -276,3 +276,23 @@ def test_signing_without_the_library_says_so_before_anything_is_made(
     with pytest.raises(MissingExtraError, match="c2pa-python"):
         collect(release(project, signature=signature))
     assert not list((project.root / "release").iterdir())
+
+
+def test_strengths_styles_and_outfits_stand_in_the_guide_as_measured(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris", 5)
+    make.add_verdict(
+        project,
+        strengths=[{"strength": 0.6, "hits": 20, "n": 24, "interval": [0.626, 0.953]}],
+        outfits=[{"outfit": "red_dress", "hits": 11, "n": 12, "interval": [0.6, 0.99]}],
+        styles=[
+            {"file": "boreal.safetensors", "strength": 0.6, "n": 24, "difference": -0.04,
+             "interval": [-0.07, -0.01], "hits": 21, "alone_hits": 23},
+            {"file": "gone.safetensors", "strength": 1.0, "n": 0, "difference": None},
+        ],
+    )  # fmt: skip
+    folder = project.root / collect(release(project))["path"]
+    guide, card = (folder / "USAGE.md").read_text(), (folder / "README.md").read_text()
+    assert "  - strength 0.6: 20 of 24, 95 % interval 62.6 to 95.3 %" in guide
+    said = "- boreal.safetensors at 0.6: identity -0.040, 95 % interval -0.070 to -0.010; "
+    assert said + "the same person in 21 of 24, alone in 23" in guide and said in card
+    assert "red dress: 11 of 12 show the same person" in guide and "gone" not in guide

@@ -83,7 +83,7 @@ def test_the_verdict_comes_first_then_what_is_not_established(finished: Project)
     ]
     places = [text.index(part) for part in order]
     assert places == sorted(places)
-    assert "Drawings by the built-in atelier, not photographs." in text
+    assert "Drawings made by Limner itself, not photographs." in text
     assert "small model" in text
 
 

@@ -269,6 +269,41 @@ def measured(
     return test
 
 
+def bleed(found: Records, value: Values) -> Test:
+    """Do training backgrounds come along, more than the base model meets them by chance?"""
+    name, what = "background_similarity", "Share of prompts with a training background"
+    base = [v for p in found.base if (v := p.value(name)) is not None]
+    by_prompt: dict[str, list[float]] = {}
+    for picture in found.chosen:
+        if (seen := picture.value(name)) is not None:
+            by_prompt.setdefault(picture.render.prompt_id, []).append(seen)
+    if len(base) < value["fewest_pictures"] or len(by_prompt) < 2:
+        reason = _row(found, "background_bleed").get("reason")
+        reason = reason or "backgrounds were not compared with the training pictures'"
+        return unknown("background_bleed", what, reason, EVALUATE)
+    line = sum(base) / len(base) + value["bleed_deviations"] * numbers.deviation(base)
+    over = {k for k, v in by_prompt.items() if sum(v) / len(v) > line}
+    seen_share = numbers.share(len(over), len(by_prompt))
+    limit = value["bleed_share"]
+    holds = True if seen_share.low > limit else False if seen_share.value <= limit else None
+    like = [p for p in found.chosen if p.render.prompt_id in over]
+    like.sort(key=lambda p: -(p.value(name) or 0.0))
+    fact = Fact(
+        "background_bleed",
+        f"{len(over)} of {len(by_prompt)} prompts get a background nearer to a training one than "
+        f"the base model's do ({line:.2f} and more)",
+        "scores of fresh pictures",
+        seen_share.value,
+        "share",
+        (seen_share.low, seen_share.high),
+        len(by_prompt),
+        _paths(like),
+    )
+    cause = "Backgrounds of the training pictures come along with the person."
+    reason = f"{len(by_prompt)} prompts leave it open"
+    return Test(fact, holds, "bleed_share", cause, reason, "Raise evaluation.prompts and evaluate")
+
+
 skin = measured(
     "skin_z",
     "skin_z",
@@ -277,15 +312,6 @@ skin = measured(
     above=False,
     how=EVALUATE,
     score="skin_2_4",
-)
-bleed = measured(
-    "background_bleed",
-    "bleed_share",
-    "Share of prompts whose background is a training one",
-    "Backgrounds of the training pictures come along with the person.",
-    above=True,
-    how=EVALUATE,
-    score="background_similarity",
 )
 copy_index = measured(
     "copy_index",
@@ -302,7 +328,7 @@ diversity = measured(
     "Variety at one prompt beside the base model's",
     "The LoRA draws one picture again and again.",
     above=False,
-    how=f"Set evaluation.claim_seeds to 8 or more, then {EVALUATE}",
+    how="limner evaluate --tests variety && limner verdict",
 )
 chroma = measured(
     "chroma_ratio",

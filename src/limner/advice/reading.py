@@ -15,6 +15,7 @@ from limner.advice.evidence import Fact, Test
 from limner.advice.looking import EVALUATE, Values, span, unknown, verdict_of
 from limner.advice.records import Picture, Records
 
+STRENGTHS = "Name several in evaluation.strengths, then limner evaluate && limner verdict"
 CRASHES = (
     (
         "memory",
@@ -142,7 +143,7 @@ def weak_strength(found: Records, value: Values) -> Test:
     what = "The best strength"
     if len(strengths) < 2 or found.data.get("strength") is None:
         reason = "only one strength was tried"
-        return unknown("strength", what, reason, f"Set evaluation.strengths, then {EVALUATE}")
+        return unknown("strength", what, reason, STRENGTHS)
     best = float(found.data["strength"])
     tried = ", ".join(f"{s:g}" for s in strengths)
     fact = Fact(
@@ -163,7 +164,7 @@ def wants_more(found: Records, value: Values) -> Test:
     what = "Whether more strength would still help"
     if len(mine) < 2:
         reason = "only one strength was tried at the chosen checkpoint"
-        return unknown("wants_more", what, reason, f"Set evaluation.strengths, then {EVALUATE}")
+        return unknown("wants_more", what, reason, STRENGTHS)
     high, low = mine[-1], mine[-2]
     gap, pairs = found.paired(found.identity, arms[step, high], arms[step, low])
     if gap is None or pairs < 2:
@@ -461,29 +462,29 @@ def _at_least(found: Records, value: Values, ids: Sequence[str], rule: str, what
 
 def proportions(found: Records, value: Values) -> Test:
     """Do drawn bodies have the training pictures' proportions?"""
-    name = "proportion_head"
-    drawn = [v for p in found.chosen if (v := p.value(name)) is not None]
-    trained = found.trained_values(name)
-    spread = numbers.deviation(trained)
-    few = value["fewest_pictures"]
-    if len(drawn) < few or len(trained) < few or not spread:
-        row: dict[str, Any] = next(
-            (m for m in found.data.get("measures") or [] if m.get("key") == name), {}
-        )
-        reason = row.get("reason") or f"{len(drawn)} fresh and {len(trained)} training pictures "
-        reason += "" if row.get("reason") else f"show a whole body; {few:.0f} of each are needed"
-        how = "Evaluate on full-body prompts, and review with a body model"
-        return unknown(name, "Heads to bodies against the training pictures", reason, how)
-    z = (numbers.median(drawn) - numbers.median(trained)) / spread
+    name, what = "proportion_head", "Head to figure, over the training pictures'"
+    rows = found.data.get("measures") or []
+    row: dict[str, Any] = next((m for m in rows if m.get("key") == name), {})
+    if row.get("value") is None or not row.get("interval"):
+        reason = row.get("reason") or "the newest verdict did not measure it"
+        return unknown(name, what, reason, "Evaluate on 8 full-body prompts: --prompts FILE")
+    low, high = row["interval"]
+    most = value["proportion"]
+    inside = low >= 1 / most and high <= most
+    holds = True if low > most or high < 1 / most else False if inside else None
+    shown = sorted(found.chosen, key=lambda p: -abs(p.value(name) or 0.0))
+    paths = tuple(p.render.path for p in shown if p.value(name) is not None and p.render.path)
+    said = f"{what}: {row['value']:.2f}{span((low, high), percent=False)}"
     fact = Fact(
         name,
-        f"Head to body: {z:+.1f} deviations from the training pictures "
-        f"({len(drawn)} fresh, {len(trained)} training)",
-        "scores",
-        z,
-        "deviations",
-        None,
-        len(drawn),
+        f"{said}; {1 / most:.2f} to {most:.2f} is like them",
+        verdict_of(found),
+        row["value"],
+        "ratio",
+        (low, high),
+        row.get("n"),
+        paths[:4],
     )
     cause = "Bodies of the training pictures do not agree, or were forgotten."
-    return Test(fact, abs(z) > value["proportion_z"], "proportion_z", cause)
+    reason = f"the interval {low:.2f} to {high:.2f} leaves it open"
+    return Test(fact, holds, "proportion", cause, reason, "Evaluate on more full-body prompts")

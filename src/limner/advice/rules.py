@@ -81,9 +81,9 @@ RULES: dict[str, Rule] = {
         0.02, "starting value", "evaluation protocol: 2 percentage points against base",
         "more clipped pixels than the base model",
     ),
-    "proportion_z": Rule(
-        2.0, "starting value", "evaluation protocol: keypoint ratios against training",
-        "body ratio this many deviations from the training pictures'",
+    "proportion": Rule(
+        1.18, "starting value", "the evaluation's own range, 0.85 to 1.18",
+        "head to figure over the training pictures', or its inverse",
     ),
     "full_body": Rule(
         0.25, "starting value", "composition target: full body 25 %",

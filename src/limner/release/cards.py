@@ -50,6 +50,7 @@ def facts(
         "weights": weights,
         "config": config,
         "styles": styles(read),
+        "outfits": outfits(read),
         "benchmarks": story.benchmarks(read),
     }
 
@@ -58,12 +59,20 @@ def styles(read: reading.Reading | None) -> list[str]:
     """Style LoRAs that were stacked on the chosen checkpoint, each with what it cost."""
     lines = []
     for row in read.styles if read else []:
-        name = str(row.get("name") or row.get("style") or "style")
-        said = str(row.get("words") or "")
-        strength = row.get("strength")
-        at = f" at {strength:g}" if isinstance(strength, int | float) else ""
-        lines.append(f"{name}{at}" + (f": {said}" if said else ""))
+        line = f"{row['file']} at {row['strength']:g}: identity {row['difference']:+.3f}"
+        if row.get("interval"):
+            line += f", 95 % interval {row['interval'][0]:+.3f} to {row['interval'][1]:+.3f}"
+        if row.get("hits") is not None:
+            line += f"; the same person in {row['hits']} of {row['n']}"
+            line += f", alone in {row['alone_hits']}" if row.get("alone_hits") is not None else ""
+        lines.append(line)
     return lines
+
+
+def outfits(read: reading.Reading | None) -> list[str]:
+    """The match rate by outfit, for a character with outfits of its own."""
+    rows = read.outfits if read else []
+    return [f"{o['outfit'].replace('_', ' ')}: {o['hits']} of {o['n']}" for o in rows]
 
 
 def _hub_id(base: str) -> str:

@@ -90,6 +90,8 @@ class Reading:
     settings: dict[str, Any] = field(default_factory=dict)
     benchmarks: list[dict[str, Any]] = field(default_factory=list)
     styles: list[dict[str, Any]] = field(default_factory=list)
+    strengths: list[dict[str, Any]] = field(default_factory=list)
+    outfits: list[dict[str, Any]] = field(default_factory=list)
     created_at: str = ""
 
     @property
@@ -144,7 +146,9 @@ def read(record: VerdictRecord) -> Reading:
         measures=[_measure(m) for m in data.get("measures") or []],
         settings=dict(data.get("settings") or {}),
         benchmarks=[b for b in data.get("benchmarks") or [] if isinstance(b, dict)],
-        styles=[s for s in data.get("styles") or [] if isinstance(s, dict)],
+        styles=[s for s in data.get("styles") or [] if s.get("difference") is not None],
+        strengths=[s for s in data.get("strengths") or [] if s.get("n")],
+        outfits=[o for o in data.get("outfits") or [] if o.get("n")],
         created_at=record.created_at,
     )
 

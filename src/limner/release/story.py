@@ -7,7 +7,6 @@ stage is not done yet is None, and the page says so in words.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import Any
 
 from limner.errors import InputError
@@ -113,7 +112,8 @@ def subject(project: Project, run: Run | None, read: reading.Reading | None) -> 
     character = project.character
     config = run_config(run)
     base = str(config.get("base") or character.training.base)
-    sources = Counter(t.source for t in project.store.takes(state="done"))
+    takes = project.store.takes(state="done")
+    drawings = sum(bool(t.labels.get("drawing")) or t.source == "atelier" for t in takes)
     return {
         "name": character.name,
         "trigger": character.trigger,
@@ -122,8 +122,8 @@ def subject(project: Project, run: Run | None, read: reading.Reading | None) -> 
         "base": base.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1],  # never a local path
         "small": base == "miniature",
         "run": run.version if run else None,
-        "drawn": set(sources) == {"atelier"},
-        "sources": dict(sources),
+        "drawn": bool(takes) and drawings == len(takes),
+        "drawings": drawings,
         "date": (read.created_at if read else (run.created_at if run else ""))[:10],
     }
 
@@ -132,9 +132,9 @@ def about_pictures(about: dict[str, Any]) -> str:
     """What kind of pictures these are: drawings are called drawings."""
     words = []
     if about["drawn"]:
-        words.append("Drawings by the built-in atelier, not photographs.")
-    elif "atelier" in about["sources"]:
-        words.append("Some pictures are drawings by the built-in atelier, not photographs.")
+        words.append("Drawings made by Limner itself, not photographs.")
+    elif about["drawings"]:
+        words.append("Some pictures are drawings made by Limner itself, not photographs.")
     if about["small"]:
         words.append("The base is the miniature, a small model made for trying things out.")
     if about["likeness"] == "synthetic":
@@ -227,11 +227,23 @@ def use(project: Project, run: Run | None, read: reading.Reading | None) -> dict
         "trigger": project.character.trigger,
         "strength": read.strength,
         "measured_at": strengths,
+        "sweep": sweep(read),
         "measured_words": _and([f"{s:g}" for s in strengths]) or f"{read.strength:g} only",
         "sampling": sampling_words(read.settings),
         "prompts": list(dict.fromkeys(r.prompt for r in chosen_renders(project, read))),
         "template": run_config(run).get("template"),
     }
+
+
+def sweep(read: reading.Reading) -> list[str]:
+    """The chosen checkpoint at each strength that was tried, `0.6: 20 of 24, 95 % interval ...`."""
+    lines = []
+    for row in read.strengths:
+        low, high = row["interval"]
+        counts = f"{row['hits']} of {row['n']}"
+        span = f"95 % interval {100 * low:.1f} to {100 * high:.1f} %"
+        lines.append(f"{row['strength']:g}: {counts}, {span}")
+    return lines
 
 
 def _and(words: list[str]) -> str:
@@ -262,7 +274,7 @@ def benchmarks(read: reading.Reading | None) -> list[dict[str, Any]]:
     for row in read.benchmarks if read else []:
         passed, words = row.get("passed"), str(row.get("words") or "")
         if row.get("state") != "measured":
-            words = f"not measured{': ' + words if words else ''}"
+            words = words if words.startswith("not measured") else f"not measured: {words}"
         elif passed is not None:
             words = f"{'yes' if passed else 'no'}{': ' + words if words else ''}"
         named = str(row.get("name") or row.get("key") or "")
