@@ -206,7 +206,7 @@ WIDE = 1024
 def _fast(
     settings: TrainingSettings, info: BaseInfo, config: RunConfig, memory: dict[str, Any]
 ) -> dict[str, Any]:
-    """The fast choices of a run: the user's own, or on a GPU what fits its memory.
+    """The fast choices of a run: on a GPU what fits its memory, and over it the user's own.
 
     Raises InputError for a name that is no choice, or when nothing fits.
     """
@@ -221,12 +221,11 @@ def _fast(
                 where="character.yaml, training.fast",
                 fix=f"Known are: {', '.join(sorted(known))}.",
             )
-        return dict(settings.fast)
     modules = lora.base_modules(Path(info.path))
     first = modules["transformer_blocks.0.attn.to_q"][0]
     if config.device != "cuda" or first < WIDE:
-        return {}
-    return fast.planned(
+        return dict(settings.fast)
+    found = fast.planned(
         memory["there"],
         memory["tokens"],
         batch=config.batch,
@@ -235,6 +234,7 @@ def _fast(
         width=first,
         joint=modules["txt_in"][1],
     )
+    return {**found, **settings.fast}
 
 
 def _processes(settings: TrainingSettings, info: BaseInfo, device: str) -> int:
