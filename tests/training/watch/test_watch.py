@@ -180,9 +180,10 @@ def test_samples_that_burn_and_samples_that_repeat(tmp_path: Path) -> None:
 
 
 def test_machine_limits(tmp_path: Path) -> None:
-    folder, _ = run_aitoolkit(tmp_path, FAKE_DIE_AT="50")
+    nan = "float('nan') if step > 30 else 0.3"  # SQLite keeps it as NULL
+    folder, _ = run_aitoolkit(tmp_path, FAKE_DIE_AT="50", FAKE_LOSS=nan)
     now = Watch(folder).look(Machine(0.5, 46000, 46068, "L40S"))
-    assert {"disk", "vram"} <= rules_of(now)
+    assert {"disk", "vram", "nan"} <= rules_of(now)
     assert "L40S" in next(f["what"] for f in now["flags"] if f["rule"] == "vram")
 
 
