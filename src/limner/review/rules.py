@@ -108,11 +108,12 @@ RULES: tuple[Rule, ...] = (
         BENCH, "derived", photo=1.5,
     ),
     Rule(
-        "blocks_max", 1.5, "ratio", "stronger JPEG blocks are rejected", BENCH, "derived",
+        "blocks_max", 1.5, "ratio", "stronger JPEG blocks are rejected",
+        BENCH, "derived", photo=2.2,
     ),
     Rule(
         "blocks_doubt", 1.28, "ratio", "stronger JPEG blocks need a look",
-        BENCH, "derived",
+        BENCH, "derived", photo=1.7,
     ),
     Rule(
         "border_max", 0.025, "share", "a wider plain strip along two edges is rejected",

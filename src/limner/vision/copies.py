@@ -73,16 +73,32 @@ def _boxes(starts: NDArray[np.float64], side: float, out: int) -> NDArray[np.flo
     return (starts[:, None] + np.linspace(0, side, out + 1)[None]) * SIDE
 
 
-def _sampled(thumb: Thumb, left: float, top: float, side: float, out: int) -> F32:
-    """Cell means of a window, by an integral image with linear edges: (out, out)."""
+def _integral(thumb: Thumb) -> NDArray[np.float64]:
+    """Sums over everything above and left: (SIDE + 1, SIDE + 1)."""
     total = np.zeros((SIDE + 1, SIDE + 1))
     total[1:, 1:] = thumb.cumsum(0, dtype=np.float64).cumsum(1)
+    return total
+
+
+def _at(
+    total: NDArray[np.float64], xs: NDArray[np.float64], ys: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The integral at fractional rows and columns: (ys, xs)."""
+    down, right = np.minimum(ys.astype(int), SIDE - 1), np.minimum(xs.astype(int), SIDE - 1)
+    part = (ys - down)[:, None]
+    rows = total[down] * (1 - part) + total[down + 1] * part
+    part = xs - right
+    found: NDArray[np.float64] = rows[:, right] * (1 - part) + rows[:, right + 1] * part
+    return found
+
+
+def _sampled(
+    total: NDArray[np.float64], left: float, top: float, side: float, out: int
+) -> F32:  # fmt: skip
+    """Cell means of a window of an integral: (out, out)."""
     xs = _boxes(np.array([left]), side, out)[0]
     ys = _boxes(np.array([top]), side, out)[0]
-    grid = np.arange(SIDE + 1)
-    rows = np.stack([np.interp(xs, grid, line) for line in total])  # (SIDE+1, out+1)
-    both = np.stack([np.interp(ys, grid, column) for column in rows.T], axis=1)
-    cells = np.diff(np.diff(both, axis=0), axis=1)
+    cells = np.diff(np.diff(_at(total, xs, ys), axis=0), axis=1)
     means: F32 = (cells / (side * SIDE / out) ** 2).astype(np.float32)
     return means
 
@@ -98,18 +114,12 @@ def _plain(values: F32) -> F32:
 @lru_cache(maxsize=1024)
 def _coarse(pixels: bytes) -> F32:
     """All windows of one thumbnail, (windows, COARSE^2), unit length."""
-    thumb = np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
-    total = np.zeros((SIDE + 1, SIDE + 1))
-    total[1:, 1:] = thumb.cumsum(0, dtype=np.float64).cumsum(1)
+    total = _integral(np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE))
     parts: list[F32] = []
     for scale in SCALES:
         starts = np.linspace(0, 1 - scale, STEPS) if scale < 1 else np.zeros(1)
-        edges = _boxes(starts, scale, COARSE)
-        flat = edges.ravel()
-        low = np.minimum(flat.astype(int), SIDE - 1)
-        part = (flat - low)[:, None]
-        rows = total[low] * (1 - part) + total[low + 1] * part
-        both = rows[:, low] * (1 - part[:, 0]) + rows[:, low + 1] * part[:, 0]
+        edges = _boxes(starts, scale, COARSE).ravel()
+        both = _at(total, edges, edges)
         n = len(starts)
         cells = both.reshape(n, COARSE + 1, n, COARSE + 1)
         cells = np.diff(np.diff(cells, axis=1), axis=3).transpose(0, 2, 1, 3)
@@ -157,7 +167,8 @@ def _likely(windows: F32, others: F32, own: int) -> Iterator[tuple[int, int]]:
 def _closely(thumb: Thumb, other: Thumb, window: int, mirrored: bool) -> tuple[float, float]:
     """(correlation, side of the crop) of the whole `other` in a part of `thumb`, refined."""
     left, top, side = _windows()[window]
-    target = other[:, ::-1] if mirrored else other
+    target = _integral(other[:, ::-1] if mirrored else other)
+    here = _integral(thumb)
     best, size = -1.0, side
     step = (1 - side) / (STEPS - 1) if side < 1 else 0.04
     for reach in (step / 2, step / 4, step / 8, step / 16):
@@ -165,12 +176,12 @@ def _closely(thumb: Thumb, other: Thumb, window: int, mirrored: bool) -> tuple[f
         for ds in (-reach, 0.0, reach):
             s = min(max(centre[2] + ds, 0.4), 1.0)
             out = max(12, round(SIDE * s))
-            wanted = _plain(_sampled(np.ascontiguousarray(target), 0, 0, 1, out).reshape(-1))
+            wanted = _plain(_sampled(target, 0, 0, 1, out).reshape(-1))
             for dy in (-reach, 0.0, reach):
                 for dx in (-reach, 0.0, reach):
                     x = min(max(centre[0] + dx - ds / 2, 0.0), 1 - s)
                     y = min(max(centre[1] + dy - ds / 2, 0.0), 1 - s)
-                    score = float(_plain(_sampled(thumb, x, y, s, out).reshape(-1)) @ wanted)
+                    score = float(_plain(_sampled(here, x, y, s, out).reshape(-1)) @ wanted)
                     if score > best:
                         best, left, top, side, size = score, x, y, s, s
     return best, size
