@@ -49,6 +49,7 @@ test-long: install browser
 bench: install
 	$(BIN)/python bench/startup.py
 	$(BIN)/python bench/planner.py
+	$(BIN)/python -m bench.verdict_trust --out docs/trust.md
 	$(BIN)/python bench/demo_stages.py
 	$(BIN)/python bench/train_step.py
 	$(BIN)/python bench/train_slices.py

@@ -139,6 +139,20 @@ def test_an_arm_that_copies_its_training_pictures_never_wins() -> None:
     assert {r["step"]: (r["status"], r["copies"]) for r in found.rows}[200] == ("gate", 1)
 
 
+def test_of_equals_in_identity_the_less_free_is_not_taken() -> None:
+    judged = _pictures({200: 0.5, 300: 0.5}, 12, 1, 0.01)
+    assert ch.choose(judged, LIMITS).chosen.step == 200
+    bound = [
+        replace(j, freedom=1.0 if j.arm.step == 300 or j.prompt_id == "p1" else 0.5) for j in judged
+    ]
+    found = ch.choose(bound, LIMITS)  # step 200 ignores what is asked for, again and again
+    assert found.chosen.step == 300 and [t["step"] for t in found.tied] == [200]
+    assert {r["step"]: r["freedom"] for r in found.rows}[300] == 1.0
+    better = _pictures({200: 0.5, 300: 0.3}, 12, 1, 0.01)
+    kept = [replace(j, freedom=float(j.arm.step == 300)) for j in better]
+    assert ch.choose(kept, LIMITS).chosen.step == 200  # freedom does not buy another face
+
+
 def test_halving_looks_longer_at_fewer_arms() -> None:
     assert ch.rounds(10, 12) == [(10, 4), (5, 8), (3, 12)]
     assert ch.rounds(10, 6) == [(10, 4), (5, 6)]

@@ -51,6 +51,9 @@ class Judged:
     face: bool
     second: bool | None = None
     copy: bool = False
+    freedom: float | None = None
+    """Share of what was asked for and kept (angle, framing, one face), 0 for a copy of a training
+    picture; None where the prompt asks for none of it."""
 
     @property
     def cell(self) -> tuple[str, int]:

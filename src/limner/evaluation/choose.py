@@ -63,10 +63,12 @@ def differences(
 
 
 def pick(table: Table, limits: Mapping[str, float]) -> tuple[int, int, list[int]]:
-    """(row of the best mean, of the earliest and weakest arm within one standard error of it,
-    rows of the finalists).
+    """(row of the best mean, of the arm to take, rows of the finalists).
 
-    Only arms with as many pictures as the best have a say; the rest were dropped on the way.
+    Hard gates first. Then the Pareto front of identity and freedom: of the arms within one standard
+    error of the best identity, those that are not established to be less free than another of them.
+    Of these the earliest step, at its lowest strength. Only arms with as many pictures as the best
+    have a say; the rest were dropped on the way.
     Raises ValueError for no pictures.
     """
     if not table.arms:
@@ -75,11 +77,19 @@ def pick(table: Table, limits: Mapping[str, float]) -> tuple[int, int, list[int]
     final = table.rows(finalists)
     best = final.order(limits)[0]
     pairs, ill = final.pairs, final.ill(limits)
-    for row in range(best):  # by step, then strength: the first within one standard error
-        near = max(float(pairs.error[best, row]), limits["equivalent_score"])
-        if not ill[row] and pairs.mean[best, row] <= near:
-            return finalists[best], finalists[row], finalists
-    return finalists[best], finalists[best], finalists
+    alike = [
+        row
+        for row in range(len(finalists))
+        if row == best
+        or (
+            not ill[row]
+            and pairs.mean[best, row]
+            <= max(float(pairs.error[best, row]), limits["equivalent_score"])
+        )
+    ]
+    less_free = final.less_free(alike, limits["equivalent_freedom"])
+    front = [row for row in alike if row not in less_free] or [best]
+    return finalists[best], finalists[front[0]], finalists
 
 
 def parted(final: Table, limits: Mapping[str, float], level: float) -> NDArray[np.bool_]:
@@ -136,6 +146,7 @@ def _row(arm: Arm, mine: Sequence[Judged], mean: float, status: str) -> dict[str
     for one in mine:
         by_prompt.setdefault(one.prompt_id, []).append(one.score)
     hits = sum(j.match for j in mine)
+    free = [j.freedom for j in mine if j.freedom is not None]
     return {
         "checkpoint": arm.name,
         "step": arm.step if arm.kind == "checkpoint" else None,
@@ -149,6 +160,7 @@ def _row(arm: Arm, mine: Sequence[Judged], mean: float, status: str) -> dict[str
         "interval": stats.clopper_pearson(hits, len(mine)).as_list(),
         "no_face": sum(not j.face for j in mine),
         "copies": sum(j.copy for j in mine),
+        "freedom": float(np.mean(free)) if free else None,
         "status": status,
     }
 

@@ -186,17 +186,17 @@ def _angle(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.arccos(np.clip(float(np.dot(a, b)), -1.0, 1.0)))
 
 
-def follows(attributes: Mapping[str, str], seen: Look, detail: Detail) -> dict[str, float | None]:
+def follows(attributes: Mapping[str, str], seen: Look, height: int) -> dict[str, float | None]:
     """Whether angle, framing and number of faces are what the prompt asked for: 1, 0, None where
-    the prompt does not say or the picture cannot tell."""
+    the prompt does not say or the picture cannot tell. height: of the picture, pixels."""
     found: dict[str, float | None] = dict.fromkeys(FOLLOWS)
     angle, framing = attributes.get("angle"), attributes.get("framing")
     if seen.face and seen.yaw is not None and angle in ("front", "three_quarter", "side"):
         found["follows_angle"] = float(vision.yaw_bin(seen.yaw) == angle)
     known = lexicon.framings().get(framing or "")
-    share = detail.values.get("face_share")
-    if known is not None and share is not None:
+    if known is not None and seen.where is not None:
         low, high = known.face_share
+        share = seen.where.height / height
         found["follows_framing"] = float(low / FRAMING_SLACK <= share <= high * FRAMING_SLACK)
     if seen.faces:
         found["follows_faces"] = float(seen.faces == 1)
@@ -218,15 +218,20 @@ def measures(
         reasons["background_similarity"] = "too little background is seen, here or in training"
     values["copy_index"] = training.copy_index(seen)
     reasons["copy_index"] = NO_FACE if not seen.face else "no face in the training pictures"
-    for name, value in follows(attributes, seen, detail).items():
-        values[name] = value
-        reasons[name] = NO_FACE if not seen.face else "the prompt does not ask for it"
-    values["faces"] = float(seen.faces)
-    found = []
+    found = followed(picture, seen, attributes)
     for name in (*values, *(n for n in detail.missing if n not in values)):
         value = values.get(name)
         reason = None if value is not None else reasons.get(name, "not seen")
         found.append(Measure(name, value, UNITS.get(name, ""), reason, TOOL))
+    return found
+
+
+def followed(picture: RGB8, seen: Look, attributes: Mapping[str, str]) -> list[Measure]:
+    """Number of faces, and whether the picture follows its prompt: costs nothing once looked at."""
+    reason = NO_FACE if not seen.face else "the prompt does not ask for it"
+    found = [Measure("faces", float(seen.faces), "", None, TOOL)]
+    for name, value in follows(attributes, seen, picture.shape[0]).items():
+        found.append(Measure(name, value, "", None if value is not None else reason, TOOL))
     return found
 
 

@@ -180,8 +180,10 @@ class Work:
             *self.ground.judge.measures(seen, self._tag),
             self.ground.copy_measure(picture),
         ]
-        if detailed:
-            asked = self.plan.prompts[render.prompt_id].attributes
+        asked = self.plan.prompts[render.prompt_id].attributes
+        if not detailed:
+            scores += details.followed(picture, seen, asked)
+        else:
             scores += details.measures(picture, seen, asked, self._training())
         store.put_scores(render.id, scores)
 

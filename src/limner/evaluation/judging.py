@@ -15,6 +15,7 @@ import numpy as np
 
 from limner.errors import NotReadyError
 from limner.evaluation.arms import BASE, Arm, Judged
+from limner.evaluation.details import FOLLOWS
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.evaluation.identity import Gate, primary
@@ -136,6 +137,15 @@ def judge(
                 scores["face"].value == 1.0,
                 (other is not None and other >= second.threshold) if second else None,
                 bits is not None and bits <= copy_bits,
+                _freedom(scores, bits is not None and bits <= copy_bits),
             )
         )
     return judged
+
+
+def _freedom(scores: dict[str, Measure], copy: bool) -> float | None:
+    kept = [scores[name].value for name in FOLLOWS if name in scores]
+    known = [v for v in kept if v is not None]
+    if copy:
+        return 0.0
+    return sum(known) / len(known) if known else None

@@ -22,6 +22,12 @@ RULES: dict[str, Rule] = {
     "equivalent_score": Rule(
         0.02, "starting value", "cosine difference nobody can see", "arms this close are equal"
     ),
+    "equivalent_freedom": Rule(
+        0.05,
+        "starting value",
+        "one picture in twenty",
+        "difference in kept prompts that does not count when arms are chosen",
+    ),
     "fewest_claim_pictures": Rule(
         20,
         "derived",

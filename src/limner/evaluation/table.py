@@ -30,6 +30,9 @@ class Table:
     score: F64
     lost: NDArray[np.bool_]
     copy: NDArray[np.bool_]
+    freedom: F64 | None = None
+    """(arms, cells) 0-1: how well each picture keeps to its prompt without copying; NaN where that
+    cannot be told, None when it was not looked at."""
 
     @classmethod
     def of(cls, judged: Sequence[Judged]) -> Table:
@@ -41,11 +44,14 @@ class Table:
         row, column = {a: i for i, a in enumerate(arms)}, {c: i for i, c in enumerate(cells)}
         score = np.full((len(arms), len(cells)), np.nan)
         lost, copy = np.zeros(score.shape, dtype=bool), np.zeros(score.shape, dtype=bool)
+        freedom = np.full(score.shape, np.nan)
         for one in mine:
             at = row[one.arm], column[one.cell]
+            freedom[at] = np.nan if one.freedom is None else one.freedom
             score[at], lost[at], copy[at] = one.score, not one.face, one.copy
         prompts = np.array([names[p] for p, _ in cells], dtype=np.int64)
-        return cls(arms, prompts, score, lost, copy)
+        told = freedom if np.isfinite(freedom).any() else None
+        return cls(arms, prompts, score, lost, copy, told)
 
     @cached_property
     def count(self) -> NDArray[np.int64]:
@@ -75,7 +81,18 @@ class Table:
             self.score[np.ix_(picks, seen)],
             self.lost[np.ix_(picks, seen)],
             self.copy[np.ix_(picks, seen)],
+            None if self.freedom is None else self.freedom[np.ix_(picks, seen)],
         )
+
+    def less_free(self, among: Sequence[int], margin: float) -> list[int]:
+        """Rows of `among` that are established (Holm, 5 %) to be less free than another of them, by
+        more than `margin`: dominated, since their identity is no better."""
+        if self.freedom is None or len(among) < 2:
+            return []
+        own = Table(self.arms, self.prompts, self.freedom, self.lost, self.copy).rows(among)
+        pairs = own.pairs
+        behind = (holm_of_pairs(pairs.p) < LEVEL) & (pairs.mean < -margin)
+        return [row for i, row in enumerate(among) if bool(behind[i].any())]
 
     def order(self, limits: Mapping[str, float]) -> list[int]:
         """Rows from the best: healthy before ill, higher mean first, equal means by step."""
@@ -88,6 +105,9 @@ class Table:
         if not np.isnan(self.score).any():
             return _complete(self.score, self.prompts)
         return _pair_by_pair(self)
+
+
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
