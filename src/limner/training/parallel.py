@@ -156,7 +156,7 @@ def lead(root: Path, run: int, size: int, device: str, logs: Path) -> Team:
     with log.open("ab") as out:
         for rank in range(1, size):
             command = [sys.executable, "-m", "limner.training.worker", str(root.resolve())]
-            command += [str(run), str(rank), str(folder)]
+            command += [str(run), str(rank), str(folder), str(os.getpid())]
             # a session of its own: Ctrl-C is for the leader, who finishes the step with all of them
             members.append(
                 subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)

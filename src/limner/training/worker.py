@@ -1,12 +1,16 @@
-"""A process of a team that only computes: `python -m limner.training.worker ROOT RUN RANK FOLDER`.
+"""A process of a team that only computes: `python -m limner.training.worker`.
 
-It opens the same run, encodes nothing (the leader has filled the cache), takes its share of every
-batch and does what the leader says. It writes no record and no file.
+In: project folder, run, rank, the team's folder, the leader's process id. It opens the same run,
+encodes nothing (the leader has filled the cache), takes its share of every batch and does what the
+leader says. It writes no record and no file, and ends when its leader does.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 
 from limner.errors import LimnerError
@@ -17,10 +21,13 @@ from limner.training.config import RunConfig
 from limner.training.parallel import Team
 from limner.training.work import Work, device_of, encoded, make_trainer, open_work
 
+LOOK_S = 1.0
+
 
 def main(arguments: list[str]) -> int:
     """Follow the leader until it says the end; the exit code."""
-    root, version, rank, folder = arguments
+    root, version, rank, folder, leader = arguments
+    threading.Thread(target=_watch, args=(int(leader),), daemon=True).start()
     project = Project.open(Path(root))
     run = project.store.run(int(version))
     if run is None:
@@ -35,6 +42,13 @@ def main(arguments: list[str]) -> int:
     finally:
         team.close()
     return 0
+
+
+def _watch(leader: int) -> None:
+    """End this process when its leader is gone, wherever it waits at that moment."""
+    while os.getppid() == leader:
+        time.sleep(LOOK_S)
+    os._exit(3)
 
 
 def follow(work: Work, team: Team) -> None:
