@@ -196,8 +196,14 @@ def test_the_guides_qualities_stand_with_their_answers(tmp_path: Path) -> None:
         {"name": "Consistent face", "state": "measured", "passed": True, "words": "54 of 60"},
         {"name": "Natural skin", "state": "not_measured", "passed": None, "words": "no photos"},
         {"name": "Strengths", "state": "measured", "passed": False, "words": "fails at 0.6"},
+        {"name": "New prompts", "state": "measured", "passed": None, "words": "9 of 12"},
     ]  # fmt: skip
     make.add_verdict(project, benchmarks=rows)
     text = words(page.render(project))
-    for said in ("yes: 54 of 60", "not measured: no photos", "no: fails at 0.6"):
+    for said in (
+        "not decided: 9 of 12",
+        "yes: 54 of 60",
+        "not measured: no photos",
+        "no: fails at 0.6",
+    ):
         assert said in text

@@ -41,6 +41,12 @@ WAYS = {
     "some references": "Keep more front and three-quarter pictures, then build the dataset again.",
 }
 """What a verdict did not measure -> how to get it."""
+ANSWERS: dict[bool | None, tuple[str, str]] = {
+    True: ("ok", "yes"),
+    False: ("attention", "no"),
+    None: ("open", "not decided"),
+}
+"""Whether a quality passed -> colour role and word."""
 ADVICE_FILE = "logs/advice.json"
 ADVICE_PICTURES = 6
 DECIDED = ("found", "not found")
@@ -274,13 +280,16 @@ def benchmarks(read: reading.Reading | None) -> list[dict[str, Any]]:
     for row in read.benchmarks if read else []:
         passed, words = row.get("passed"), str(row.get("words") or "")
         if row.get("state") != "measured":
-            words = words if words.startswith("not measured") else f"not measured: {words}"
-        elif passed is not None:
-            words = f"{'yes' if passed else 'no'}{': ' + words if words else ''}"
-        named = str(row.get("name") or row.get("key") or "")
-        state = "ok" if passed else "attention" if passed is False else "quiet"
+            state, word = "quiet", "" if words.startswith("not measured") else "not measured"
+        else:
+            state, word = ANSWERS[passed]
         rows.append(
-            {"name": named, "state": state, "answer": words, "how": str(row.get("how") or "")}
+            {
+                "name": str(row.get("name") or row.get("key") or ""),
+                "state": state,
+                "answer": ": ".join(filter(None, [word, words])),
+                "how": str(row.get("how") or "") if state == "quiet" else "",
+            }
         )
     return rows
 
