@@ -135,6 +135,19 @@ def test_what_a_hand_changed_is_kept_and_comes_home(tmp_path: Path) -> None:
     assert body.read_text() == "grace_char, realistic_body, arms"
 
 
+def test_references_follow_the_projects_own_template(tmp_path: Path) -> None:
+    project = new(tmp_path / "p", count=8)
+    collect(build(project))
+    for n, (template, control, expected) in enumerate(
+        [("t2i", "auto", 0), ("edit", "auto", 1), ("edit", "none", 0), ("edit", "blank", 1)]
+    ):
+        project.change_character(training__template=template, training__control=control)
+        out = tmp_path / f"out{n}"
+        collect(export_dataset(project, "musubi", out))
+        assert [g.controls for g in read(out).groups] == [expected]
+        collect(export_dataset(project, "kohya", tmp_path / f"k{n}"))  # it takes none: no error
+
+
 def test_ratios_are_said_as_they_are(tmp_path: Path) -> None:
     project = new(tmp_path / "p")
     add_bodies(project)

@@ -33,9 +33,12 @@ def dataset_export(
         str | None, typer.Option(help="With --from: the trigger word, if captions do not open so")
     ] = None,
     control: Annotated[
-        str, typer.Option(help="References for edit training: none, blank or self")
-    ] = "none",
-    control_size: Annotated[int, typer.Option(help="Side of a reference: 512 or 1024")] = 1024,
+        str,
+        typer.Option(help="References: none, blank or self  [default: as training says]"),
+    ] = "",
+    control_size: Annotated[
+        int, typer.Option(help="Side of a reference: 512 or 1024; 0 = as training says")
+    ] = 0,
     base: Annotated[str, typer.Option(help="Base model's Hugging Face id")] = "",
     steps: Annotated[int, typer.Option(min=0, help="The trainer's steps; 0 = advised")] = 0,
     place: Annotated[

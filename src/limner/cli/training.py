@@ -47,11 +47,12 @@ def train(
         typer.Option(help="--with musubi: dit=FILE, vae=FILE, text_encoder=FILE", metavar="K=FILE"),
     ] = None,
     control: Annotated[
-        str, typer.Option(help="--with: references for edit training: none, blank, self")
-    ] = "none",
+        str,
+        typer.Option(help="--with: references: none, blank, self  [default: as training says]"),
+    ] = "",
     control_size: Annotated[
-        int, typer.Option(help="--with: side of a reference: 512 or 1024")
-    ] = 1024,
+        int, typer.Option(help="--with: side of a reference: 512 or 1024; 0 = as training says")
+    ] = 0,
     base: Annotated[str, typer.Option(help="--with: base model's Hugging Face id")] = "",
 ) -> Answer:
     """Train the LoRA by the newest plan; a stopped run goes on where it was.

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner import dataset
 from limner.events import Events, Result
 from limner.project import Project
+
+if TYPE_CHECKING:
+    from limner.dataset.layouts import Layout
+    from limner.project.settings import TrainingSettings
 
 
 def export_dataset(
@@ -23,8 +27,8 @@ def export_dataset(
     source: Path | None = None,
     version: int | None = None,
     trigger: str | None = None,
-    control: str = "none",
-    control_size: int = 1024,
+    control: str = "",
+    control_size: int = 0,
     base: str = "",
     steps: int = 0,
     root: str = "",
@@ -33,6 +37,7 @@ def export_dataset(
 
     out: default `exports/v<version>-<target>` in the project (.zip for a service). base: a
     Hugging Face id; default `training.base` if the trainers know it, else Qwen-Image-Edit-2509.
+    control, control_size: "" and 0 are those of `training` (template, control, control_size).
     root: where the folder will lie on the training machine. Result: that of `dataset.export` with
     `run`. Raises UsageError, InputError, NotReadyError.
     """
@@ -53,6 +58,7 @@ def export_dataset(
         end = ".zip" if layout.zipped else ""
         out = project.root / "exports" / f"v{number}-{layout.name}{end}"
     settings = project.character.training if project is not None and source is None else None
+    control, control_size = _references(settings, layout, control, control_size)
     if settings is not None and settings.base not in peers.BASES:
         settings = None  # of another base: its length and rate say nothing here
     about: dict[str, Any] = {}
@@ -90,6 +96,17 @@ def export_dataset(
             yield event
 
 
+def _references(
+    settings: TrainingSettings | None, layout: Layout, control: str, size: int
+) -> tuple[str, int]:
+    """(mode, size) of the references: as asked, else as `training` says, else none."""
+    own = "none"
+    if settings is not None and settings.template == "edit" and layout.control:
+        own = "self" if settings.control == "auto" else settings.control
+    stated = settings.control_size if settings is not None else 0
+    return control or own, size or (stated if stated in (512, 1024) else 1024)
+
+
 def _default(layout: str) -> str:
     from limner.training import peers
 
@@ -103,8 +120,8 @@ def train_with(
     home: Path | None = None,
     python: str | None = None,
     weights: Mapping[str, str] | None = None,
-    control: str = "none",
-    control_size: int = 1024,
+    control: str = "",
+    control_size: int = 0,
     base: str = "",
     steps: int = 0,
     resume: bool = True,
@@ -122,6 +139,7 @@ def train_with(
     layout = dataset.layout_named(trainer)
     name = peers.COUNTED_AS.get(layout.name, layout.name)
     settings = project.character.training
+    control, control_size = _references(settings, layout, control, control_size)
     where = homes.find(
         name, folder=home, python=python, weights=weights, settings=settings.trainers
     )

@@ -91,7 +91,9 @@ class Taking:
             part.unlink(missing_ok=True)
             self.taken.add(saved.path.name)
             return
-        total = self.setup.counts.optimizer_steps
+        run = self.setup.counts
+        own = f"epoch {round(10 * step / run.optimizer_steps, 1):g} of 10"
+        label = next((c.label for c in run.checkpoints if c.updates == step), own)
         recent = [p.value for p in self.losses if p.step <= step and math.isfinite(p.value)][-100:]
         self.project.store.put_checkpoint(
             Checkpoint(
@@ -100,7 +102,7 @@ class Taking:
                 path=self.project.relative(target),
                 sha256=sha256_file(target),
                 data={
-                    "label": f"epoch {round(10 * step / total, 1):g} of 10",
+                    "label": label,
                     "rank": self.setup.rank,
                     "loss": sum(recent) / len(recent) if recent else None,
                     "held_out_loss": None,
