@@ -331,7 +331,9 @@ def tables(found: dict[str, Counts]) -> str:
         "`equal`: all are; `copies`: two files are one. `wrong better`: some finalist at least as "
         "good as the chosen arm is called different from it (aim: at most 5 %). `pictures`: share "
         "of the full grid that was drawn; regret: by how much the chosen arm's true mean lies "
-        "below the highest.",
+        "below the highest. Taken is the earliest arm within one standard error of the best, so "
+        "more finalists mean an earlier, slightly worse arm: the full grid chooses the best less "
+        "often than a race does, and its tied set still holds it.",
         "",
         "| race | best among chosen and tied | full grid | chosen is best | full grid | "
         "regret | full grid | wrong better | pictures |",

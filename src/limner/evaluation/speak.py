@@ -165,7 +165,11 @@ def _winner(
     stacked = marks.styles(
         tested.get(f"{PHASE}styles", []), fresh, chosen, wanted.get("styles", ())
     )
-    worn = {p: a["outfit"] for p, _, a in grid.settings["prompts"] if a.get("outfit")}
+    worn = {
+        prompt: asked.get("outfit_tag") or asked["outfit"]
+        for prompt, _, asked in grid.settings["prompts"]
+        if asked.get("outfit_tag") or asked.get("outfit")
+    }
     answered = {row["key"] for row in measured if row["value"] is not None}
     open_questions = [m for m in data["not_measured"] if ANSWERS.get(m["what"]) not in answered]
     open_questions += [
