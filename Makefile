@@ -34,6 +34,7 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/build_words.py --check
 
 # Pages are looked at with Debian's Chromium; without it those tests are skipped and say so.
 browser:
@@ -55,7 +56,7 @@ bench: install
 	$(BIN)/python bench/train_slices.py
 
 # All that a GPU must measure, on any CUDA machine, in one go; run it again to go on after a stop.
-# e.g. make bench-gpu GPU_ARGS="--minutes 25" TORCH_INDEX=https://download.pytorch.org/whl/cu128
+# e.g. make bench-gpu GPU_ARGS="--minutes 25"
 GPU_ARGS ?=
 bench-gpu: install
 	$(BIN)/python bench/gpu.py $(GPU_ARGS)
