@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,9 +25,9 @@ from limner.events import Notice, collect
 from limner.models import lora, tensorfile
 from limner.project import Project, files
 from limner.project.records import Checkpoint
-from limner.render import Cell
+from limner.render import Cell, Settings
 
-from .conftest import PROMPTS, Painter
+from .conftest import PROMPTS, RGB8, Painter
 
 LIMITS = rules()
 
@@ -228,6 +230,36 @@ def test_a_style_lora_costs_identity_with_an_interval(
     assert (found["file"], found["strength"], found["n"]) == ("boreal.safetensors", 0.6, 8)
     assert found["difference"] < -0.1 and found["interval"][1] < 0
     assert found["hits"] < found["alone_hits"]
+
+
+class Elsewhere:
+    """A renderer with settings of its own, as a ComfyUI server has."""
+
+    def __init__(self, painter: Painter) -> None:
+        self.painter = painter
+
+    def settings(self, settings: Settings) -> Settings:
+        return replace(settings, renderer="server-1", precision="fp8")
+
+    def open(self, settings: Settings, references: Sequence[RGB8]) -> Painter:
+        assert settings.renderer == "server-1"
+        return self.painter.open(settings, references)
+
+
+def test_pictures_of_another_renderer_are_never_compared(
+    project: Project, painter: Painter
+) -> None:
+    run(project, painter)
+    collect(evaluation.verdict(project))
+    there = Painter(painter.likeness)
+    events = evaluation.evaluate(
+        project, prompts=PROMPTS, choices=Choices(rendering=Elsewhere(there))
+    )
+    found = collect(events)
+    assert there.opened == 1 and found["drawn_now"] == found["pictures"]  # none is shared
+    assert collect(evaluation.verdict(project))["settings"]["renderer"] == "server-1"
+    with pytest.raises(UsageError, match=r"different settings \(precision, renderer\)"):
+        evaluation.compare(project, 1, 2)
 
 
 def test_wrong_tests_are_named(tmp_path: Path) -> None:
