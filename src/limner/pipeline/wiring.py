@@ -148,6 +148,7 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
         caption = captions.compile_caption(
             shot.attributes,
             character.trigger,
+            profile=character.captions.profile,
             class_word=character.class_word if character.captions.class_word else None,
             variant=number,
         )
