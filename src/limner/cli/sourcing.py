@@ -32,15 +32,11 @@ def generate(
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(
-            "--base-url", "--url", help="Address of service or ComfyUI; keys go there"
-        ),
+        typer.Option("--base-url", "--url", help="Address of service or ComfyUI; keys go there"),
     ] = None,
     workflow: Annotated[
         Path | None,
-        typer.Option(
-            help="comfyui: your own workflow, Export (API); docs/sources.md"
-        ),
+        typer.Option(help="comfyui: your own workflow, Export (API); docs/sources.md"),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="diffusers: model folder or Hugging Face id")
