@@ -303,8 +303,9 @@ def tables(found: dict[str, Counts]) -> str:
     lines += [
         "",
         "Prompts differ: some are easy, some hard (intraclass correlation 0.2). The exact interval "
-        "takes pictures for independent and then covers less than it says; the interval over whole "
-        "prompts is shown beside it for that reason.",
+        "takes pictures for independent; with two seeds a prompt its caution makes up for that, "
+        "with more seeds it may not. The interval over whole prompts stands beside it; a set that "
+        "agrees in every picture has none and is counted as covered here.",
         "",
         "| share, prompts x seeds | exact: truth inside | whole prompts: truth inside |",
         "|---|---|---|",
