@@ -15,8 +15,9 @@ from limner.errors import InputError, UsageError
 from limner.events import collect
 from limner.project import Project
 from limner.review import contact_sheet, review, review_folder
-from limner.review.questions import parse, questions_for
+from limner.review.questions import questions_for
 from limner.vision.brought import open_brought
+from limner.vision.questions import parse
 
 Pictures = list[tuple[str, str, bytes]]
 

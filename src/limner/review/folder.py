@@ -20,11 +20,12 @@ from limner.review import questions
 from limner.review.case import Case, Judgement
 from limner.review.judge import References, judge
 from limner.review.measuring import Answer, Job, Seen, read_files
-from limner.review.questions import Question
 from limner.review.rules import Rule, rules
 from limner.vision.brought import open_brought
 from limner.vision.embedders import NAMES
 from limner.vision.faces import Kind
+from limner.vision.questions import Question
+from limner.vision.questions import ask as ask_endpoint
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 DRAWN_BY = "Limner atelier"
@@ -116,7 +117,7 @@ def _artefacts(
     with Client(find_endpoint()) as client:
         for one, path, answer in zip(judged, files, answers, strict=False):
             if one.verdict != "reject" and answer.digest:
-                said = questions.ask(client, path, answer.digest, asked, cache)
+                said = ask_endpoint(client, path, answer.digest, asked, cache)
                 questions.judge(one, said, table)
             yield ticker.tick(note=path.name)
 

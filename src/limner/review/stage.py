@@ -23,6 +23,7 @@ from limner.review.judge import judge
 from limner.review.measuring import Seen, read_takes
 from limner.review.rules import Rule, kind_of, rules
 from limner.vision.brought import open_brought
+from limner.vision.questions import ask as ask_endpoint
 
 OTHER_KEPT = "another take of this shot is kept"
 
@@ -166,7 +167,7 @@ def _questions(
             path = project.path(one.case.take.path or "")
             asked = questions.questions_for(one.case.shot, shots)
             digest = sha256_file(path)
-            answers = questions.ask(client, path, digest, asked, project.root / ".limner")
+            answers = ask_endpoint(client, path, digest, asked, project.root / ".limner")
             questions.judge(one, answers, table)
             yield ticker.tick(note=one.case.shot.id)
 
