@@ -48,6 +48,10 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Also draw the winner with this LoRA: FILE or FILE:STRENGTH; up to 3"),
     ] = None,
+    ask: Annotated[
+        bool,
+        typer.Option("--ask", help="Yes/no questions on the prompts to your vision endpoint"),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many pictures and how long; draw nothing")
     ] = False,
@@ -97,6 +101,7 @@ def evaluate(
         tests=tuple(t.strip() for t in tests.split(",") if t.strip()),
         own=root() / prompts if prompts else None,
         styles=tuple(_style(text) for text in style or []),
+        ask=ask,
         dry_run=dry_run,
         rendering=_comfyui(url) if renderer is RendererName.comfyui else None,
     )

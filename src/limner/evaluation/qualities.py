@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from limner.evaluation import asking
 from limner.evaluation import statistics as stats
 from limner.evaluation.arms import BASE, Arm
 from limner.evaluation.claim import Count
@@ -53,7 +54,12 @@ class Seen:
         return max(set(known), key=known.count) if known else "no picture was read for it"
 
 
-def rows(seen: Seen, variety: Mapping[str, Any], untriggered: Count | None) -> list[Row]:
+def rows(
+    seen: Seen,
+    variety: Mapping[str, Any],
+    untriggered: Count | None,
+    limits: Mapping[str, float],
+) -> list[Row]:
     """All of them, in the order of a report."""
     return [
         _ratio(seen, "chroma_ratio", "chroma", "mean chroma over the base's, same seeds"),
@@ -71,6 +77,7 @@ def rows(seen: Seen, variety: Mapping[str, Any], untriggered: Count | None) -> l
         ),
         _copy_index(seen),
         *(_followed(seen, key, words) for key, words in FOLLOWED),
+        _questioned(seen, limits),
         _proportion(seen),
         _variety(variety),
         _leak(untriggered),
@@ -173,6 +180,46 @@ def _followed(seen: Seen, key: str, words: str) -> Row:
     if base:
         row["note"] = f"{count.words}; base model {int(sum(base.values()))} of {len(base)}"
     return row
+
+
+def _questioned(seen: Seen, limits: Mapping[str, float]) -> Row:
+    """Mean share of yes to the questions on the prompt; whole prompts are the unit. Not believed
+    where the model agrees with wrong prompts, or where two models answered."""
+    row = _row(asking.FOLLOWS, "yes to the questions on the prompt (vision endpoint)", "share")
+    arms = {(a.name, a.strength) for a in (seen.chosen, BASE)}
+    mine, base = (seen.values(arm, asking.FOLLOWS) for arm in (seen.chosen, BASE))
+    have = [s for r, s in seen.scored if (r.arm, r.strength) in arms and asking.FOLLOWS in s]
+    if not have:
+        return row | {"reason": asking.NOBODY}
+    models = {asking.model_of(s[asking.FOLLOWS].tool) for s in have if s[asking.FOLLOWS].tool}
+    if len(models) > 1:
+        reason = f"different models answered ({', '.join(sorted(models))}): evaluate --ask again"
+        return row | {"reason": reason}
+    agreed = [s[asking.CONTROL].value for s in have if asking.CONTROL in s]
+    known = [v for v in agreed if v is not None]
+    wrong = float(np.mean(known)) if known else 0.0
+    if wrong > asking.limit(limits, "control_mean"):
+        said = f"the model agrees with {wrong:.0%} of a wrong prompt's questions; not believed"
+        return row | {"reason": said}
+    if not mine:
+        return row | {"reason": seen.why(asking.FOLLOWS)}
+    row = _filled(row, mine)
+    row["interval"] = _share_interval(mine, row["interval"])
+    row["note"] = f"{', '.join(models)}; yes to a wrong prompt's: {wrong:.0%}"
+    if base:
+        row["note"] += f"; base model {float(np.mean(list(base.values()))):.2f}"
+    return row
+
+
+def _share_interval(found: Values, interval: list[float] | None) -> list[float] | None:
+    """Within 0 and 1; where all prompts agree on it, exact over the prompts."""
+    values = set(found.values())
+    if len(values) == 1 and values <= {0.0, 1.0}:
+        prompts = len({prompt for prompt, _ in found})
+        return Count(int(values.pop()) * prompts, prompts).interval.as_list()
+    if interval is None or len(values) == 1:
+        return None
+    return [max(0.0, interval[0]), min(1.0, interval[1])]
 
 
 def _proportion(seen: Seen) -> Row:

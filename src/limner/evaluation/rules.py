@@ -79,6 +79,18 @@ RULES: dict[str, Rule] = {
     "copies": Rule(
         0.1, "starting value", "hard gate of the racing plan", "share of copies that drops an arm"
     ),
+    "control_max": Rule(
+        0.5,
+        "starting value",
+        "chance; the review's rule of the same name",
+        "share of a wrong prompt's questions above which one picture's answers are not believed",
+    ),
+    "control_mean": Rule(
+        0.25,
+        "starting value",
+        "half of chance: a model that guesses is at one half",
+        "the same over all pictures, above which no answer of the model is believed",
+    ),
     "first_look": Rule(
         4, "derived", "successive halving simulation, 30 arms", "pictures an arm in the first round"
     ),

@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from limner.errors import NotReadyError
+from limner.evaluation import asking, detail_file, judging, qualities, variety_file
 from limner.evaluation import benchmarks as marks
 from limner.evaluation import choose as choosing
-from limner.evaluation import detail_file, judging, qualities, variety_file
 from limner.evaluation import statistics as stats
+from limner.evaluation.asking import FOLLOWS
 from limner.evaluation.choose import BASE, Arm, Choice, Judged, arm_row
 from limner.evaluation.claim import Claim, Count, Evidence, claim
 from limner.evaluation.grid import CONTROL
@@ -150,12 +151,15 @@ def _winner(
     seen = qualities.Seen(
         judging.read_scores(project, grid.version, "claim"), chosen, detail_file.read(folder)
     )
-    measured = qualities.rows(seen, variety_file.read(folder), evidence.untriggered)
+    measured = qualities.rows(
+        seen, variety_file.read(folder), evidence.untriggered, grid.settings["limits"]
+    )
     wanted = grid.settings.get("tests", {})
     phases = sorted({r.phase for r in project.store.renders(grid.version)})
-    tested = {}
+    tested, everything = {}, list(seen.scored)
     for phase in (p for p in phases if p.startswith(PHASE)):
         scored = judging.read_scores(project, grid.version, phase)
+        everything += scored
         arms = [Arm(chosen.step, s) for s in {r.strength for r, _ in scored}]
         styled = [Arm(k, 1.0, "styled") for k in range(len(wanted.get("styles", ())))]
         among = [*arms, BASE, *styled]
@@ -171,7 +175,12 @@ def _winner(
         if asked.get("outfit_tag") or asked.get("outfit")
     }
     answered = {row["key"] for row in measured if row["value"] is not None}
-    open_questions = [m for m in data["not_measured"] if ANSWERS.get(m["what"]) not in answered]
+    reasons = {row["key"]: row["reason"] for row in measured}
+    open_questions = [
+        {**m, "reason": reasons[FOLLOWS]} if ANSWERS.get(m["what"]) == FOLLOWS else m
+        for m in data["not_measured"]
+        if ANSWERS.get(m["what"]) not in answered
+    ]
     open_questions += [
         {"what": row["name"], "reason": row["reason"]}
         for row in measured
@@ -184,6 +193,7 @@ def _winner(
         "tests": sets,
         "strengths": swept,
         "styles": stacked,
+        "questions": asking.by_prompt(everything, chosen),
         "outfits": marks.outfits(fresh, chosen, worn),
         "benchmarks": marks.benchmarks(evidence.claimed, goal, sets, swept, stacked, measured),
     }
@@ -191,7 +201,7 @@ def _winner(
 
 ANSWERS = {
     "copied parts": "",
-    "prompt adherence": "follows_questions",
+    "prompt adherence": FOLLOWS,
     "variety at one prompt": "diversity_ratio",
     "skin texture": "skin_z",
     "hands": "",

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner.errors import InputError
+from limner.evaluation import asking, pace, race, variety_file
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
-from limner.evaluation import pace, race, variety_file
 from limner.evaluation.choose import BASE, Arm, Choice, Judged
 from limner.evaluation.drawing import OpenRenderer, Renderer, Rendering, Work
 from limner.evaluation.grid import GridPlan, Mode, all_arms, make_plan, newest_run
@@ -43,7 +43,8 @@ class Choices:
     """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
     most pictures. tests: names of `testsets.NAMES` or `all`; own: file of the user's prompts;
     styles: other LoRAs with their strength, stacked with the winner. rendering: another renderer
-    than diffusers; dry_run: say what would be drawn, draw nothing."""
+    than diffusers; ask: put yes/no questions on the prompts to the vision endpoint; dry_run: say
+    what would be drawn and keep no picture."""
 
     mode: Mode = "halving"
     budget: int | None = None
@@ -51,6 +52,7 @@ class Choices:
     own: Path | None = None
     styles: tuple[tuple[Path, float], ...] = ()
     rendering: Rendering | None = None
+    ask: bool = False
     dry_run: bool = False
 
 
@@ -67,7 +69,8 @@ def evaluate(
     control: LoRA of another character; default `evaluation.control`, else the one that ships with
     the base, else none. open_renderer: another renderer than diffusers. Raises NotReadyError
     without checkpoints or held-out references, InputError for changed files or unusable prompts,
-    UsageError when another process evaluates here, or for a budget that reaches no verdict.
+    UsageError when another process evaluates here, for a budget that reaches no verdict, or for
+    questions without an endpoint.
     """
     with project.exclusive("evaluation"):
         yield from _evaluate(project, list(prompts), control, open_renderer, choices or Choices())
@@ -82,6 +85,7 @@ def _evaluate(
 ) -> Events:
     from limner.models import resolve_base
 
+    endpoint = asking.find() if choices.ask else None  # before anything is drawn
     run, dataset, _ = newest_run(project)
     config = run.config.get("run", run.config)
     training = project.character.training
@@ -130,6 +134,8 @@ def _evaluate(
         silent = replace(choice.chosen, kind="untriggered")
         yield from work.make("claim", [silent], plan.untriggered_cells, "without the trigger")
         yield from _test(project, work, choice.chosen)
+        if endpoint is not None:
+            yield from asking.ask_all(project, work.plan, version, choice.chosen, endpoint)
     finally:
         work.close()
         pace.remember(project, plan, work.drawn, work.seconds)

@@ -49,6 +49,90 @@ FAR: tuple[tuple[str, str], ...] = (
 """Prompts unlike any caption of a character data set (ours): clothes, places and light that no shot
 plan asks for; every face is asked for in view."""
 
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "guide_basic": (
+        "Is this a portrait of one person?",
+        "Is the person smiling?",
+        "Is the light soft?",
+        "Is the picture sharp and clean?",
+    ),
+    "guide_outfit": (
+        "Is the person wearing a red cocktail dress?",
+        "Is the whole body in view, from head to feet?",
+        "Is the person in an elegant pose?",
+        "Is exactly one person in the picture?",
+    ),
+    "guide_setting": (
+        "Is the person outdoors?",
+        "Is there a forest behind the person?",
+        "Is it daylight?",
+        "Does the person look thoughtful?",
+    ),
+    "guide_action": (
+        "Is the person dancing?",
+        "Does the body show movement?",
+        "Does the person look joyful?",
+        "Is exactly one person in the picture?",
+    ),
+    "guide_style": (
+        "Is this a portrait of one person?",
+        "Is the lighting dramatic, with deep shadows?",
+        "Does the picture look like a film still?",
+        "Does it look artistic rather than like a snapshot?",
+    ),
+    "far_astronaut": (
+        "Is the person wearing a white spacesuit?",
+        "Is the visor open, so that the face is seen?",
+        "Is the person inside a cabin?",
+        "Is this a close-up?",
+    ),
+    "far_underwater": (
+        "Is the person under water?",
+        "Is the hair floating?",
+        "Is there blue light from above?",
+        "Is this a portrait?",
+    ),
+    "far_knight": (
+        "Is the person wearing steel armour?",
+        "Is the person on a castle wall?",
+        "Is the sky grey with clouds?",
+        "Is the upper half of the body in view?",
+    ),
+    "far_neon": (
+        "Are there pink and green neon signs?",
+        "Is it night?",
+        "Is it a rainy street?",
+        "Is this a close-up?",
+    ),
+    "far_desert": (
+        "Is the person among sand dunes?",
+        "Is the person wearing a headscarf?",
+        "Is the sun low?",
+        "Is this a portrait?",
+    ),
+    "far_kitchen": (
+        "Is the person wearing a chef's jacket?",
+        "Are there steaming pots?",
+        "Is the place a kitchen?",
+        "Is the upper half of the body in view?",
+    ),
+    "far_snow": (
+        "Is the person wearing a fur hood?",
+        "Is snow falling?",
+        "Are there pine trees behind?",
+        "Is this a close-up?",
+    ),
+    "far_stage": (
+        "Is the person singing?",
+        "Is the person on a stage?",
+        "Is there a spotlight, or smoke?",
+        "Is the upper half of the body in view?",
+    ),
+}
+"""Prompt id -> what a picture of it shows; yes is right."""
+WRONG = tuple(QUESTIONS[f"far_{name}"][0] for name, _ in FAR)
+"""What hardly any picture shows: the control where a prompt has no attributes."""
+
 
 @dataclass(frozen=True)
 class TestSet:
@@ -140,13 +224,22 @@ def make_tests(
     sets = []
     if "guide" in wanted:
         prompts = [
-            EvalPrompt(f"guide_{name}", text.format(trigger=trigger), {}, face)
+            EvalPrompt(
+                f"guide_{name}",
+                text.format(trigger=trigger),
+                {},
+                face,
+                QUESTIONS[f"guide_{name}"],
+            )
             for name, text, face in GUIDE
         ]
         sets.append(TestSet("guide", tuple(prompts), 2))
     if "far" in wanted:
         person = f"{trigger} {class_word}"
-        prompts = [EvalPrompt(f"far_{n}", text.format(person=person)) for n, text in FAR]
+        prompts = [
+            EvalPrompt(f"far_{n}", text.format(person=person), questions=QUESTIONS[f"far_{n}"])
+            for n, text in FAR
+        ]
         sets.append(TestSet("far", tuple(prompts), 2))
     if "own" in wanted:
         if own is None:
@@ -164,8 +257,9 @@ MOST_STYLES = 3
 
 
 def read_prompts(path: Path, trigger: str) -> list[EvalPrompt]:
-    """One prompt a line; empty lines and lines with # are passed over; `{trigger}` or `[trigger]`
-    stands for the trigger word, a line without either gets it in front. Raises InputError."""
+    """One prompt a line, `| question?` after it as often as wished; empty lines and lines with #
+    are passed over; `{trigger}` or `[trigger]` stands for the trigger word, a line without either
+    gets it in front. Raises InputError."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -177,7 +271,9 @@ def read_prompts(path: Path, trigger: str) -> list[EvalPrompt]:
         raise InputError("The file holds no prompt", where=str(path), fix="One prompt a line.")
     found = []
     for number, text in enumerate(texts, start=1):
-        said = text.replace("{trigger}", trigger).replace("[trigger]", trigger)
+        words, *asked = (part.strip() for part in text.split("|"))
+        said = words.replace("{trigger}", trigger).replace("[trigger]", trigger)
         said = said if trigger in said else f"{trigger}, {said}"
-        found.append(EvalPrompt(f"own_{number:03d}", said))
+        questions = tuple(q for q in asked if q)
+        found.append(EvalPrompt(f"own_{number:03d}", said, questions=questions))
     return found
