@@ -99,9 +99,15 @@ def zygote() -> Iterator[Zygote]:
     found.close()
 
 
+PACE = "pace.json"
+"""Seconds a render took, for the next forecast; a run with few renders left keeps none."""
+
+
 def picture_of(root: Path) -> dict[str, Any]:
     """Everything a project holds, without times: files by content, tables by row."""
-    found: dict[str, Any] = {str(p.relative_to(root)): content(p) for p in files_of(root)}
+    found: dict[str, Any] = {
+        str(p.relative_to(root)): content(p) for p in files_of(root) if p.name != PACE
+    }
     with sqlite3.connect(root / "limner.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         tables = [r[0] for r in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]

@@ -132,7 +132,7 @@ def test_the_card_and_the_build_of_torch_are_told(
     assert "NVIDIA L40S" in rows["gpu"]["value"] and "45.0 GB" in rows["gpu"]["value"]
     assert not rows["torch"]["ok"] and "cannot use the GPU" in rows["torch"]["fix"]
     can = {r["what"]: r for r in found["can"]}
-    assert can["train Qwen-Image-Edit-2509, text to image, 1024 px"]["precision"] == "8bit"
+    assert can["train Qwen-Image-Edit-2509, text to image, 1024 px"]["precision"] == "bf16"
     build["cuda"] = "13.0"
     assert "torch" not in {f["name"] for f in machine.doctor(tmp_path)["findings"]}
     fake.write_text("#!/bin/sh\nexit 9\n")
