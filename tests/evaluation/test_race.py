@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner import evaluation
+from limner.cli.judging import _table_name
 from limner.errors import InputError, UsageError
 from limner.evaluation.choose import Arm, Judged, choose
+from limner.evaluation.pace import Price, words
 from limner.evaluation.race import Size, pictures_of, race_rounds, still_in, within
 from limner.evaluation.rules import rules
 from limner.evaluation.stacking import stack
@@ -101,14 +103,43 @@ def test_a_budget_is_kept_or_refused_before_anything_is_drawn(
     many: Project, curve: Painter
 ) -> None:
     forecast = run(many, curve, dry_run=True)["forecast"]
-    assert forecast["pictures"] > 90 and curve.cells == []
+    assert forecast["pictures"] > 90 and forecast["usd"] is None
+    assert "measured here, two pictures" in forecast["seconds_source"]
+    assert forecast["usd_source"].startswith("not known: no price of this machine")
+    # two short pictures told the pace; nothing of them is kept
+    assert len(curve.cells) == 2 and curve.opened == 1 and many.store.grid() is None
+    assert not list((many.root / "renders").rglob("*.png"))
     found = run(many, curve, mode="race", budget=90)
     assert found["pictures"] <= 90 and found["chosen"]["checkpoint"] == "step_000500"
     assert collect(evaluation.verdict(many))["n"] >= 20
     with pytest.raises(UsageError, match="does not reach a verdict"):
         run(many, curve, mode="race", budget=40)
-    again = run(many, Painter(curve.likeness), dry_run=True)["forecast"]
-    assert again["seconds"] is not None  # the pace is known now
+    idle = Painter(curve.likeness)
+    priced = Price(3600.0, "as given")
+    again = run(many, idle, dry_run=True, ask=False, price=priced)["forecast"]
+    assert again["seconds"] is not None and idle.opened == 0  # the pace is known now
+    assert again["usd"] == pytest.approx(again["seconds"], abs=0.01)
+    assert f"money: about {again['usd']:.2f} USD" in words(again) and "time: about" in words(again)
+
+
+def test_a_pace_that_cannot_be_had_is_not_known(many: Project, curve: Painter) -> None:
+    def broken(settings: Settings, references: Sequence[RGB8]) -> Painter:
+        raise InputError("The server is away")
+
+    events = evaluation.evaluate(
+        many, prompts=PROMPTS, open_renderer=broken, choices=Choices(dry_run=True)
+    )
+    forecast = collect(events)["forecast"]
+    assert forecast["seconds"] is None and forecast["usd"] is None
+    assert "not known" in words(forecast) and "The server is away" in words(forecast)
+
+
+def test_the_drivers_card_is_found_in_the_price_table() -> None:
+    names = ["H100", "A100-80GB", "A100-40GB", "L40S", "RTX4090"]
+    assert _table_name("NVIDIA H100 80GB HBM3", names) == "H100"
+    assert _table_name("NVIDIA A100-SXM4-80GB", names) == "A100-80GB"
+    assert _table_name("NVIDIA GeForce RTX 4090", names) == "RTX4090"
+    assert _table_name("NVIDIA T4", names) is None
 
 
 @given(

@@ -53,8 +53,11 @@ def evaluate(
         typer.Option("--ask", help="Yes/no questions on the prompts to your vision endpoint"),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say how many pictures and how long; draw nothing")
+        bool, typer.Option("--dry-run", help="Say how many pictures, how long, what it costs")
     ] = False,
+    usd_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Your price of this machine  [default: its GPU's]")
+    ] = None,
     renderer: Annotated[RendererName, typer.Option(help="What draws the pictures")] = (
         RendererName.diffusers
     ),
@@ -92,6 +95,7 @@ def evaluate(
             raise UsageError(f"--{name} goes with --samples", fix="Add --samples DIR.")
     if race and full:
         raise UsageError("--race and --full exclude each other", fix="Leave one out.")
+    from limner.evaluation import pace
     from limner.evaluation.stage import Choices
     from limner.pipeline import evaluate as judge
 
@@ -102,19 +106,49 @@ def evaluate(
         own=root() / prompts if prompts else None,
         styles=tuple(_style(text) for text in style or []),
         ask=ask,
+        price=_price(usd_per_hour, here=renderer is RendererName.diffusers),
         dry_run=dry_run,
         rendering=_comfyui(url) if renderer is RendererName.comfyui else None,
     )
     found = screen().run(judge(project(), choices))
     if dry_run:
         phases = found["forecast"]["phases"].items()
-        return Answer(found, [f"{n:>6,}  {phase}" for phase, n in phases if n])
+        lines = [f"{n:>6,}  {phase}" for phase, n in phases if n]
+        return Answer(found, [*lines, pace.words(found["forecast"])])
     chosen = found["chosen"]
     lines = [
         f"grid {found['grid']}: {found['pictures']} pictures, {found['drawn_now']} drawn now",
         f"best while choosing: {chosen['checkpoint']} at strength {chosen['strength']:g}",
     ]
     return Answer(found, lines)
+
+
+def _price(given: float | None, *, here: bool) -> Any:
+    """An hour of this machine: the price given, else that of its GPU in the training tables. here:
+    whether this machine draws."""
+    from limner.evaluation.pace import Price
+    from limner.pipeline import machine
+    from limner.training import hardware
+
+    if given is not None:
+        return Price(given, "--usd-per-hour")
+    if not here:
+        return Price(source="the ComfyUI server's price is not on record; give --usd-per-hour")
+    cards = machine.gpus()
+    if not cards:
+        return Price(source="this machine has no GPU with a price; give --usd-per-hour")
+    card = _table_name(str(cards[0]["name"]), list(hardware.table()["gpus"]))
+    if card is None:
+        return Price(source=f"no price of {cards[0]['name']} is on record; give --usd-per-hour")
+    found = hardware.price(card, None)
+    return Price(found["usd"], str(found["source"]))
+
+
+def _table_name(card: str, names: list[str]) -> str | None:
+    """`NVIDIA A100-SXM4-80GB` -> `A100-80GB`: the longest name whose parts the driver's has."""
+    plain = card.lower().replace(" ", "")
+    fits = [n for n in names if all(part in plain for part in n.lower().split("-"))]
+    return max(fits, key=len, default=None)
 
 
 def _comfyui(url: str | None) -> Any:

@@ -114,11 +114,11 @@ class Work:
                 self._score(render, None, (render.prompt_id, render.seed) in close)
         began = time.monotonic()
         for cell, picture in self._pictures([wanted[key] for key in missing]):
-            self.seconds += time.monotonic() - began
             render = missing[cell.key(self.plan.render)]
             self._keep(render, picture)
             self._score(render, picture, (render.prompt_id, render.seed) in close)
             self.drawn += 1
+            self.seconds += time.monotonic() - began
             yield ticker.tick()
             began = time.monotonic()
         if not missing:

@@ -8,7 +8,7 @@ where it was: a picture that is on disk is never drawn again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from limner.evaluation.drawing import OpenRenderer, Renderer, Rendering, Work
 from limner.evaluation.grid import GridPlan, Mode, all_arms, make_plan, newest_run
 from limner.evaluation.grid import resume_or_add as find_grid
 from limner.evaluation.ground import Ground
+from limner.evaluation.pace import Price
 from limner.evaluation.prompt import EvalPrompt
 from limner.evaluation.stacking import stack
 from limner.evaluation.table import Table
@@ -43,8 +44,9 @@ class Choices:
     """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
     most pictures. tests: names of `testsets.NAMES` or `all`; own: file of the user's prompts;
     styles: other LoRAs with their strength, stacked with the winner. rendering: another renderer
-    than diffusers; ask: put yes/no questions on the prompts to the vision endpoint; dry_run: say
-    what would be drawn and keep no picture."""
+    than diffusers; ask: put yes/no questions on the prompts to the vision endpoint; price: of
+    an hour of this machine; dry_run: say what would be drawn, how long and for how much; where no
+    pace is known two short pictures measure it, and none is kept."""
 
     mode: Mode = "halving"
     budget: int | None = None
@@ -53,6 +55,7 @@ class Choices:
     styles: tuple[tuple[Path, float], ...] = ()
     rendering: Rendering | None = None
     ask: bool = False
+    price: Price = field(default_factory=Price)
     dry_run: bool = False
 
 
@@ -119,13 +122,17 @@ def _evaluate(
         adapt=choices.rendering.settings if choices.rendering else None,
     )
     plan = plan.with_tests(*_tests(project, plan, usable, choices))
-    forecast = pace.forecast(project, plan)
+    opener = open_renderer or (choices.rendering.open if choices.rendering else _diffusers(info))
+    forecast = pace.forecast(project, plan, choices.price, ask=choices.ask)
+    if choices.dry_run and forecast["seconds"] is None:
+        yield Notice("No pace is known yet: two short pictures measure it.")
+        each, source = pace.trial(plan, ground, references, opener)
+        forecast = pace.timed(forecast, choices.price, each, source)
     yield Notice(pace.words(forecast))
     if choices.dry_run:
         yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
         return
     version = find_grid(project, plan)
-    opener = open_renderer or (choices.rendering.open if choices.rendering else _diffusers(info))
     work = Work(project, plan, version, ground, references, opener)
     try:
         choice = yield from _choose(work)
