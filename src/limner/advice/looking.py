@@ -304,6 +304,36 @@ def bleed(found: Records, value: Values) -> Test:
     return Test(fact, holds, "bleed_share", cause, reason, "Raise evaluation.prompts and evaluate")
 
 
+def following(found: Records, value: Values) -> Test:
+    """Are prompts followed less than by the base model, by the vision endpoint's answers?
+
+    Only where the verdict believes the endpoint: its row has a value then.
+    """
+    name, what = "follows_questions", "Questions on the prompt answered yes, beside the base model"
+    row, how = _row(found, name), "limner evaluate --ask && limner verdict"
+    gap, pairs = found.paired(name, found.chosen, found.base)
+    if row.get("value") is None or gap is None or pairs < value["fewest_pictures"]:
+        reason = row.get("reason") or "too few pictures of both were asked about"
+        return unknown(name, what, reason, how)
+    limit = value["following"]
+    holds = True if gap.high < -limit else False if gap.low >= -limit else None
+    known = [p for p in found.chosen if p.value(name) is not None]
+    known.sort(key=lambda p: p.value(name) or 0.0)
+    fact = Fact(
+        name,
+        f"{what}: {gap.value:+.2f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
+        verdict_of(found),
+        gap.value,
+        "share",
+        (gap.low, gap.high),
+        pairs,
+        _paths(known),
+    )
+    cause = "The LoRA draws what it was trained on instead of what is asked for."
+    reason = f"{pairs} pairs leave it open"
+    return Test(fact, holds, "following", cause, reason, "Raise evaluation.prompts and evaluate")
+
+
 skin = measured(
     "skin_z",
     "skin_z",

@@ -50,6 +50,10 @@ RULES: dict[str, Rule] = {
         0.6, "starting value", "evaluation protocol: ratio to the base at equal n",
         "variety at one prompt beside the base model's",
     ),
+    "following": Rule(
+        0.1, "starting value", "ours: one question in ten",
+        "fewer questions on the prompt answered yes than for the base model",
+    ),
     "weak_strength": Rule(
         0.7, "starting value", "evaluation protocol: best strength at or under it means overfit",
         "strength",

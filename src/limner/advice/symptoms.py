@@ -58,6 +58,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             reading.late_fall,
             reading.past_the_window,
         ),
+        (looking.following,),
         wanted="overfit_signs",
     ),
     Symptom(
