@@ -249,6 +249,31 @@ def test_a_projects_own_thresholds_count_for_its_runs(tmp_path: Path) -> None:
     assert training_rules(project.character.training.thresholds)["sample_steps"] == 4
 
 
+def test_a_projects_run_is_done_when_its_record_says_so(tmp_path: Path) -> None:
+    from limner.project import Project
+
+    project = Project.create(
+        tmp_path / "p", name="Mia", trigger="mia_char", class_word="woman", likeness="synthetic"
+    )
+    project.store.add_dataset(path="dataset", lock_sha256="0", lock={}, train=[], held_out=[])
+    project.store.add_plan(dataset_version=1, data={})
+    for number, state in ((1, "done"), (2, "stopped")):
+        project.store.add_run(
+            plan_version=1,
+            dataset_version=1,
+            trainer="native",
+            state=state,
+            config={"run": {"steps": 200}},
+            path=f"models/run_{number}",
+        )
+        (project.root / "models" / f"run_{number}").mkdir()
+    for place in ("models", "logs"):
+        (project.root / place / "run_1").mkdir(exist_ok=True)
+        now = Watch(project.root / place / "run_1").look()
+        assert (now["state"], now["total"]) == ("done", 200)  # else a live view never ends
+    assert Watch(project.root / "models" / "run_2").look()["state"] != "done"
+
+
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:
     folder, _ = run_aitoolkit(tmp_path, keep=2)
     bad = folder.rename(folder.with_name("<b>mia & co"))

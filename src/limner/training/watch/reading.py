@@ -12,11 +12,15 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError, UsageError
 from limner.training.watch import database, events, logtext
 from limner.training.watch.seen import Point, SampleFile, SavedFile, Seen
+
+if TYPE_CHECKING:
+    from limner.project import Project
+    from limner.project.records import Run
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 _AITK_SAMPLE = re.compile(r"^\d+__(\d+)_(\d+)$")
@@ -83,20 +87,33 @@ def _project(path: Path) -> Seen | None:
 
         project = Project.open(path)
         run = project.store.run()
-        if run is None:
-            return None
-        seen = _own_run(project.root, run.path)
-        seen.states, seen.claimed_by = run.state, "limner.db"
-        config = run.config.get("run", {})
-        total = config.get("steps") if isinstance(config, dict) else None
-        seen.total = seen.total or (int(total) if isinstance(total, int) else None)
-        process = _holder(project.root / ".limner" / "training.lock")
-        if run.state == "running":
-            seen.pid, seen.alive = process, _alive(process)
-        return seen
+        return None if run is None else _recorded(project, run)
+    path = path.resolve()
     if path.name.startswith("run_") and path.parent.name in ("models", "logs"):
-        return _own_run(path.parent.parent, f"models/{path.name}")
+        root, recorded = path.parent.parent, f"models/{path.name}"
+        if (root / "character.yaml").is_file() and (root / "limner.db").is_file():
+            from limner.project import Project
+
+            project = Project.open(root)
+            number = path.name.removeprefix("run_")
+            run = project.store.run(int(number)) if number.isdecimal() else None
+            if run is not None:
+                return _recorded(project, run)
+        return _own_run(root, recorded)  # the folder alone, without its project's record
     return None
+
+
+def _recorded(project: Project, run: Run) -> Seen:
+    """A run with what the project's record says of it: state, length, process."""
+    seen = _own_run(project.root, run.path)
+    seen.states, seen.claimed_by = run.state, "limner.db"
+    config = run.config.get("run", {})
+    total = config.get("steps") if isinstance(config, dict) else None
+    seen.total = seen.total or (int(total) if isinstance(total, int) else None)
+    process = _holder(project.root / ".limner" / "training.lock")
+    if run.state == "running":
+        seen.pid, seen.alive = process, _alive(process)
+    return seen
 
 
 def _own_run(root: Path, recorded: str) -> Seen:
