@@ -118,6 +118,8 @@ def test_the_earliest_tied_checkpoint_is_chosen_and_the_tied_set_told() -> None:
     assert found.chosen.step == 200
     assert [t["step"] for t in found.tied] == [300, 400]
     assert [r["status"] for r in found.rows] == ["behind", "chosen", "tied", "tied"]
+    older = {name: v for name, v in LIMITS.items() if name != "equivalent_freedom"}
+    assert ch.choose(judged, older) == found  # a grid drawn before that margin was one
 
 
 def test_an_arm_that_loses_faces_never_wins() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from limner.evaluation import statistics as stats
 from limner.evaluation.arms import BASE, Arm, Judged
+from limner.evaluation.rules import RULES
 from limner.evaluation.table import Table, holm_of_pairs
 
 __all__ = ["BASE", "Arm", "Choice", "Judged", "choose", "pick", "rounds"]
@@ -62,6 +63,11 @@ def differences(
     return found
 
 
+def _freedom(limits: Mapping[str, float]) -> float:
+    """The margin of freedom; grids drawn before there was one take the one of now."""
+    return limits.get("equivalent_freedom", RULES["equivalent_freedom"].value)
+
+
 def pick(table: Table, limits: Mapping[str, float]) -> tuple[int, int, list[int]]:
     """(row of the best mean, of the arm to take, rows of the finalists).
 
@@ -87,7 +93,7 @@ def pick(table: Table, limits: Mapping[str, float]) -> tuple[int, int, list[int]
             <= max(float(pairs.error[best, row]), limits["equivalent_score"])
         )
     ]
-    less_free = final.less_free(alike, limits["equivalent_freedom"])
+    less_free = final.less_free(alike, _freedom(limits))
     front = [row for row in alike if row not in less_free] or [best]
     return finalists[best], finalists[front[0]], finalists
 
