@@ -276,3 +276,71 @@ def test_ctrl_c_is_an_answer_too(
     assert code == 130 == last_json(out)["error"]["exit_code"] and err == ""
     code, out, err = limner(capsys, "-C", grace, "status")
     assert code == 130 and out == "" and "go on" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (["--control", "blank"], "--control"),
+        (["--home", "x"], "--home"),
+        (["--weights", "dit=x"], "--weights"),
+        (["--with", "musubi", "--stop-after", "5"], "--stop-after"),
+        (["--with", "ai-toolkit", "--stop"], "--stop"),
+    ],
+)
+def test_no_training_starts_on_an_option_that_it_would_pass_over(
+    grace: Path, capsys: pytest.CaptureFixture[str], args: list[str], word: str
+) -> None:
+    code, out, _ = limner(capsys, "-C", grace, "train", *args, "--json")
+    error = last_json(out)["error"]
+    assert code == 2 and error["what"].startswith(f"{word} means nothing") and error["fix"]
+
+
+def test_an_unknown_trainer_is_said_of_the_option_that_named_it(
+    grace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = limner(capsys, "-C", grace, "train", "--with", "nope", "--json")
+    assert code == 2 and last_json(out)["error"]["where"] == "--with"
+
+
+def test_a_wrong_path_is_said_as_what_it_is_with_a_way_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, junk = tmp_path / "dir.safetensors", tmp_path / "junk.txt"
+    folder.mkdir()
+    junk.write_bytes(bytes(range(128, 256)) * 8)
+    missing = tmp_path / "missing"
+    for args, word in [
+        (["lora", "info", folder], "directory"),
+        (["lora", "check", folder], "This is a folder"),
+        (["lora", "convert", folder, "--to", "kohya"], "This is a folder"),
+        (["lora", "info", missing], "No such file"),
+        (["captions", "check", junk], "This is a file"),
+        (["captions", "compile", "--file", junk, "--trigger", "grace_char"], "not UTF-8"),
+        (["captions", "compile", "--file", folder, "--trigger", "grace_char"], "directory"),
+        (["review", junk], "This is a file"),
+        (["shots", "check", missing], "no such file"),
+        (["shots", "check", folder], "This is a folder"),
+    ]:
+        code, out, err = limner(capsys, *args, "--json")
+        error = last_json(out)["error"]
+        assert code == 2 and err == "", args
+        assert word in error["what"] and "codec" not in error["what"], (args, error)
+        assert error["where"] and error["fix"], (args, error)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["release", "--public"],
+        ["release", "--with-dataset"],
+        ["release", "--sign-cert", "x.pem"],
+        ["doctor", "--dry-run"],
+    ],
+)
+def test_an_option_without_the_one_it_goes_with_is_refused(
+    grace: Path, capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
+    code, out, _ = limner(capsys, "-C", grace, *args, "--json")
+    error = last_json(out)["error"]
+    assert code == 2 and args[1] in error["what"] and error["fix"]

@@ -151,7 +151,8 @@ def read_folder(root: Path) -> Sheet:
     Raises InputError when it is no folder or cannot be listed.
     """
     if not root.is_dir():
-        raise InputError("There is no such folder", where=str(root), fix="Name a folder.")
+        what = "This is a file, not a folder" if root.exists() else "There is no such folder"
+        raise InputError(what, where=str(root), fix="Name a folder.")
     pictures, texts, tables = _listed(root)
     items: list[Item] = []
     problems: list[Problem] = []

@@ -70,7 +70,12 @@ def _lines(file: Path | None) -> list[str]:
     try:
         text = file.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The prompts cannot be read: {error}", where=str(file)) from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise InputError(
+            f"The prompts cannot be read: {why}",
+            where=str(file),
+            fix="Give a UTF-8 text file, one prompt a line.",
+        ) from None
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise InputError("The file holds no prompt", where=str(file), fix="Write one a line.")

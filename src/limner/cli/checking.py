@@ -12,6 +12,11 @@ from limner.cli.show import Answer, findings_answer
 from limner.errors import UsageError
 
 
+def _no_file(path: Path) -> UsageError:
+    what = "This is a folder, not a file" if path.is_dir() else "There is no such file"
+    return UsageError(what, where=str(path), fix="Give one .safetensors file.")
+
+
 @command(app, "check")
 def check(
     path: Annotated[
@@ -103,7 +108,7 @@ def lora_check(
     from limner.models import lora, resolve_base
 
     if not file.is_file():
-        raise UsageError("There is no such file", where=str(file), fix="Check the path.")
+        raise _no_file(file)
     modules = lora.base_modules(Path(resolve_base(base).path)) if base else None
     answer = findings_answer(
         [dict(row) for row in lora.check(file, modules)], f"{file}: nothing found"
@@ -125,7 +130,7 @@ def lora_convert(
     from limner.models.lora_convert import convert
 
     if not file.is_file():
-        raise UsageError("There is no such file", where=str(file), fix="Check the path.")
+        raise _no_file(file)
     target = out or file.with_name(f"{file.stem}.{to}.safetensors")
     found = convert(file, target, to)  # type: ignore[arg-type]  # refused inside when unknown
     rounded = "" if found["exact"] else "; B was rounded once, the way back is not exact"

@@ -101,6 +101,8 @@ def doctor(
     """Look at this machine: GPU, memory, disk, torch, extras, keys (set or not), models."""
     if fetch or model:
         return _fetch(list(model or []), dry_run=dry_run)
+    if dry_run:
+        raise UsageError("--dry-run goes with --fetch or --model", fix="Add one of them.")
     from limner.pipeline import doctor as look
 
     found = look(root())

@@ -134,7 +134,17 @@ def release(
 
     here = project()
     if bool(sign_cert) != bool(sign_key):
-        raise UsageError("Signing needs --sign-cert and --sign-key", where="limner release")
+        raise UsageError(
+            "Signing needs --sign-cert and --sign-key",
+            where="limner release",
+            fix="Give both, or neither.",
+        )
+    if (public or with_dataset) and not push_hf:
+        raise UsageError(
+            f"{'--public' if public else '--with-dataset'} goes with --push-hf",
+            where="limner release",
+            fix="Add --push-hf OWNER/NAME, or leave it out.",
+        )
     signature = stage.Signature(sign_cert, sign_key) if sign_cert and sign_key else None
     found = _standing(here) if push_hf and out is None and not force else None
     if found is None:

@@ -60,7 +60,13 @@ def train(
     Ctrl-C finishes the step, saves and stops.
     """
     if sum([resume, fresh, stop, pause]) > 1:
-        raise UsageError("--resume, --fresh, --stop and --pause exclude each other")
+        raise UsageError(
+            "--resume, --fresh, --stop and --pause exclude each other", fix="Give one of them."
+        )
+    others = _given(home=home, python=python, weights=weights, control=control, base=base)
+    others += _given(control_size=control_size)
+    ours = _given(stop=stop, pause=pause, stop_after=stop_after)
+    _refuse_the_unheard(peer, others, ours)
     here = project()
     if peer != "native":
         given = dict(pair.partition("=")[::2] for pair in weights or [])
@@ -84,6 +90,25 @@ def train(
 
     found = screen().run(training.train(here, resume=not fresh, stop_after=stop_after, steps=steps))
     return Answer(found, _lines(found))
+
+
+def _given(**options: Any) -> list[str]:
+    return [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+
+
+def _refuse_the_unheard(peer: str, others: list[str], ours: list[str]) -> None:
+    """Hours are not spent on a training that would pass over what was asked for."""
+    if peer == "native" and others:
+        raise UsageError(
+            f"{others[0]} means nothing to Limner's own trainer",
+            fix="Name the trainer with --with, or leave it out: `training` of character.yaml "
+            "says how Limner trains.",
+        )
+    if peer != "native" and ours:
+        raise UsageError(
+            f"{ours[0]} means nothing to {peer}",
+            fix="Stop its run with Ctrl-C; the same command goes on from its last checkpoint.",
+        )
 
 
 def _with_another(here: Any, trainer: str, **wishes: Any) -> Answer:

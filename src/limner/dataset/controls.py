@@ -28,7 +28,9 @@ SIDE = 32
 def checked_mode(mode: str, size: int) -> Mode:
     """The mode as a value of its type. Raises UsageError for a wrong mode or size."""
     if size not in SIZES:
-        raise UsageError("A control is 512 or 1024 px", where="--control-size")
+        raise UsageError(
+            "A control is 512 or 1024 px", where="--control-size", fix="Give 512 or 1024."
+        )
     if mode not in get_args(Mode):
         raise UsageError(
             f"There is no control mode {mode!r}",

@@ -53,14 +53,14 @@ LAYOUTS: dict[str, Layout] = {
 _ALIASES = {"musubi-tuner": "musubi", "aitoolkit": "ai-toolkit", "kohya-ss": "kohya"}
 
 
-def layout_named(name: str) -> Layout:
-    """The layout of a target. Raises UsageError naming all of them."""
+def layout_named(name: str, option: str = "--for") -> Layout:
+    """The layout of a target named by `option`. Raises UsageError naming all of them."""
     key = name.strip().lower()
     found = LAYOUTS.get(_ALIASES.get(key, key))
     if found is None:
         raise UsageError(
             f"There is no export for {name!r}",
-            where="--for",
+            where=option,
             fix=f"Use one of: {', '.join(LAYOUTS)}.",
         )
     return found

@@ -82,7 +82,11 @@ def header(path: Path) -> tuple[dict[str, dict[str, Any]], dict[str, str], int]:
                 raise wrong("the header is cut")
             parsed = json.loads(file.read(length))
     except OSError as error:
-        raise InputError(f"{path.name} cannot be read: {error.strerror}", where=str(path)) from None
+        raise InputError(
+            f"{path.name} cannot be read: {error.strerror}",
+            where=str(path),
+            fix="Give a .safetensors file that is here and may be read.",
+        ) from None
     except (ValueError, RecursionError):
         raise wrong("the header is no JSON") from None
     if not isinstance(parsed, dict):

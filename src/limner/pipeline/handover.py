@@ -136,7 +136,7 @@ def train_with(
     from limner.training import peers
     from limner.training.peers import homes, running
 
-    layout = dataset.layout_named(trainer)
+    layout = dataset.layout_named(trainer, "--with")
     name = peers.COUNTED_AS.get(layout.name, layout.name)
     settings = project.character.training
     control, control_size = _references(settings, layout, control, control_size)

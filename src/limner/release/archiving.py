@@ -147,9 +147,10 @@ def check(path: Path) -> list[Finding]:
                 found.append(finding("container", path.name, "The zip's own tables were changed."))
             return found
     except FileNotFoundError:
-        raise InputError("There is no such file", where=str(path)) from None
+        raise InputError("There is no such file", where=str(path), fix="Check the path.") from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        return [finding("container", path.name, f"The archive is damaged: {error}")]
+        said = f"The archive is damaged: {error}"
+        return [finding("container", path.name, said, "Fetch or copy it again.")]
 
 
 def _findings(box: zipfile.ZipFile) -> Iterator[Finding]:

@@ -125,7 +125,8 @@ def _artefacts(
 def pictures_of(folder: Path) -> list[Path]:
     """The pictures under a folder, by path; hidden ones are left out. Raises UsageError."""
     if not folder.is_dir():
-        raise UsageError("There is no such folder", where=str(folder), fix="Check the path.")
+        what = "This is a file, not a folder" if folder.exists() else "There is no such folder"
+        raise UsageError(what, where=str(folder), fix="Give a folder of pictures.")
     found = sorted(
         path
         for path in folder.rglob("*")

@@ -87,11 +87,13 @@ def read_file(path: Path) -> Imported:
     most = int(LIMITS["file_bytes"].value)
     try:
         if path.is_dir():
-            raise InputError("This is a folder, not a file of prompts", where=str(path))
+            raise InputError(
+                "This is a folder, not a file of prompts", where=str(path), fix="Give one file."
+            )
         with path.open("rb") as source:
             data = source.read(most + 1)
     except FileNotFoundError:
-        raise InputError("There is no such file", where=str(path)) from None
+        raise InputError("There is no such file", where=str(path), fix="Check the path.") from None
     except OSError as error:
         raise InputError(
             f"The file cannot be read ({error.strerror or type(error).__name__})", where=str(path)

@@ -76,7 +76,8 @@ def create_soul_id(project: Project, folder: Path, *, base_url: str | None = Non
 def _pictures(folder: Path) -> dict[str, tuple[str, Plain]]:
     """Digest -> (file name, plain picture). Raises InputError."""
     if not folder.is_dir():
-        raise UsageError("There is no such folder", where=str(folder), fix="Check the path.")
+        what = "This is a file, not a folder" if folder.exists() else "There is no such folder"
+        raise UsageError(what, where=str(folder), fix="Give a folder of pictures.")
     files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not files or len(files) > PICTURES["most"].value:
         most = int(PICTURES["most"].value)

@@ -65,7 +65,11 @@ def opened(path: Path) -> Iterator[tuple[list[Dropped], list[LeftOut]]]:
     if not path.is_file():
         raise UsageError("There is no such folder or zip", where=str(path), fix="Check the path.")
     if not zipfile.is_zipfile(path):
-        raise InputError("This is neither a folder nor a zip", where=str(path))
+        raise InputError(
+            "This is neither a folder nor a zip",
+            where=str(path),
+            fix="Give a folder of pictures or a whole .zip.",
+        )
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
