@@ -10,6 +10,7 @@ import pytest
 from limner import evaluation, vision
 from limner.errors import LimnerError
 from limner.evaluation.prompt import EvalPrompt
+from limner.evaluation.stage import Choices
 from limner.events import collect
 from limner.models import build_random, resolve_base
 from limner.models import lora as lora_files
@@ -71,6 +72,10 @@ def test_noise_is_nobody(tmp_path: Path) -> None:
     control = tmp_path / "other.safetensors"
     random_lora(base, control, 99)
     prompts = [EvalPrompt(f"e{i}", f"noise_char in a park, {i}") for i in range(6)]
+    dry = Choices(dry_run=True)
+    events = evaluation.evaluate(project, prompts=prompts, control=control, choices=dry)
+    forecast = collect(events)["forecast"]  # by two short pictures of the real pipeline
+    assert 0 < forecast["seconds_a_picture"] < 60 and not list(project.root.rglob("grid_*"))
     found = collect(evaluation.evaluate(project, prompts=prompts, control=control))
     # choosing: base and two arms on 2 prompts; claiming: 3 x 4 prompts x 2 seeds, and 4 untriggered
     assert found["choose"] == 6 and found["claim"] == 28 and found["drawn_now"] == found["pictures"]
