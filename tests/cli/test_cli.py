@@ -336,6 +336,7 @@ def test_a_wrong_path_is_said_as_what_it_is_with_a_way_out(
         ["release", "--with-dataset"],
         ["release", "--sign-cert", "x.pem"],
         ["doctor", "--dry-run"],
+        ["review", "--kind", "photo"],
     ],
 )
 def test_an_option_without_the_one_it_goes_with_is_refused(
@@ -344,3 +345,21 @@ def test_an_option_without_the_one_it_goes_with_is_refused(
     code, out, _ = limner(capsys, "-C", grace, *args, "--json")
     error = last_json(out)["error"]
     assert code == 2 and args[1] in error["what"] and error["fix"]
+
+
+def test_an_archive_says_which_recorded_pictures_are_gone(
+    grace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    here = Project.open(grace)
+    assert limner(capsys, "-C", grace, "shots", "plan")[0] == 0
+    assert limner(capsys, "-C", grace, "generate", "--limit", "1", "--workers", "1")[0] == 0
+    (take,) = here.store.takes(state="done")
+    assert take.path
+    out = tmp_path / "a.limner.zip"
+    found = last_json(limner(capsys, "-C", grace, "archive", "--out", out, "--json")[1])
+    assert found["missing"] == []
+    here.path(take.path).unlink()
+    code, text, err = limner(capsys, "-C", grace, "archive", "--out", out)
+    assert code == 0 and "files are gone" in text + err and take.path in text + err
+    found = last_json(limner(capsys, "-C", grace, "archive", "--out", out, "--json")[1])
+    assert found["missing"] == [take.path]

@@ -53,7 +53,11 @@ def review(
     if folder is None:
         foreign = {"--reference": reference, "--kind": kind, "--out": out, "--threshold": threshold}
         if used := [name for name, value in foreign.items() if value]:
-            raise UsageError(f"{', '.join(used)} needs a FOLDER", where="limner review")
+            raise UsageError(
+                f"{', '.join(used)} needs a FOLDER",
+                where="limner review",
+                fix="Give a folder of pictures, or leave it out.",
+            )
         return _takes(again=again, text=text, ask=ask)
     if kind not in ("", "photo", "drawing"):
         raise UsageError(f"there is no kind {kind!r}", where="--kind", fix="photo or drawing")
@@ -93,7 +97,9 @@ def _thresholds(given: list[str]) -> dict[str, float]:
         try:
             found[name.strip()] = float(value)
         except ValueError:
-            raise UsageError(f"{one!r} is not NAME=VALUE", where="--threshold") from None
+            raise UsageError(
+                f"{one!r} is not NAME=VALUE", where="--threshold", fix="VALUE is a number."
+            ) from None
     return found
 
 

@@ -34,7 +34,9 @@ _UNSAFE = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 
 
 def archive(project: Project, out: Path) -> Events:
-    """Write the archive; Result: {path, files, bytes, sha256}.
+    """Write the archive; Result: {path, files, bytes, missing, sha256}.
+
+    missing: recorded pictures and the chosen checkpoint where the project has lost them.
 
     Takes character.yaml, limner.db, the stage folders and the chosen checkpoint (the others stay
     out: they are large and can be trained again). Raises UsageError, InputError, WorkFailedError.
@@ -52,6 +54,12 @@ def _archive(project: Project, out: Path) -> Events:
         yield Notice(f"The dataset no longer matches its lock: {words}.", "warning")
     with tempfile.TemporaryDirectory(prefix="limner-") as scratch:
         sources = _made_now(project, Path(scratch)) | _collected(project)
+        missing = _missing(project, sources)
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            yield Notice(
+                f"Not in the archive, for the files are gone: {missing[0]}{more}.", "warning"
+            )
         ticker = Ticker("archive", len(sources))
         rows = []
         for name, path in sorted(sources.items()):
@@ -73,7 +81,7 @@ def _archive(project: Project, out: Path) -> Events:
         except OSError as error:
             temp.unlink(missing_ok=True)
             raise files.explain_os_error(error, out) from None
-    value = {"path": str(out), "files": len(rows), "bytes": out.stat().st_size}
+    value = {"path": str(out), "files": len(rows), "bytes": out.stat().st_size, "missing": missing}
     yield Result({**value, "sha256": files.sha256_file(out)})
 
 
@@ -112,6 +120,14 @@ def _collected(project: Project) -> dict[str, Path]:
             fix = "Rename it, so that it can be unpacked on every system."
             raise InputError("A file name is not safe in an archive", where=name, fix=fix)
     return found
+
+
+def _missing(project: Project, sources: dict[str, Path]) -> list[str]:
+    """Recorded takes and the chosen checkpoint that have no file any more."""
+    recorded = [take.path for take in project.store.takes(state="done") if take.path]
+    if checkpoint := story.judged_checkpoint(project, story.newest_reading(project)):
+        recorded.append(checkpoint.path)
+    return [p for p in recorded if p not in sources and not project.path(p).is_file()]
 
 
 def is_safe(name: str) -> bool:
