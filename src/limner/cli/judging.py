@@ -79,7 +79,8 @@ def evaluate(
         Path | None, typer.Option(help="Training pictures, to see copies among --samples")
     ] = None,
     kind: Annotated[
-        Kind | None, typer.Option(help="What the pictures of --samples are  [default: what the files say]")
+        Kind | None,
+        typer.Option(help="What the pictures of --samples are  [default: what the files say]"),
     ] = None,
 ) -> Answer:
     """Render checkpoints, base and control on the same prompts and seeds, and score them."""
