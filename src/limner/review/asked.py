@@ -9,11 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from limner.review.case import Judgement, Severity
+from limner.review.case import TURNED, Judgement, Severity
 from limner.review.rules import Rule
-
-TURNED = ("side", "back", "pure_back")
-"""Angles whose face is not judged on identity: detectors and embedders fail there."""
 
 
 def judge(one: Judgement, table: Mapping[str, Rule]) -> None:
@@ -35,7 +32,7 @@ def _no_face(one: Judgement, table: Mapping[str, Rule]) -> None:
     unsure = reading.face is not None
     one.put("framing_error", None, "log2", UNSURE if unsure else "no face found")
     one.put("angle_error", None, "deg", UNSURE if unsure else "no face found")
-    if not shot.face_visible or shot.attributes.get("angle") in TURNED:
+    if not shot.face_visible or one.case.turned:
         return
     expected = _expected_face(shot.attributes.get("framing", ""), reading.height)
     if expected is not None and expected < table["smallest_face"].at(one.case.kind):
@@ -63,7 +60,8 @@ def _angle(one: Judgement, table: Mapping[str, Rule]) -> None:
     angle = angles().get(one.case.shot.attributes.get("angle", ""))
     reading = one.case.reading
     assert reading is not None and reading.face is not None
-    yaw = reading.face.yaw
+    known = one.case.known_yaw
+    yaw = reading.face.yaw if known is None else known
     if angle is None or yaw is None:
         return
     if not angle.face:
@@ -74,7 +72,8 @@ def _angle(one: Judgement, table: Mapping[str, Rule]) -> None:
     low, high = angle.yaw
     turn = abs(yaw)
     error = max(low - turn, turn - high, 0.0)
-    error = max(error - (table["angle_far"].value if angle.id in TURNED else 0.0), 0.0)
+    if known is None and angle.id in TURNED:
+        error = max(error - table["angle_far"].value, 0.0)
     one.put("angle_error", error, "deg")
     words = f"the head is turned by about {turn:.0f} degrees, a {angle.id.replace('_', '-')} view"
     said = f"{words} has {low:.0f} to {high:.0f}"
@@ -105,7 +104,7 @@ def _framing(one: Judgement, table: Mapping[str, Rule]) -> None:
     severity: Severity | None = None
     if error > table["framing_off"].at(one.case.kind):
         # In profile a detector may take an ear for a face: a person should look.
-        severity = "look" if one.case.shot.attributes.get("angle") in TURNED else "reject"
+        severity = "look" if one.case.turned else "reject"
     elif error > table["framing_doubt"].at(one.case.kind):
         severity = "look"
     if severity and not one.has("angle"):

@@ -15,6 +15,9 @@ from limner.vision.reading import Reading
 
 Severity = Literal["reject", "look"]
 
+TURNED = ("side", "back", "pure_back")
+"""Angles at which a face is not judged: detectors and embedders fail in profile."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -43,6 +46,18 @@ class Case:
     def reading(self) -> Reading | None:
         """What was read; None when the file cannot be judged."""
         return self.seen.reading
+
+    @property
+    def turned(self) -> bool:
+        """The shot asks for a side or back view: what was found there may be an ear or hair, so
+        nothing that is read off the face counts against the take."""
+        return self.shot.attributes.get("angle") in TURNED
+
+    @property
+    def known_yaw(self) -> float | None:
+        """Head turn by a drawing's own label, degrees: exact, so it stands above a detector's."""
+        yaw = self.take.labels.get("yaw")
+        return float(yaw) if isinstance(yaw, int | float) else None
 
     @property
     def called(self) -> str:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limner.review.asked import TURNED
-from limner.review.case import Judgement
+from limner.review.case import TURNED, Judgement
 from limner.review.rules import Rule
 from limner.vision.calibration import shipped_calibration
 from limner.vision.embedders import NAMES, Vector

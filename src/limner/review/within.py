@@ -117,9 +117,9 @@ def _light(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
         kind = one.case.kind
         light, clipped = one.value("face_lightness"), one.value("face_clipped")
         burnt = one.value("face_clipped_light") or 0.0
-        if clipped is not None and clipped > table["clipped_max"].at(kind):
+        if clipped is not None and clipped > table["clipped_max"].at(kind) and not one.case.turned:
             one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
-        if light is None:
+        if light is None or one.case.turned:
             continue
         over = light - usual if usual is not None else 0.0
         if burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
@@ -151,7 +151,7 @@ def _colour(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
                 one.found("chroma", "reject", f"{said}, colours run into the edge of the gamut")
             continue
         turned = abs(one.value("yaw") or 0.0) > table["identity_yaw_max"].value
-        if face is None or chroma < table["chroma_min"].at(kind):
+        if face is None or one.case.turned or chroma < table["chroma_min"].at(kind):
             continue
         if ratio > table["chroma_ratio"].at(kind) and not turned:
             one.found("chroma", "reject", said)
