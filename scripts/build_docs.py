@@ -34,7 +34,7 @@ def _option_row(param: Any) -> str:
 def _command_lines(path: str, command: Any) -> list[str]:
     if hasattr(command, "commands"):
         lines: list[str] = []
-        for name, child in command.commands.items():
+        for name, child in sorted(command.commands.items()):  # whatever was imported first
             lines += _command_lines(f"{path} {name}", child)
         return lines
     lines = [f"## {path}", "", (command.help or "").strip(), "", "| option | meaning | default |"]
