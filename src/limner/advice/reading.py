@@ -74,20 +74,9 @@ def still_rising(found: Records, value: Values) -> Test:
         return unknown("rising", what, reason, EVALUATE)
     holds = _grows(gap, value["equal"])
     holds = False if last != _top(found) else holds
-    fact = Fact(
-        "rising",
-        f"From step {before:,} to the last, {last:,}, mean identity changes by "
-        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
-        "scores of choosing pictures",
-        gap.value,
-        "cosine",
-        (gap.low, gap.high),
-        pairs,
-    )
+    words = f"From step {before:,} to the last, {last:,}, mean identity changes by"
     cause = "Training stopped while the likeness was still growing."
-    return Test(
-        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
-    )
+    return _change("rising", words, gap, pairs, holds, cause)
 
 
 def _grows(gap: numbers.Estimate, equal: float) -> bool | None:
@@ -95,6 +84,19 @@ def _grows(gap: numbers.Estimate, equal: float) -> bool | None:
     if gap.low > 0 and gap.value > equal:
         return True
     return False if gap.high <= equal else None
+
+
+def _change(
+    name: str, words: str, gap: numbers.Estimate, pairs: int, holds: bool | None, cause: str
+) -> Test:
+    """A question on a paired change of mean identity (cosine); `words` end before the number."""
+    interval = (gap.low, gap.high)
+    said = f"{words} {gap.value:+.3f}{span(interval, percent=False)} ({pairs} pairs)"
+    source = "scores of choosing pictures"
+    fact = Fact(name, said, source, gap.value, "cosine", interval, pairs)
+    return Test(
+        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
+    )
 
 
 def _top(found: Records) -> int | None:
@@ -121,20 +123,9 @@ def late_fall(found: Records, value: Values) -> Test:
         return unknown("late_fall", what, "too few pictures in common", EVALUATE)
     falls = numbers.Estimate(-gap.value, -gap.high, -gap.low, gap.n)
     holds = _grows(falls, value["equal"])
-    fact = Fact(
-        "late_fall",
-        f"Step {later[-1][0]:,} against the best, {best[0]:,}: mean identity "
-        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
-        "scores of choosing pictures",
-        gap.value,
-        "cosine",
-        (gap.low, gap.high),
-        pairs,
-    )
+    words = f"Step {later[-1][0]:,} against the best, {best[0]:,}: mean identity"
     cause = "Training went on after the likeness was best."
-    return Test(
-        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
-    )
+    return _change("late_fall", words, gap, pairs, holds, cause)
 
 
 def weak_strength(found: Records, value: Values) -> Test:
@@ -171,20 +162,9 @@ def wants_more(found: Records, value: Values) -> Test:
         return unknown("wants_more", what, "too few pictures in common", EVALUATE)
     holds = _grows(gap, value["equal"])
     holds = None if holds and high < 1.0 else holds
-    fact = Fact(
-        "wants_more",
-        f"From strength {low:g} to {high:g} mean identity changes by "
-        f"{gap.value:+.3f}{span((gap.low, gap.high), percent=False)} ({pairs} pairs)",
-        "scores of choosing pictures",
-        gap.value,
-        "cosine",
-        (gap.low, gap.high),
-        pairs,
-    )
+    words = f"From strength {low:g} to {high:g} mean identity changes by"
     cause = "The LoRA is weak: it would need more than full strength."
-    return Test(
-        fact, holds, "equal", cause, "the interval leaves it open", "Raise evaluation.seeds"
-    )
+    return _change("wants_more", words, gap, pairs, holds, cause)
 
 
 def like_the_base(found: Records, value: Values) -> Test:
