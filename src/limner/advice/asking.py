@@ -29,11 +29,12 @@ UNKNOWN = "The records do not say."
 def answer(
     data: Mapping[str, Any], question: str, endpoint: Endpoint | None = None
 ) -> dict[str, Any]:
-    """Answer from `advise` data. Returns {question, answer, by, facts, manual, note}.
+    """Answer from `advise` data. Returns {question, answer, by, facts, manual, note, failed}.
 
     by: `rules`, or the model's name. facts: those the answer stands on. note: why the model's own
     words are not shown (it cited nothing, cited what is not there, or used a number that is in
-    no fact), else empty. An endpoint that fails is said in the note; it raises nothing.
+    no fact), else empty. An endpoint that fails is said in the note and makes `failed` True, so
+    that the command can end with 3; it raises nothing.
     """
     facts = facts_of(data)
     sections = manual.search(question)
@@ -46,7 +47,7 @@ def answer(
             messages = [system(f"{INSTRUCTION}\n\n{told}"), user(question)]
             reply = client.chat(messages, max_tokens=LONGEST_ANSWER, temperature=0.0)
     except EndpointError as error:
-        return {**by_rules, "note": f"{error.what}; the rules answered."}
+        return {**by_rules, "note": f"{error.what}; the rules answered.", "failed": True}
     text = reply.text.strip()
     wrong = unsupported(text, told)
     if wrong:
@@ -59,6 +60,7 @@ def answer(
         "facts": [f for n, f in enumerate(facts, 1) if f"F{n}" in cited],
         "manual": [s.place for n, s in enumerate(sections, 1) if f"M{n}" in cited],
         "note": "",
+        "failed": False,
     }
 
 
@@ -173,4 +175,5 @@ def _rules_answer(
             lines.append(f"First: {step['says']}{', ' + step['size'] if step['size'] else ''}.")
     text = " ".join(lines) or "None of the symptoms was found in what was measured."
     once = list({f["id"]: f for f in used}.values())
-    return {"question": question, "answer": text, "by": "rules", "facts": once, "manual": []}
+    said = {"question": question, "answer": text, "by": "rules", "facts": once, "manual": []}
+    return {**said, "failed": False}

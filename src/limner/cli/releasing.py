@@ -9,7 +9,7 @@ import typer
 
 from limner.cli.shell import app, command, project, root, screen
 from limner.cli.show import Answer, findings_answer
-from limner.errors import UsageError
+from limner.errors import UsageError, WorkFailedError
 
 MARKS = {"found": "found", "not found": "no", "insufficient evidence": "not known"}
 
@@ -39,7 +39,11 @@ def advise(
     data = look(project())
     if ask:
         said = advice.answer(data, ask, _endpoint(llm_url, llm_model))
-        return Answer({**data, "asked": said}, _answer_lines(said))
+        shown = Answer({**data, "asked": said}, _answer_lines(said))
+        if not said["failed"]:
+            return shown
+        screen().answer(shown)  # the rules answered, but whom the user asked did not
+        raise typer.Exit(WorkFailedError.exit_code)
     return Answer(data, _advice_lines(data))
 
 
@@ -99,8 +103,20 @@ Out = Annotated[Path | None, typer.Option(help="Where to write it")]
 def release(
     out: Out = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Release although the verdict is not `the same person`")
+        bool,
+        typer.Option(
+            "--force",
+            help="Release although the verdict is not `the same person`, or does not cover it",
+        ),
     ] = False,
+    checkpoint: Annotated[
+        str,
+        typer.Option(help="Release this one (step_000300, or 300), tied with the verdict's choice"),
+    ] = "",
+    strength: Annotated[
+        float | None,
+        typer.Option(min=0, max=2, help="Of --checkpoint  [default: the verdict's, if tied]"),
+    ] = None,
     civitai: Annotated[
         bool | None,
         typer.Option(
@@ -145,11 +161,25 @@ def release(
             where="limner release",
             fix="Add --push-hf OWNER/NAME, or leave it out.",
         )
+    if strength is not None and not checkpoint:
+        raise UsageError(
+            "--strength goes with --checkpoint",
+            where="limner release",
+            fix="Add --checkpoint NAME; `limner verdict --json` lists the tied ones.",
+        )
+    pick = stage.Pick(checkpoint, strength) if checkpoint else None
     signature = stage.Signature(sign_cert, sign_key) if sign_cert and sign_key else None
-    found = _standing(here) if push_hf and out is None and not force else None
+    stands = push_hf and out is None and not force and pick is None
+    found = _standing(here) if stands else None
     if found is None:
         making = stage.release(
-            here, out=out, force=force, civitai=civitai, dataset=dataset, signature=signature
+            here,
+            out=out,
+            force=force,
+            civitai=civitai,
+            dataset=dataset,
+            signature=signature,
+            pick=pick,
         )
         found = screen().run(making)
     lines = [f"release: {found['path']}"]

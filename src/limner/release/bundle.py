@@ -22,6 +22,7 @@ from limner.release import (
     likeness,
     locks,
     page,
+    picking,
     pictures,
     reading,
     receipt,
@@ -41,12 +42,13 @@ WORKFLOW, WORKFLOW_API = "comfyui/workflow.json", "comfyui/workflow_api.json"
 @dataclass(frozen=True)
 class Wishes:
     """What a release shall hold. `civitai`: None = where the site takes it; `signature`: sign the
-    previews with C2PA."""
+    previews with C2PA; `pick`: another arm than the verdict's."""
 
     force: bool = False
     civitai: bool | None = None
     dataset: bool = True
     signature: signing.Signature | None = None
+    pick: picking.Pick | None = None
 
 
 @dataclass
@@ -90,6 +92,7 @@ def release(
     civitai: bool | None = None,
     dataset: bool = True,
     signature: signing.Signature | None = None,
+    pick: picking.Pick | None = None,
 ) -> Events:
     """Bundle the checkpoint of the newest verdict; Result: {version, path, lora, sha256, ...}.
 
@@ -97,11 +100,13 @@ def release(
     checkpoint; the card says "not evaluated") or with another one than "the same person".
     civitai: True refuses a person's LoRA, None leaves the kit out for one, False never makes it.
     dataset: add the training pictures as a zip (a person's only with the word dataset in the
-    consent). signature: sign the previews with C2PA. Raises NotReadyError (no verdict, no
+    consent). signature: sign the previews with C2PA. pick: a checkpoint that the verdict calls tied
+    with its choice, or with `force` any; card and receipt say that a person chose it. Raises
+    NotReadyError (no verdict, no
     checkpoint, not the same person), InputError (dataset or LoRA changed since, another base's or a
     foreign LoRA, no consent), UsageError, MissingExtraError.
     """
-    wishes = Wishes(force, civitai, dataset, signature)
+    wishes = Wishes(force, civitai, dataset, signature, pick)
     if signature:
         signing.require()  # before anything is made
     with project.exclusive("release"):
@@ -112,7 +117,9 @@ def _release(project: Project, out: Path | None, wishes: Wishes) -> Events:
     yield Progress("release", 0, 4, note="checking the dataset against its lock")
     work = _prepare(project, out, wishes)
     read = work.read
-    if read is None or read.outcome != "same_person":
+    if read is not None and read.picked:
+        yield Notice(read.sentence)
+    elif read is None or read.outcome != "same_person":
         words = (
             "Nothing was evaluated" if read is None else f"The verdict is: {read.state[0].lower()}"
         )
@@ -124,7 +131,7 @@ def _release(project: Project, out: Path | None, wishes: Wishes) -> Events:
     yield Progress("release", 1, 4, note="samples")
     work.samples = _samples(work)
     rounding = str(weights.facts(work.weights)["rounded"])
-    work.told = cards.facts(project, work.version, work.samples, rounding)
+    work.told = cards.facts(project, work.read, work.version, work.samples, rounding)
     yield Progress("release", 2, 4, note="LoRA, guide, card, workflow, report")
     date = now()
     sha256 = _write_lora(work, date)
@@ -148,6 +155,7 @@ def _release(project: Project, out: Path | None, wishes: Wishes) -> Events:
         "verdict": read.version if read else None,
         "samples": len(work.samples),
         "parts": optional,
+        "chosen": _chosen(work),
     }
     project.store.add_release(verdict_version=read.version if read else 0, path=path, data=value)
     project.store.log("release", "done", **value)
@@ -162,6 +170,10 @@ def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
         likeness.require_synthetic(project, "Civitai")
     read = story.newest_reading(project)
     run, checkpoint = _choose(project, read, wishes.force)
+    if wishes.pick:
+        checkpoint = picking.find(wishes.pick, store.checkpoints(run.version))
+        if read is not None and read.step is not None:
+            read = picking.taken(read, wishes.pick, checkpoint, force=wishes.force)
     dataset = store.dataset(run.dataset_version)
     if dataset is None:
         raise NotReadyError("The run has no dataset record", fix="Build it: limner dataset build")
@@ -225,7 +237,7 @@ def _write_texts(work: _Work, optional: list[str]) -> None:
     files.write_json(part / WORKFLOW, workflow.window(api, cards.workflow_note(told, work.lora)))
     files.write_text(part / "USAGE.md", cards.usage(told, work.lora))
     files.write_text(part / "README.md", cards.card(told, work.lora))
-    files.write_text(part / "report.html", page.render(work.project))
+    files.write_text(part / "report.html", page.render(work.project, read=work.read))
     if work.consent is None:  # a person's lock names the consent and stays with its owner
         lock = locks.lock_path(work.project, work.dataset)
         files.write_bytes(part / locks.LOCK_FILE, lock.read_bytes())
@@ -243,7 +255,20 @@ def _facts(work: _Work, date: str) -> dict[str, Any]:
             "consent": work.consent,
         },
         "release": work.version,
+        "chosen": _chosen(work),
     }
+
+
+def _chosen(work: _Work) -> dict[str, Any]:
+    """What was taken and by whom: the verdict, a person, or nobody (the last checkpoint)."""
+    read, step = work.read, work.checkpoint.step
+    picked = read.picked if read else None
+    if picked:
+        return {"by": "person", **{k: v for k, v in picked.items() if k != "words"}}
+    judged = read is not None and read.step == step
+    by = "verdict" if judged else "person" if work.wishes.pick else "default: the last checkpoint"
+    strength = read.strength if read and judged else None
+    return {"by": by, "checkpoint": f"step_{step:06d}", "strength": strength}
 
 
 def _choose(project: Project, read: reading.Reading | None, force: bool) -> tuple[Run, Checkpoint]:

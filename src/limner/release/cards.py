@@ -23,11 +23,15 @@ GUIDE_PROMPTS = 10  # the guide asks for 5 to 10 tested prompts
 
 
 def facts(
-    project: Project, release: int, samples: list[dict[str, Any]], weights: str = ""
+    project: Project,
+    read: reading.Reading | None,
+    release: int,
+    samples: list[dict[str, Any]],
+    weights: str = "",
 ) -> dict[str, Any]:
-    """Everything the texts are filled with. weights: how they were rounded, empty: not at all."""
+    """Everything the texts are filled with. read: the verdict, None when there is none; weights:
+    how they were rounded, empty: not at all."""
     store = project.store
-    read = story.newest_reading(project)
     run = story.judged_run(project, read)
     config = story.run_config(run)
     dataset = store.dataset(run.dataset_version) if run else None
@@ -157,6 +161,8 @@ def metadata(
     }
     if read is not None and read.step is not None:
         words["limner.step"] = str(read.step)
+    if read is not None and read.picked:
+        words["limner.chosen_by"] = "person"
     if thumbnail:
         words["modelspec.thumbnail"] = thumbnail
     if captions and "ss_tag_frequency" not in trained:  # LoRA managers look for the trigger here
@@ -169,6 +175,8 @@ def verdict_words(read: reading.Reading | None) -> str:
     """The verdict in one line for places that hold no more."""
     if read is None:
         return "not evaluated"
+    if read.picked:
+        return str(read.picked["words"])
     claim = read.claim
     if claim is None:
         return read.state[0].lower()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.project import Project, files
-from limner.release import story
+from limner.release import reading, story
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -57,13 +57,16 @@ def report(project: Project, out: Path | None = None) -> Path:
     return target
 
 
-def render(project: Project, *, check_target: str = ".") -> str:
-    """The report as text. `check_target`: what the receipt tells the reader to verify."""
+def render(
+    project: Project, *, check_target: str = ".", read: reading.Reading | None = None
+) -> str:
+    """The report as text. `check_target`: what the receipt tells the reader to verify; read: the
+    verdict as a release tells it, default the newest."""
     from markupsafe import Markup
 
     from limner import __version__
 
-    told: dict[str, Any] = story.tell(project)
+    told: dict[str, Any] = story.tell(project, read)
     return (
         templates()
         .get_template("report.html.j2")

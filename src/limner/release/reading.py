@@ -16,8 +16,9 @@ OUTCOMES = {
     "not_same": ("Not the same person", "attention", "g-attention"),
     "too_close": ("Too close to call", "", "g-close"),
     "not_enough": ("Not enough evidence", "quiet", "n-wait"),
+    "person": ("Chosen by a person", "", "g-close"),
 }
-"""Outcome -> state in words, colour role, glyph (components 10)."""
+"""Outcome -> state in words, colour role, glyph (components 10). `person`: see picking.py."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,11 @@ class Reading:
     styles: list[dict[str, Any]] = field(default_factory=list)
     strengths: list[dict[str, Any]] = field(default_factory=list)
     outfits: list[dict[str, Any]] = field(default_factory=list)
+    tied: list[dict[str, Any]] = field(default_factory=list)
     created_at: str = ""
+    picked: dict[str, Any] | None = None
+    """Set when a person chose another arm than the verdict: {words, tied, checkpoint, strength}
+    with the verdict's own `verdict_checkpoint` and `verdict_strength`."""
 
     @property
     def claim(self) -> Rate | None:
@@ -149,6 +154,7 @@ def read(record: VerdictRecord) -> Reading:
         styles=[s for s in data.get("styles") or [] if s.get("difference") is not None],
         strengths=[s for s in data.get("strengths") or [] if s.get("n")],
         outfits=[o for o in data.get("outfits") or [] if o.get("n")],
+        tied=[t for t in data.get("tied") or [] if t.get("step") is not None],
         created_at=record.created_at,
     )
 

@@ -62,9 +62,10 @@ NEXT_COMMANDS = (
 """Table of the store -> what fills it; the first empty one is the next step."""
 
 
-def tell(project: Project) -> dict[str, Any]:
-    """All sections. Raises InputError when character.yaml is wrong, StoreError for the database."""
-    read = newest_reading(project)
+def tell(project: Project, read: reading.Reading | None = None) -> dict[str, Any]:
+    """All sections. read: a verdict as it shall be told; default the newest. Raises InputError when
+    character.yaml is wrong, StoreError for the database."""
+    read = read or newest_reading(project)
     run = judged_run(project, read)
     pictures = album(project)
     about = subject(project, run, read)

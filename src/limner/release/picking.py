@@ -1,0 +1,170 @@
+"""Another arm than the verdict's: a person may take a tied one, any other when told explicitly.
+
+In: the newest verdict's `Reading` and a `Pick`. Out: the same reading about the picked arm. What
+was measured on the verdict's own choice is said to be so, never passed on to the picked file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from limner.errors import UsageError
+from limner.project.records import Checkpoint
+from limner.release.reading import Arm, Rate, Reading
+
+WHERE = "limner release --checkpoint"
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What a person wants released. checkpoint: `step_000300` or `300`; strength None: the
+    verdict's where it drew the checkpoint at that one, else the lowest it drew."""
+
+    checkpoint: str
+    strength: float | None = None
+
+
+def find(pick: Pick, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The picked checkpoint of the run. Raises UsageError, naming those there are."""
+    number = re.fullmatch(r"(?:step[_-]?)?(\d+)(?:\.safetensors)?", pick.checkpoint.strip())
+    found = [c for c in checkpoints if number and c.step == int(number[1])]
+    if not found:
+        names = ", ".join(_name(c.step) for c in checkpoints) or "none"
+        raise UsageError(
+            f"The judged run has no checkpoint {pick.checkpoint!r}",
+            where=WHERE,
+            fix=f"Its checkpoints are: {names}.",
+        )
+    return found[0]
+
+
+def taken(read: Reading, pick: Pick, point: Checkpoint, *, force: bool) -> Reading:
+    """The reading as the release of the picked arm may tell it.
+
+    The verdict's own choice comes back unchanged. Raises UsageError for an arm that the verdict
+    did not call tied with its choice, unless told to (`force`).
+    """
+    strength = _strength(read, pick, point.step)
+    if (point.step, strength) == (read.step, read.strength):
+        return read
+    place = (point.step, strength)
+    tie = next((t for t in read.tied if (t["step"], t.get("strength")) == place), None)
+    arm = next((a for a in read.arms if (a.step, a.strength) == place), None)
+    if tie is None and not force:
+        raise UsageError(
+            f"The verdict does not cover {_said(point.step, strength)}: {_standing(arm, read)}",
+            where=WHERE,
+            fix=f"{_choices(read)} Or add --force; card and receipt then say who chose it.",
+        )
+    return _told(read, point.step, strength, arm, tie)
+
+
+def _strength(read: Reading, pick: Pick, step: int) -> float:
+    if pick.strength is not None:
+        return pick.strength
+    drawn = sorted(a.strength for a in read.arms if a.step == step)
+    tied = sorted(float(t["strength"]) for t in read.tied if t["step"] == step)
+    if read.strength is not None and read.strength in (tied or drawn):
+        return read.strength
+    return (tied or drawn or [read.strength or 1.0])[0]
+
+
+def _told(
+    read: Reading, step: int, strength: float, arm: Arm | None, tie: dict[str, Any] | None
+) -> Reading:
+    """Every word about the picked arm, or named as the verdict's choice's."""
+    mine, theirs = _said(step, strength), _said(read.step or 0, read.strength or 0.0)
+    link = f"{tie.get('word', 'tied')} with it" if tie else _standing(arm, read)
+    claim = read.claim
+    proof = f"{read.state[0].lower()}" + (f", {claim.words}" if claim else "")
+    note = f"about {theirs}, the verdict's choice"
+    same = step == read.step
+    return replace(
+        read,
+        step=step,
+        strength=strength,
+        outcome="person",
+        sentence=f"A person chose {mine}. The verdict chose {theirs}; {mine} is {link}.",
+        detail=[f"The verdict, {note}: {read.sentence}", *read.detail],
+        rates=[_own_rate(read, step, strength, arm), *(_others(r, note) for r in read.rates)],
+        arms=[_arm(a, read, step, strength) for a in read.arms],
+        measures=[{**m, "name": f"{m['name']} ({note})"} for m in read.measures],
+        benchmarks=[_undecided(b, note) for b in read.benchmarks],
+        strengths=read.strengths if same else [],
+        styles=[],
+        outfits=[],
+        picked={
+            "words": f"chosen by a person, {link}; {theirs}: {proof}",
+            "tied": tie is not None,
+            "checkpoint": _name(step),
+            "strength": strength,
+            "verdict_checkpoint": _name(read.step or 0),
+            "verdict_strength": read.strength,
+        },
+    )
+
+
+def _own_rate(read: Reading, step: int, strength: float, arm: Arm | None) -> Rate:
+    """What is known of the picked arm: the strength sweep's pictures, else those of choosing."""
+    name = _said(step, strength).capitalize()
+    swept = [s for s in read.strengths if step == read.step and s["strength"] == strength]
+    if swept:
+        low, high = swept[0]["interval"]
+        row = swept[0]
+        return Rate(name, "fresh pictures", row["hits"], row["n"], low, high, "picked")
+    if arm is None or arm.rate.share is None:
+        return Rate(name, role="picked", reason="the verdict has no picture of it")
+    note = "pictures of choosing, not fresh"
+    return replace(arm.rate, name=name, note=note, role="picked")
+
+
+def _others(rate: Rate, note: str) -> Rate:
+    """The winner's own rates stay as its own; base, control and ceiling are nobody's."""
+    if rate.role not in ("claim", "second"):
+        return rate
+    return replace(rate, role="other", note=", ".join(filter(None, [rate.note, note])))
+
+
+def _arm(arm: Arm, read: Reading, step: int, strength: float) -> Arm:
+    if (arm.step, arm.strength) == (step, strength):
+        return replace(arm, state="chosen", note="chosen by a person")
+    if (arm.step, arm.strength) == (read.step, read.strength):
+        return replace(arm, state="tied", note="the verdict's choice")
+    return arm
+
+
+def _undecided(row: dict[str, Any], note: str) -> dict[str, Any]:
+    if row.get("state") != "measured":
+        return row
+    return {**row, "passed": None, "words": f"{note}: {row.get('words') or ''}"}
+
+
+def _standing(arm: Arm | None, read: Reading) -> str:
+    """What the verdict knows of an arm it does not call tied."""
+    if arm is None:
+        return "not among what it drew"
+    if arm.state == "dropped":
+        return arm.note
+    if arm.mean is None:
+        return "not tied with its choice"
+    best = next((a.mean for a in read.arms if a.state == "chosen"), None)
+    beside = "" if best is None else f" beside {best:.2f}"
+    return f"not tied with its choice (mean identity {arm.mean:.2f}{beside})"
+
+
+def _choices(read: Reading) -> str:
+    tied = [f"{_name(t['step'])} --strength {t['strength']:g}" for t in read.tied]
+    return (
+        f"Tied with its choice: {'; '.join(tied)}." if tied else "Nothing is tied with its choice."
+    )
+
+
+def _name(step: int) -> str:
+    return f"step_{step:06d}"
+
+
+def _said(step: int, strength: float) -> str:
+    return f"step {step:,} at strength {strength:g}"
