@@ -213,6 +213,34 @@ def test_a_finished_run_is_extended_as_if_planned_so_long(make_project: Any) -> 
         collect(train(project, steps=6))
 
 
+def test_a_run_of_an_earlier_end_says_so_and_goes_on_to_the_planned_one(make_project: Any) -> None:
+    project = planned(make_project, "early", steps=8, checkpoints=4)
+    said = [e.text for e in train(project, steps=5) if isinstance(e, Notice)]
+    assert any("ends at step 5 of 8 planned; `limner train --steps 8`" in text for text in said)
+    assert [p.step for p in project.store.checkpoints(1)] == [2, 4, 5]
+    assert collect(train(project, steps=8))["run"] == 1
+    assert [p.step for p in project.store.checkpoints(1)] == [2, 4, 5, 6, 8]
+    whole = planned(make_project, "whole", steps=8, checkpoints=4)
+    collect(train(whole))
+    assert tensors(project)[-1] == tensors(whole)[-1]
+
+
+def test_an_equal_plan_keeps_its_version_and_its_run(
+    make_project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = planned(make_project, "grace", steps=4, checkpoints=2)
+    assert [plan(project, measure=False)["version"] for _ in range(2)] == [1, 1]
+    collect(train(project, stop_after=2))
+    timed = plan(project)["version"]  # the run has left a pace: known now, and only now
+    assert timed == plan(project)["version"] == project.store.run().plan_version
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")  # another terminal, less free memory
+    monkeypatch.setattr("limner.training.planning._needs_checkpointing", lambda *_: True)
+    assert plan(project)["version"] == timed
+    assert collect(train(project))["run"] == 1 and project.store.run(2) is None
+    project.change_character(training__rank=4)
+    assert plan(project, measure=False)["version"] == timed + 1
+
+
 def test_fixed_noise_losses_bracket_the_useful_steps() -> None:
     levels = [("0.1", 1.0), ("0.9", 1.0)]
 

@@ -31,7 +31,8 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
     """Plan the next run and record it. measure: False takes only a pace that is known already.
 
     Returns the plan (see docs/training.md): counts, checkpoints with the guide's names beside
-    them, memory, seconds (None with a reason when not measured), warnings. Raises NotReadyError
+    them, memory, seconds (None with a reason when not measured), warnings. An equal plan keeps its
+    version; a pace that is known only now makes a new one of the same run. Raises NotReadyError
     without a dataset, InputError for a wrong picture, base or setting, UsageError when wanted
     checkpoints would be deleted.
     """
@@ -49,6 +50,10 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
         attention=kernels.attention(config.device, memory["tokens"], config.values),
         fast=_fast(settings, info, config, memory),
     )
+    kept = current_plan(project)
+    if kept is not None and _has_begun(project, kept):
+        # a run goes on as it began, whatever else fills the memory of this machine now
+        config = RunConfig.from_json(kept.data["config"])
     pace, reason = _pace(project, config, info, train, held_out, measure=measure)
     count = arithmetic.counts(len(train), config.batch, config.steps)
     found = {
@@ -75,8 +80,30 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
         "config": config.as_json(),
         "inputs_sha256": _inputs(settings, info, config),
     }
-    version = project.store.add_plan(dataset_version=dataset.version, data=found)
+    version = _version(project, dataset, kept, found)
     return {"version": version, "dataset_version": dataset.version, **found}
+
+
+def _has_begun(project: Project, kept: Plan) -> bool:
+    """Whether the newest run is this plan's own."""
+    run = project.store.run()
+    config = RunConfig.from_json(kept.data["config"])
+    return run is not None and run.config.get("sha256") == config.sha256()
+
+
+def _version(project: Project, dataset: Dataset, kept: Plan | None, found: dict[str, Any]) -> int:
+    """The number of a plan: its old one where it plans the same, else that of a new record."""
+    run = project.store.run()
+    begun = kept is not None and _has_begun(project, kept)
+    same = ("config", "seconds")  # free memory and what follows from it differ at every look
+    if kept is not None and all(
+        canonical_json(kept.data.get(name)) == canonical_json(found[name]) for name in same
+    ):
+        return kept.version
+    version = project.store.add_plan(dataset_version=dataset.version, data=found)
+    if begun and run is not None:  # the same run, its pace known by now
+        project.store.update_run(run.version, plan_version=version)
+    return version
 
 
 def current_plan(project: Project) -> Plan | None:

@@ -53,6 +53,7 @@ def train(
         run, going_on = _run_of(project, found, resume=resume)
         if steps is not None:
             run = _extend(project, run, steps)
+            yield from _other_end(found, run, steps)
         if run.state == "done":
             project.store.update_run(run.version, plan_version=found.version)
             yield Notice(
@@ -79,8 +80,20 @@ def _run_of(project: Project, found: Plan, *, resume: bool) -> tuple[Run, bool]:
     return _journal(project, found.version, found.dataset_version, config), False
 
 
+def _other_end(found: Plan, run: Run, steps: int) -> Events:
+    """Say so where a run ends before or after what was planned."""
+    planned = int(found.data["config"]["steps"])
+    if steps < planned:
+        yield Notice(
+            f"Run {run.version} ends at step {steps} of {planned} planned; "
+            f"`limner train --steps {planned}` goes on from there."
+        )
+    elif steps > planned:
+        yield Notice(f"Run {run.version} goes on to step {steps}; {planned} were planned.")
+
+
 def _extend(project: Project, run: Run, steps: int) -> Run:
-    """Give a run another end; its checkpoints go on at the same distance."""
+    """Give a run another end; its checkpoints are the plan's, then go on at the same distance."""
     config = RunConfig.from_json(run.config["run"])
     done = max((p.step for p in project.store.checkpoints(run.version)), default=0)
     reached = max(done, state.step_of(project.path(run.path) / state.FILE) or 0)
@@ -90,15 +103,16 @@ def _extend(project: Project, run: Run, steps: int) -> Run:
             where="--steps",
             fix=f"Give a number above {reached}, or start another run with --fresh.",
         )
-    every = max(1, round(config.steps / len(config.checkpoints)))
-    marks = [m for m in config.checkpoints if m < steps]
-    start = marks[-1] if marks else 0
-    more = range(start + every, steps - every // 2, every)
-    extended = replace(config, steps=steps, checkpoints=(*marks, *more, steps))
+    planned = run.config.get("planned", run.config["run"])
+    every = max(1, round(planned["steps"] / len(planned["checkpoints"])))
+    made = [m for m in config.checkpoints if m <= done]
+    grid = [*planned["checkpoints"], *range(planned["steps"] + every, steps - every // 2, every)]
+    marks = sorted({m for m in (*made, *grid) if m < steps} | {steps})
+    extended = replace(config, steps=steps, checkpoints=tuple(marks))
     facts = {
         **run.config,
         "run": extended.as_json(),
-        "planned": run.config.get("planned", run.config["run"]),
+        "planned": planned,
     }
     now = "done" if steps == done else "stopped"
     project.store.update_run(run.version, config=facts, state=now)
