@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from limner.errors import InputError, NotAProjectError, StoreError, UsageError
 from limner.project import Project, Store
+from limner.project.files import write_text
 from limner.project.records import Measure, Shot
 from limner.project.schema import MIGRATIONS
 
@@ -59,6 +61,31 @@ def test_errors_name_line_and_field(tmp_path: Path) -> None:
             tmp_path / "q", name="a", trigger="a", class_word="man", likeness="consented_person"
         )
     assert not (tmp_path / "q" / "character.yaml").exists()
+
+
+def test_a_day_needs_no_quotes_and_a_number_must_be_one(tmp_path: Path) -> None:
+    file = new(tmp_path / "p").root / "character.yaml"
+    good = file.read_text()
+    person = good.replace("likeness: synthetic", "likeness: consented_person")
+    file.write_text(person + "consent:\n  evidence: signed.pdf\n  date: 2026-01-02\n")
+    consent = Project.open(file.parent).character.consent
+    assert consent is not None and consent.date == "2026-01-02"
+    for odd in (".nan", ".inf"):
+        file.write_text(good + f"evaluation:\n  thresholds: {{goal: {odd}}}\n")
+        with pytest.raises(InputError, match="finite number"):
+            _ = Project.open(file.parent).character
+
+
+def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.json", [letter * 200_000 for letter in "abcd"]
+
+    def work(text: str) -> None:
+        for _ in range(8):
+            write_text(path, text)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, texts))
+    assert path.read_text() in texts and not list(tmp_path.glob(".*"))
 
 
 def test_no_project_and_newer_or_broken_database(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `path` whole: temp file beside it, fsync, rename. Raises WorkFailedError."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # the thread too: two requests of a web page may write one path at the same time
+    temp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temp.open("wb") as out:

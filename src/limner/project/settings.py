@@ -14,7 +14,8 @@ Likeness = Literal["synthetic", "consented_person"]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # .nan would pass every comparison of a threshold, and .inf stands in no JSON
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Consent(_Settings):

@@ -167,7 +167,8 @@ class Store:
     # ---- shots and takes
 
     def replace_shots(self, shots: Iterable[R.Shot]) -> None:
-        """Write a new plan in place of the old one. Raises StoreError if takes exist already."""
+        """Write a new plan in place of the old one. Shots with takes stay (the shots stage refuses
+        before); raises StoreError where the new plan holds one of them."""
         with self.transaction():
             self._db.execute("DELETE FROM shots WHERE id NOT IN (SELECT shot_id FROM takes)")
             for shot in shots:

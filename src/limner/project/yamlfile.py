@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,9 @@ def validate(data: Any, file: Path) -> Character:
 
 
 def _plain(node: Any) -> Any:
+    """Plain values; a day written without quotes is a date to YAML, and a text to us."""
+    if isinstance(node, datetime.date) and not isinstance(node, datetime.datetime):
+        return node.isoformat()
     if isinstance(node, dict):
         return {str(k): _plain(v) for k, v in node.items()}
     if isinstance(node, list):
