@@ -5,16 +5,13 @@ In: a sheet and its audit. Out: one file; styles are the report's, pictures are 
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from limner import look
 from limner.captions import edits, steps
 from limner.captions.audit import Audit
 from limner.captions.findings import NUMBERS, RULES, Finding, printable
@@ -22,51 +19,12 @@ from limner.captions.folder import Item, Sheet
 from limner.captions.leaks import TRAITS
 from limner.captions.merging import marked, visible
 from limner.captions.seen import WAY
-from limner.errors import InputError
 from limner.project.files import write_text
-
-if TYPE_CHECKING:
-    from jinja2 import Template
-    from markupsafe import Markup
 
 MOST = 120
 """Captions shown; the page says how many more there are."""
 THUMB = 192
 SET_WIDE = "captions"
-
-
-def _look(name: str) -> str:
-    """A file of the look. It lies with the report; read as data, so no stage imports another."""
-    return (resources.files("limner") / "release" / "look" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("limner.captions"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters["coded"] = _coded
-    return made.get_template("check.html.j2")
-
-
-def _coded(text: str) -> Markup:
-    """Words for a person, with what stands between backticks (a command) set as code."""
-    from markupsafe import Markup, escape
-
-    parts = text.split("`")
-    if len(parts) % 2 == 0:  # a lone backtick is a caption's own
-        return escape(text)
-    tags = ("", '<code class="code">')
-    return Markup("").join(
-        Markup(tags[i % 2]) + escape(part) + Markup("</code>" if i % 2 else "")
-        for i, part in enumerate(parts)
-    )
 
 
 def write_page(sheet: Sheet, audit: Audit, path: Path, *, folder: Path | None = None) -> Path:
@@ -80,10 +38,6 @@ def write_page(sheet: Sheet, audit: Audit, path: Path, *, folder: Path | None = 
 
 def render(sheet: Sheet, audit: Audit, folder: Path | None = None) -> str:
     """The page as text."""
-    from markupsafe import Markup
-
-    from limner import __version__
-
     single: dict[str, list[Finding]] = {}
     for finding in audit.active:
         if finding.file != SET_WIDE:
@@ -93,11 +47,10 @@ def render(sheet: Sheet, audit: Audit, folder: Path | None = None) -> str:
         _item(sheet, known.get(k), k, f, audit, folder) for k, f in list(single.items())[:MOST]
     ]
     count = Counter[str](f.severity for f in audit.active)
-    told = _sentence(audit, count)
-    text = _template().render(
-        css=Markup("\n".join(map(_look, ("tokens.css", "components.css", "report.css")))),
-        glyphs=Markup(_look("glyphs.svg")),
-        version=__version__,
+    told: dict[str, Any] = {**_sentence(audit, count)}
+    text = look.render(
+        "limner.captions",
+        "check.html.j2",
         title=printable(audit.root.resolve().name),
         trigger=audit.trigger,
         count={
@@ -181,7 +134,7 @@ def _item(
     folder: Path | None,
 ) -> dict[str, Any]:
     picture = None if item is None or item.picture is None else sheet.root / item.picture
-    uri = None if picture is None else _thumbnail(picture)
+    uri = look.thumbnail(picture, THUMB)
     said = item.text if item is not None else None
     take = sheet.takes.get(key)
     kind = "drawing" if take is not None and take.labels.get("drawing") else "picture"
@@ -234,22 +187,6 @@ def _with_hits(text: str, found: Sequence[Finding]) -> list[tuple[bool, str]]:
     pattern = "|".join(re.escape(w) for w in sorted(words, key=len, reverse=True))
     pieces = re.split(f"({pattern})", text, flags=re.IGNORECASE)
     return [(i % 2 == 1, visible(p)) for i, p in enumerate(pieces) if p]
-
-
-def _thumbnail(path: Path) -> str | None:
-    """A small JPEG of the picture, None when it cannot be read."""
-    from PIL import Image
-
-    from limner.vision.pictures import open_picture
-
-    try:
-        image = Image.fromarray(open_picture(path))
-    except InputError:
-        return None
-    image.thumbnail((THUMB, THUMB))
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
 
 
 def _steps(sheet: Sheet) -> list[dict[str, Any]]:

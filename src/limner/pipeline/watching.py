@@ -27,18 +27,12 @@ def write_page(now: dict[str, Any], out: Path) -> Path:
 
 def page(now: dict[str, Any], *, refresh: int | None = None) -> str:
     """The page as text."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    from limner import __version__
-    from limner.release.page import look
+    from limner import look
     from limner.training.watch.pictures import preview
 
-    home = resources.files("limner.pipeline") / "pages"
-    made = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string((home / "watch.html.j2").read_text("utf-8"))
-    own = (home / "watch.css").read_text("utf-8")
+    own = (resources.files("limner.pipeline") / "pages" / "watch.css").read_text("utf-8")
     steps = sorted({s["step"] for s in now["samples"]}, reverse=True)
     rows = [
         (
@@ -51,16 +45,18 @@ def page(now: dict[str, Any], *, refresh: int | None = None) -> str:
         )
         for step in steps
     ]
-    return made.render(
-        css=Markup("\n".join([look("tokens.css"), look("components.css"), own])),
-        glyphs=Markup(look("glyphs.svg")),
+    return look.render(
+        "limner.pipeline",
+        "watch.html.j2",
+        folder="pages",
+        styles=("tokens.css", "components.css"),
+        own=own,
         now=now,
         words=words(now),
         chart=_chart(now),
         rows=rows,
         columns=min(max((len(cells) for _, cells in rows), default=1), 6),
         refresh=refresh,
-        version=__version__,
     )
 
 

@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from limner import look
 from limner.errors import NotReadyError
 from limner.project import Project, files
 from limner.release import reading, story
-from limner.release.page import look
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -34,7 +34,7 @@ SHEET_COLUMNS, SHEET_CELL, SHEET_GAP = 10, 88, 6
 @cache
 def colours() -> dict[str, str]:
     """The light theme's roles from tokens.css: `ground` -> `#f3f3f3`."""
-    text = look("tokens.css")
+    text = look.text("tokens.css")
     light = text[text.index('[data-theme="light"]') : text.index("/* dark:")]
     return dict(re.findall(r"--([\w-]+):\s*(#[0-9a-f]{6})", light))
 

@@ -5,22 +5,14 @@ In: judged pictures. Out: one file that opens without a network; light, dark, pa
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from limner.errors import InputError
+from limner import look
 from limner.project.files import write_text
 from limner.project.records import Measure, Verdict3
-from limner.vision.pictures import open_picture
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 THUMB = 320
 """Longest side of a picture on the page, px."""
@@ -54,25 +46,6 @@ class Tile:
     picked: bool = False
 
 
-def _look(name: str) -> str:
-    """A file of the look. It lies with the report; read as data, so no stage imports another."""
-    return (resources.files("limner") / "release" / "look" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("limner.review"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return made.get_template("sheet.html.j2")
-
-
 def write_page(
     path: Path,
     title: str,
@@ -90,16 +63,11 @@ def render(
     title: str, tiles: Sequence[Tile], *, calibration: Mapping[str, Any], notes: Sequence[str] = ()
 ) -> str:
     """The page as text."""
-    from markupsafe import Markup
-
-    from limner import __version__
-
     count = {verdict: sum(t.verdict == verdict for t in tiles) for verdict in ORDER}
     ordered = sorted(tiles, key=lambda t: ORDER.index(t.verdict) if t.verdict else len(ORDER))
-    return _template().render(
-        css=Markup("\n".join(map(_look, ("tokens.css", "components.css", "report.css")))),
-        glyphs=Markup(_look("glyphs.svg")),
-        version=__version__,
+    return look.render(
+        "limner.review",
+        "sheet.html.j2",
         title=title,
         count={**count, "all": len(tiles)},
         sentence=_sentence(count, len(tiles)),
@@ -138,7 +106,7 @@ def _shown(tile: Tile) -> dict[str, Any]:
             scores.append({"label": label, "value": value, "why": "", "means": means})
     return {
         "name": tile.name,
-        "uri": thumbnail(tile.path),
+        "uri": look.thumbnail(tile.path, THUMB, quality=86),
         "verdict": tile.verdict or "not reviewed",
         "glyph": GLYPHS.get(tile.verdict or "", "g-open"),
         "reasons": tile.reasons if tile.verdict != "keep" else [],
@@ -180,19 +148,3 @@ def _words(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{k} {_words(v)}" for k, v in value.items())
     return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-def thumbnail(path: Path | None) -> str | None:
-    """A small JPEG of the picture as a data URI, None when it cannot be read."""
-    from PIL import Image
-
-    if path is None:
-        return None
-    try:
-        image = Image.fromarray(open_picture(path))
-    except InputError:
-        return None
-    image.thumbnail((THUMB, THUMB), Image.Resampling.LANCZOS)
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=86)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
