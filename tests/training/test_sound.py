@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,31 @@ def test_the_fast_choices_are_resumed_to_the_bit_too(
         plan(make_project("wrong", fast={"speed": 9}), measure=False)
 
 
+def test_as_on_a_gpu_sums_have_a_fixed_order_in_a_step_and_nowhere_else(
+    make_project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    original, seen = Trainer.loss, []
+
+    def loss(self: Trainer, *rest: Any) -> Any:
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        return original(self, *rest)
+
+    def batch(self: Trainer, step: int) -> Any:
+        self.exact = True  # what a GPU sets by itself
+        return drawn(self, step)
+
+    drawn = Trainer.batch
+    monkeypatch.setattr(Trainer, "loss", loss)
+    monkeypatch.setattr(Trainer, "batch", batch)
+    fast = {"precision": "nf4", "optimizer_bits": 8, "whole": 1}
+    project = planned(make_project, "grace", steps=2, checkpoints=1, fast=fast)
+    assert collect(train(project))["state"] == "done", "no kernel refuses"
+    assert seen[-1] and not seen[0], "the loss of step 0 came before"
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 @pytest.mark.long
 def test_thirty_random_kills(make_project: Any) -> None:
     _trial(make_project, 30, steps=60, checkpoints=6, template="edit", control_pictures=2)
@@ -179,8 +205,13 @@ def test_too_little_memory_is_met_by_a_ladder_that_says_what_it_changed(
     original = Trainer.loss
     room = [2]
 
+    held: list[weakref.ref[Any]] = []
+
     def loss(self: Trainer, chosen: Any, *rest: Any) -> Any:
+        assert all(ref() is None for ref in held), "what the failed step had made is still there"
         if len(chosen) > room[0]:
+            activations = np.zeros(9)
+            held.append(weakref.ref(activations))
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
         return original(self, chosen, *rest)
 

@@ -377,13 +377,15 @@ def collate(embeds: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor 
     """
     import torch
 
-    longest = max(len(e) for e in embeds)
+    lengths = [len(e) for e in embeds]
+    longest = max(lengths)
+    if min(lengths) == longest:
+        return torch.stack(list(embeds)), None
     out = embeds[0].new_zeros(len(embeds), longest, embeds[0].shape[-1])
-    mask = torch.zeros(len(embeds), longest, dtype=torch.bool, device=embeds[0].device)
     for row, e in enumerate(embeds):
         out[row, : len(e)] = e
-        mask[row, : len(e)] = True
-    return out, None if bool(mask.all()) else mask
+    ahead = torch.arange(longest)[None] < torch.tensor(lengths)[:, None]
+    return out, ahead.to(out.device)
 
 
 def use_single_frame_convolutions(vae: Any) -> None:

@@ -108,7 +108,8 @@ class Loop:
             result = self.trainer.step(self.done + 1)
         except MemoryError as error:
             self.whole = True
-            return None, error
+            # a new one: the old one's traceback holds every tensor of the step that failed
+            return None, MemoryError(str(error))
         except RuntimeError as error:
             if not recover.is_out_of_memory(error):
                 raise
@@ -177,7 +178,7 @@ class Loop:
                 fix="Lower training.resolution, training.control_size or training.rank, or see "
                 "docs/training_speed.md for smaller weights of the base.",
             )
-        if change.kind == "chunk" and self.trainer.device.type == "cuda":
+        if self.trainer.device.type == "cuda":  # its pieces are too small for what comes next
             import torch
 
             torch.cuda.empty_cache()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from limner.models import lora
-from limner.training import fast, flow, order, recover
+from limner.training import fast, flow, kernels, order, recover
 from limner.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Trainer:
         self.skips: frozenset[int] = frozenset()
         self.slower: tuple[int, ...] = ()
         """Steps after which the learning rate was halved."""
+        self.exact = self.device.type == "cuda" and fast.choice_of(config.fast).exact
         self.engine: Engine | None = None
         """What stands in for the transformer's forward pass in a run with fast choices."""
         if config.fast:
@@ -135,9 +136,11 @@ class Trainer:
 
     def install(self, choice: fast.Choice) -> None:
         """Run the transformer by these choices from now on, in place of those before."""
+        table = None
         if self.engine is not None:
-            self.engine.remove()
-        self.engine = fast.install(self.base.transformer, choice, self.device)
+            # 13 GB of modulations must not pass through a card that has just run out of memory
+            table = self.engine.remove(keep_table=choice.table)
+        self.engine = fast.install(self.base.transformer, choice, self.device, table)
         if choice.table:
             self.engine.expect([s for n in range(len(self.rows)) for s in self._sigmas(n + 1)])
 
@@ -248,45 +251,52 @@ class Trainer:
         over the whole batch, up to the order of the sums. Raises MemoryError, in all processes of
         a team, when one of them has not enough.
         """
-        import torch
-
         chosen, slots, drop, noise, sigmas = self.batch(step)
         size = len(chosen)
         mine = range(size)
         if self.team is not None:
             mine = range(self.team.rank, size, self.team.size)
         total: Tensor | None = None
-        failed: BaseException | None = None
+        failed: str | None = None  # never the exception: it would hold all activations
         try:
             for start in range(0, len(mine), self.chunk):
                 part = list(mine[start : start + self.chunk])
                 whole = len(part) == size
-                losses = self.loss(
-                    [chosen[i] for i in part],
-                    [slots[i] for i in part],
-                    [drop[i] for i in part],
-                    noise if whole else noise[part],
-                    sigmas if whole else sigmas[part],
-                )
-                loss = losses.mean() if whole else losses.sum() / size
-                loss.backward()
+                with kernels.exact(self.exact):
+                    losses = self.loss(
+                        [chosen[i] for i in part],
+                        [slots[i] for i in part],
+                        [drop[i] for i in part],
+                        noise if whole else noise[part],
+                        sigmas if whole else sigmas[part],
+                    )
+                    loss = losses.mean() if whole else losses.sum() / size
+                    loss.backward()
                 total = loss.detach() if total is None else total + loss.detach()
+                del losses, loss
         except Exception as error:
             if not recover.is_out_of_memory(error):
                 raise
-            failed = error
+            failed = f"{error}".partition("\n")[0]
         if self.team is not None and self.team.any(failed is not None):
-            failed = failed or MemoryError("another process of the team has not enough memory")
+            failed = failed or "another process of the team has not enough memory"
         if failed is not None:
             self.optimizer.zero_grad(set_to_none=True)
-            raise MemoryError(str(failed).splitlines()[0]) from None
+            raise MemoryError(failed) from None
         assert total is not None
         if self.team is not None:
             total = self.team.add(total, [p.grad for p in self.weights.values()])
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.weights.values(), self.config.values["max_grad_norm"]
-        )
-        return total.item(), norm.item()
+        return total.item(), self._clip().item()
+
+    def _clip(self) -> Tensor:
+        """Scale the gradient down to `max_grad_norm`; its norm before."""
+        import torch
+
+        most = self.config.values["max_grad_norm"]
+        if isinstance(self.optimizer, torch.optim.AdamW):
+            return torch.nn.utils.clip_grad_norm_(self.weights.values(), most)
+        norm: Tensor = self.optimizer.clip(most)  # one vector, not a thousand
+        return norm
 
     def update(self, step: int, rate: float) -> None:
         """One AdamW update from the gradients that lie in the parameters, and the average's."""
@@ -366,7 +376,8 @@ class Trainer:
                 sigmas = flow.quantile_sigmas(levels, flow.time_shift_mu(tokens, self.scheduler))
                 for start in range(0, len(pairs), chunk):
                     part = pairs[start : start + chunk]
-                    losses = self._fixed(part, sigmas)
+                    with kernels.exact(self.exact):
+                        losses = self._fixed(part, sigmas)
                     for (_, level), value in zip(part, losses, strict=True):
                         sums[level] += value
         means = [total / len(self.held_out) for total in sums]

@@ -16,7 +16,7 @@ from limner.events import Progress
 from limner.models import resolve_base
 from limner.project import Project
 from limner.project.records import Dataset, Run
-from limner.training import data, prepare, stamp
+from limner.training import data, kernels, prepare, stamp
 from limner.training.config import RunConfig
 from limner.training.trainer import Example, Trainer
 
@@ -90,6 +90,8 @@ def _open_base(config: RunConfig, device: str) -> Base:
             fix="Run `limner plan` and start a new run.",
         )
     info.require_template(config.template)
+    if device.startswith("cuda"):
+        kernels.before_cuda()
     import torch
 
     torch.set_num_threads(config.threads)

@@ -127,3 +127,19 @@ def test_gradients_that_autograd_made_anew_are_seen() -> None:
     norm = float(torch.stack([w.grad.norm() for w in own.values() if w.grad is not None]).norm())
     assert abs(float(flat.clip(1.0)) - norm) < 1e-3
     assert abs(float(flat.gradient.norm()) - 1.0) < 1e-4
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_a_run_that_begins_anew_forgets_its_moments(bits: int) -> None:
+    fresh, worn = weights(), weights()
+    first = FlatAdamW(fresh, lr=0.01, bits=bits)
+    second = FlatAdamW(worn, lr=0.01, bits=bits)
+    run(worn, second, range(3))
+    second.state.clear()
+    assert not second.state and second.updates == 0
+    with torch.no_grad():
+        for name, weight in weights().items():
+            worn[name].copy_(weight)
+    run(fresh, first, range(2))
+    run(worn, second, range(2))
+    assert torch.equal(first.vector, second.vector)

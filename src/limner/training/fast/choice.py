@@ -47,6 +47,9 @@ class Choice:
     """Compile one block's code with torch.compile and use it for all."""
     no_mask: bool = True
     """Captions of unequal length: attention a picture at a time on the real tokens, no mask."""
+    exact: bool = True
+    """On a GPU: kernels with a fixed order of sums, so that a run is resumed to the bit. False: the
+    quickest kernels, among them cuDNN's attention."""
     no_mask_tokens: int = 512
     """Fewest picture tokens for that; below, one masked call is quicker (starting value)."""
 

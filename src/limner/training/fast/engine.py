@@ -25,28 +25,40 @@ from limner.training.fast.quantised import FrozenLinear, freeze_block, way
 MODULATIONS = ("_mod.",)
 """Part of the names of a block's two modulations."""
 
+COMPILED = 64
+"""Versions of one function that torch.compile may make: with and without gradients, batches and
+captions of one length and of any, picture sizes. At its default of 8 it gives up in silence."""
 
-def install(transformer: Any, choice: Choice, device: Any = None) -> Engine:
+
+def install(
+    transformer: Any, choice: Choice, device: Any = None, table: modulation.Table | None = None
+) -> Engine:
     """Quantise what is not yet, and let `transformer.forward` run through an `Engine`.
 
     Call it after `lora.add_adapter`. device: where the blocks compute; default where they lie.
-    Raises UsageError for a modulation table with a LoRA on modulations.
+    table: that of the engine before, to go on with. Raises UsageError for a modulation table with
+    a LoRA on modulations.
     """
     if choice.precision != "bf16":
         skip = MODULATIONS if choice.table else ()
         for block in transformer.transformer_blocks:
             freeze_block(block, choice.precision, skip=skip)
-    return Engine(transformer, choice, device)
+    return Engine(transformer, choice, device, table)
 
 
 class Engine:
     """Owns the ring, the modulation table and the compiled functions of one transformer."""
 
-    def __init__(self, transformer: Any, choice: Choice, device: Any = None) -> None:
+    def __init__(
+        self, transformer: Any, choice: Choice, device: Any = None,
+        table: modulation.Table | None = None,
+    ) -> None:  # fmt: skip
         self.transformer, self.choice = transformer, choice
         self.blocks: list[Any] = list(transformer.transformer_blocks)
         self.device = torch.device(device or transformer.img_in.weight.device)
-        self.table = modulation.Table(transformer, self.device) if choice.table else None
+        self.table: modulation.Table | None = None
+        if choice.table:
+            self.table = table or modulation.Table(transformer, self.device)
         chosen = swap.spread(len(self.blocks), choice.swapped) if choice.swapped else ()
         skip = MODULATIONS if choice.table else ()
         for i, block in enumerate(self.blocks):
@@ -64,20 +76,27 @@ class Engine:
         self.before: Callable[..., Any] = blocks.before
         self.behind: Callable[..., Any] = blocks.behind
         if choice.compile:
+            _prepare_compiler(exact=choice.exact)
             # the first length of a caption is compiled as it is, the second for any length
             self.before = torch.compile(blocks.before)
             self.behind = torch.compile(blocks.behind)
         self.stock = transformer.forward
         transformer.forward = types.MethodType(self._called, transformer)
 
-    def remove(self) -> None:
-        """Give the transformer its own forward pass back; swapped blocks stay in system memory."""
+    def remove(self, *, keep_table: bool = False) -> modulation.Table | None:
+        """Give the transformer its own forward pass back; swapped blocks stay in system memory.
+
+        keep_table: leave the modulations there too, a third of the model, and return the table.
+        """
         self.transformer.forward = self.stock
         self.swap.close()
+        if keep_table:
+            return self.table
         if self.table is not None:
             for pair in self.table.linears:
                 for linear in pair:
                     linear.to(self.device)
+        return None
 
     def expect(self, levels: Sequence[float] | Tensor) -> None:
         """All noise levels of a run in order, for the table; without one nothing happens."""
@@ -223,10 +242,20 @@ def _again(run: Callable[..., Any], *args: Any) -> Any:
     )
 
 
+def _prepare_compiler(*, exact: bool) -> None:
+    """exact: no kernel is chosen by timing, which another process might decide otherwise."""
+    import torch._dynamo.config as dynamo
+    import torch._inductor.config as inductor
+
+    dynamo.recompile_limit = max(dynamo.recompile_limit, COMPILED)
+    inductor.deterministic = inductor.deterministic or exact
+
+
 def _kernels(image: Tensor) -> Any:
     """The attention kernels allowed now, so that the backward pass's recompute takes the same.
 
-    On CUDA cuDNN's comes first, the quickest on Hopper, then flash; on a CPU whatever is set.
+    On CUDA cuDNN's comes first, the quickest on Hopper (torch passes over it where sums must have a
+    fixed order), then flash; on a CPU whatever is set.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
 

@@ -267,6 +267,13 @@ class Moments(MutableMapping[Tensor, Any]):
         root = second.double().sqrt().float()
         own.second[place], own.second_scale[few] = encode(root, signed=False)
 
+    def clear(self) -> None:
+        """As before the first update. (Deleting one by one would never end: none is ever gone.)"""
+        own = self.optimizer
+        for weight in own.places:
+            del self[weight]
+        own.updates = 0
+
     def __delitem__(self, weight: Tensor) -> None:
         zero = torch.zeros_like(weight)
         updates = self.optimizer.updates

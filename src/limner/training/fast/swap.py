@@ -46,6 +46,9 @@ class BlockSwap:
         self.stream = torch.cuda.Stream(self.device) if cuda else None
         self.ready: list[Any] = [torch.cuda.Event() if cuda else None for _ in range(count)]
         self.used: list[Any] = [torch.cuda.Event() if cuda else None for _ in range(count)]
+        if cuda:  # what the slots' memory was used for before must be over
+            for event in self.used:
+                event.record(torch.cuda.current_stream(self.device))
         self.current: int | None = None
 
     def _store(self, tensors: list[Tensor]) -> Tensor:
