@@ -95,6 +95,11 @@ EXACT = 2e-6
         (Choice(whole=2, swapped=2, ring=1, table=True), {"ragged": True}, {}),
         (Choice(), {"ragged": True, "batch": 3}, {}),
         (Choice(no_mask_tokens=1), {"ragged": True, "batch": 3, "reference": True}, {}),
+        (
+            Choice(no_mask_tokens=1, whole=1, attention=2, table=True),
+            {"ragged": True, "batch": 3, "reference": True},
+            {"zero_cond": True},
+        ),
     ],
     ids=str,
 )
@@ -120,6 +125,40 @@ def test_every_way_gives_diffusers_output_and_gradients(
     engine.remove()
     if not (choice.swapped or choice.table):
         assert torch.equal(run(made, weights, data)[0], expected[0])
+
+
+def test_captions_of_any_length_are_packed_and_each_picture_is_as_if_it_were_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, weights = adapted(lora.BLOCK_LINEARS)
+    data = inputs(3, ragged=True, reference=True)
+    lengths = data["encoder_hidden_states_mask"].sum(dim=1).tolist()
+    padded = run(made, weights, data)  # diffusers', with its mask
+    engine = install(made, Choice(no_mask_tokens=1, attention=LAYERS))
+    alone = []
+    for i, length in enumerate(lengths):
+        one = {
+            "hidden_states": data["hidden_states"][i : i + 1],
+            "encoder_hidden_states": data["encoder_hidden_states"][i : i + 1, :length],
+            "encoder_hidden_states_mask": None,
+            "timestep": data["timestep"][i : i + 1],
+            "img_shapes": data["img_shapes"][:1],
+        }
+        alone.append(run(made, weights, one))
+    kernel, widths = torch.nn.functional.scaled_dot_product_attention, []
+
+    def attention(*args: Any, **given: Any) -> Tensor:
+        assert given.get("attn_mask") is None
+        return kernel(*args, **given)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attention)
+    made.txt_in.register_forward_hook(lambda _, given, out: widths.append(tuple(out.shape[:2])))
+    found = run(made, weights, data)
+    assert widths == [(1, sum(lengths))], "no padding is computed"
+    assert far(found[0], torch.cat([out for out, _ in alone])) < EXACT
+    assert far(found[1], torch.stack([g for _, g in alone]).mean(dim=0)) < EXACT
+    assert far(found[0], padded[0]) < EXACT and far(found[1], padded[1]) < EXACT
+    engine.remove()
 
 
 def test_a_lora_on_the_modulations_keeps_its_gradient_and_refuses_the_table() -> None:

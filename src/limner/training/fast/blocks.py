@@ -3,6 +3,7 @@
 In: a diffusers block, both streams, the modulation rows. Out: both streams, as that block's own
 forward pass computes them (transformer_qwenimage.py of diffusers 0.42.1), split where memory is
 saved. (B, tokens, width) unless said otherwise; a block's LoRA is applied without peft's detours.
+Captions of several lengths may lie packed, one after the other: (1, all their tokens, width).
 """
 
 from __future__ import annotations
@@ -36,16 +37,23 @@ class Rope:
         image, text = ((f.real.contiguous(), f.imag.contiguous()) for f in factors)
         return cls(image, text)
 
+    def packed(self, lengths: Sequence[int]) -> Rope:
+        """Each caption counts its positions from the start."""
+        said = tuple(torch.cat([f[:n] for n in lengths]) for f in self.text)
+        return Rope(self.image, said)
+
 
 @dataclass(frozen=True)
 class Attending:
-    """What attention may look at: a joint mask (B, 1, 1, tokens), or each picture's text length.
+    """What attention may look at: a joint mask (B, 1, 1, tokens), or packed captions' lengths.
 
-    backends: makes the context of attention kernels to take, so that a recompute takes the same.
+    owner: whose caption each packed token is of, (tokens,) indices into the batch. backends: makes
+    the context of attention kernels to take, so that a recompute takes the same.
     """
 
     mask: Tensor | None = None
     lengths: Sequence[int] | None = None
+    owner: Tensor | None = None
     backends: Callable[[], Any] | None = None
 
 
@@ -89,12 +97,19 @@ def feed_forward(mlp: Any, x: Tensor) -> Tensor:
     return linear(mlp.net[2], functional.gelu(linear(first.proj, x), approximate=first.approximate))
 
 
+def _parts(row: Tensor, part: int) -> tuple[Tensor, ...]:
+    """Shift, scale and gate before attention (0) or feed-forward (1), for every token."""
+    half = row.chunk(2, dim=-1)[part]
+    found: tuple[Tensor, ...] = (half if half.ndim == 3 else half.unsqueeze(1)).chunk(3, dim=-1)
+    return found
+
+
 def shifted(x: Tensor, rows: Sequence[Tensor], part: int, first: int) -> Tensor:
     """x * (1 + scale) + shift; rows: (B, 6 width) for the target and, if two, the references."""
-    shift, scale, _ = rows[0].chunk(2, dim=-1)[part].unsqueeze(1).chunk(3, dim=-1)
+    shift, scale, _ = _parts(rows[0], part)
     if len(rows) == 1:
         return x * (1 + scale) + shift
-    other, wider, _ = rows[1].chunk(2, dim=-1)[part].unsqueeze(1).chunk(3, dim=-1)
+    other, wider, _ = _parts(rows[1], part)
     return torch.cat(
         [x[:, :first] * (1 + scale) + shift, x[:, first:] * (1 + wider) + other], dim=1
     )
@@ -102,22 +117,36 @@ def shifted(x: Tensor, rows: Sequence[Tensor], part: int, first: int) -> Tensor:
 
 def gated(x: Tensor, out: Tensor, rows: Sequence[Tensor], part: int, first: int) -> Tensor:
     """x + gate * out."""
-    gate = rows[0].chunk(2, dim=-1)[part].unsqueeze(1).chunk(3, dim=-1)[2]
+    gate = _parts(rows[0], part)[2]
     if len(rows) == 1:
         return x + gate * out
-    other = rows[1].chunk(2, dim=-1)[part].unsqueeze(1).chunk(3, dim=-1)[2]
+    other = _parts(rows[1], part)[2]
     return x + torch.cat([gate * out[:, :first], other * out[:, first:]], dim=1)
+
+
+def _for_each_token(rows: Sequence[Tensor], owner: Tensor | None) -> Sequence[Tensor]:
+    """(B, 6 width) -> (1, packed tokens, 6 width); as they are where nothing is packed."""
+    return rows if owner is None else tuple(row.index_select(0, owner)[None] for row in rows)
+
+
+def joint(text: Tensor, image: Tensor) -> Tensor:
+    """(B, text + image, ...); beside packed text the pictures too come one after the other."""
+    if text.shape[0] != image.shape[0]:
+        image = image.flatten(0, 1)[None]
+    return torch.cat([text, image], dim=1)
 
 
 def before(
     block: Any, image: Tensor, text: Tensor, image_rows: Sequence[Tensor],
-    text_rows: Sequence[Tensor], rope: Rope, first: int,
+    text_rows: Sequence[Tensor], rope: Rope, first: int, owner: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Norm, modulation, projections, QK norm, RoPE -> joint q, k, v (B, text + image, heads, head).
 
-    first: tokens of the target, which stand before the references'.
+    first: tokens of the target, which stand before the references'. Packed: (1, all text + all
+    image tokens, heads, head).
     """
     attn = block.attn
+    text_rows = _for_each_token(text_rows, owner)
     head = attn.inner_dim // attn.heads
     x = shifted(block.img_norm1(image), image_rows, 0, first)
     t = shifted(block.txt_norm1(text), text_rows, 0, first)
@@ -127,39 +156,45 @@ def before(
     said = attn.norm_added_q(linear(attn.add_q_proj, t).unflatten(-1, (-1, head)))
     named = attn.norm_added_k(linear(attn.add_k_proj, t).unflatten(-1, (-1, head)))
     meant = linear(attn.add_v_proj, t).unflatten(-1, (-1, head))
-    q = torch.cat([rotate(said, rope.text), rotate(queries, rope.image)], dim=1)
-    k = torch.cat([rotate(named, rope.text), rotate(keys, rope.image)], dim=1)
-    return q, k, torch.cat([meant, values], dim=1)
+    q = joint(rotate(said, rope.text), rotate(queries, rope.image))
+    k = joint(rotate(named, rope.text), rotate(keys, rope.image))
+    return q, k, joint(meant, values)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, seen: Attending, texts: int) -> Tensor:
-    """Joint attention -> (B, text + image, width).
+    """Joint attention -> (B, text + image, width), packed as q, k and v are.
 
-    With `lengths` each picture attends to its own real tokens without a mask, so the flash kernels
-    serve; padded text rows come out as 0, which nothing reads.
+    Packed, each picture attends to itself and its own caption without a mask, so that the flash
+    kernels serve. texts: (packed) text tokens.
     """
     with seen.backends() if seen.backends else nullcontext():
         if seen.lengths is None:
             q, k, v = (x.transpose(1, 2) for x in (q, k, v))
             out = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen.mask)
             return out.transpose(1, 2).flatten(2, 3).to(q.dtype)
-        rows = []
-        for i, length in enumerate(seen.lengths):
-            alone = (torch.cat([x[i, :length], x[i, texts:]])[None] for x in (q, k, v))
+        said, shown = [], []
+        each = (q.shape[1] - texts) // len(seen.lengths)
+        start, place = 0, texts
+        for length in seen.lengths:
+            own = slice(start, start + length), slice(place, place + each)
+            alone = (torch.cat([x[:, own[0]], x[:, own[1]]], dim=1) for x in (q, k, v))
             one = functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in alone))
-            one = one.transpose(1, 2)[0].flatten(1, 2).to(q.dtype)
-            gap = one.new_zeros(texts - length, one.shape[1])
-            rows.append(torch.cat([one[:length], gap, one[length:]]))
-    return torch.stack(rows)
+            one = one.transpose(1, 2).flatten(2, 3).to(q.dtype)
+            said.append(one[:, :length])
+            shown.append(one[:, length:])
+            start, place = own[0].stop, own[1].stop
+    return torch.cat([*said, *shown], dim=1)
 
 
 def behind(
     block: Any, image: Tensor, text: Tensor, out: Tensor, image_rows: Sequence[Tensor],
-    text_rows: Sequence[Tensor], first: int,
+    text_rows: Sequence[Tensor], first: int, owner: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Output projections, gates and feed-forward -> (image, text)."""
     attn, texts = block.attn, text.shape[1]
-    image = gated(image, linear(attn.to_out[0], out[:, texts:].contiguous()), image_rows, 0, first)
+    text_rows = _for_each_token(text_rows, owner)
+    seen = out[:, texts:].contiguous().view(*image.shape[:2], -1)
+    image = gated(image, linear(attn.to_out[0], seen), image_rows, 0, first)
     text = gated(text, linear(attn.to_add_out, out[:, :texts].contiguous()), text_rows, 0, first)
     x = feed_forward(block.img_mlp, shifted(block.img_norm2(image), image_rows, 1, first))
     image = gated(image, x, image_rows, 1, first)

@@ -46,7 +46,7 @@ class Choice:
     compile: bool = False
     """Compile one block's code with torch.compile and use it for all."""
     no_mask: bool = True
-    """Captions of unequal length: attention a picture at a time on the real tokens, no mask."""
+    """Captions of unequal length are packed: no padding is computed, and no mask is needed."""
     exact: bool = True
     """On a GPU: kernels with a fixed order of sums, so that a run is resumed to the bit. False: the
     quickest kernels, among them cuDNN's attention."""

@@ -149,15 +149,19 @@ class Engine:
         """hidden (B, image tokens, 64), text (B, text tokens, joint) -> (B, image tokens, 64)."""
         model = self.transformer
         zero_cond = bool(model.zero_cond_t)
+        seen, longest = self._attending(mask, hidden), text.shape[1]
+        if seen.lengths is not None:
+            text = torch.cat([row[:n] for row, n in zip(text, seen.lengths, strict=True)])[None]
         image = model.img_in(hidden)
         level = timestep.to(image.dtype)
         text = model.txt_in(model.txt_norm(text))
         both = torch.cat([level, level * 0]) if zero_cond else level
         temb = model.time_text_embed(both, image)
-        factors = model.pos_embed(shapes, max_txt_seq_len=text.shape[1], device=image.device)
+        factors = model.pos_embed(shapes, max_txt_seq_len=longest, device=image.device)
         rope = Rope.of(factors, real=self.choice.compile)
+        if seen.lengths is not None:
+            rope = rope.packed(seen.lengths)
         first = prod(shapes[0][0])
-        seen = self._attending(mask, image)
         rows = self._rows(level, temb, image, zero_cond)
         self.swap.direction = 1
         for i, block in enumerate(self.blocks):
@@ -192,16 +196,16 @@ class Engine:
             rows = modulation.now([block], temb, zero_cond=zero_cond)[0]
         kept = self.levels[index] == "attention" and torch.is_grad_enabled()
         if kept:
-            before = partial(self.before, block, rope=rope, first=first)
+            before = partial(self.before, block, rope=rope, first=first, owner=seen.owner)
             q, k, v = _again(before, image, text, *rows)
         else:
-            q, k, v = self.before(block, image, text, *rows, rope, first)
+            q, k, v = self.before(block, image, text, *rows, rope, first, seen.owner)
         out = blocks.attend(q, k, v, seen, text.shape[1])
         if kept:
-            behind = partial(self.behind, block, first=first)
+            behind = partial(self.behind, block, first=first, owner=seen.owner)
             found: tuple[Tensor, Tensor] = _again(behind, image, text, out, *rows)
             return found
-        found = self.behind(block, image, text, out, *rows, first)
+        found = self.behind(block, image, text, out, *rows, first, seen.owner)
         return found
 
     def _attending(self, mask: Tensor | None, image: Tensor) -> Attending:
@@ -209,13 +213,14 @@ class Engine:
         if mask is None:
             return Attending(backends=kernels)
         mask = mask.bool()
-        count = mask.sum(dim=1)
-        ahead = torch.arange(mask.shape[1], device=mask.device)[None] < count[:, None]
-        full, padded = bool(mask.all()), bool((mask == ahead).all())
+        lengths, here = mask.sum(dim=1).tolist(), mask.cpu()
+        full = min(lengths) == mask.shape[1]
+        padded = torch.equal(here, torch.arange(mask.shape[1]) < torch.tensor(lengths)[:, None])
         if self.choice.no_mask and full:
             return Attending(backends=kernels)
         if self.choice.no_mask and padded and image.shape[1] >= self.choice.no_mask_tokens:
-            return Attending(lengths=[int(n) for n in count], backends=kernels)
+            owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+            return Attending(lengths=lengths, owner=owner.to(image.device), backends=kernels)
         ones = torch.ones(image.shape[:2], dtype=torch.bool, device=image.device)
         return Attending(torch.cat([mask, ones], dim=1)[:, None, None, :], backends=kernels)
 
