@@ -17,7 +17,8 @@ from pathlib import Path
 
 import typer
 
-from limner.errors import LimnerError, MissingExtraError, StoreError, UsageError, WorkFailedError
+from limner.cli.help import usage
+from limner.errors import LimnerError, MissingExtraError, StoreError, WorkFailedError
 
 _CLICK_EXCEPTION = typer.BadParameter.__mro__[2]  # typer carries its own click or uses the real one
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|AUTH)", re.IGNORECASE)
@@ -35,9 +36,11 @@ _MIN_SECRET = 6  # shorter values would blank out ordinary words
 def explain(error: Exception, root: Path) -> LimnerError:
     """The error to show. What nobody foresaw is written to a log and named in one line."""
     if isinstance(error, LimnerError):
+        if error.where == ".":  # the project one stands in: a full path says which
+            error.where = str(root.resolve())
         return error
     if isinstance(error, _CLICK_EXCEPTION):
-        return _usage(error)
+        return usage(error)
     if isinstance(error, typer.Abort):
         return WorkFailedError("interrupted")
     if isinstance(error, sqlite3.Error):
@@ -65,13 +68,6 @@ def explain(error: Exception, root: Path) -> LimnerError:
         where=str(log) if log else None,
         fix="What is done stays done. Please report this with the log named above.",
     )
-
-
-def _usage(error: Exception) -> UsageError:
-    text = str(getattr(error, "format_message", lambda: error)())
-    context = getattr(error, "ctx", None)
-    path = getattr(context, "command_path", "limner")
-    return UsageError(text, where=f"{path}", fix=f"See `{path} --help`.")
 
 
 def _missing_extra(module: str) -> MissingExtraError:

@@ -8,24 +8,42 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from limner.cli.help import Branch, Leaf
 from limner.cli.show import Answer, Screen
 
 if TYPE_CHECKING:
     from limner.project import Project
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
+MOVES = frozenset(
+    (
+        *("plan", "import", "replan", "rewrite", "create", "generate", "inbox", "review", "keep"),
+        *("reject", "undo", "compile", "describe", "fix", "edit", "waive", "build", "train"),
+        *("evaluate", "verdict", "release", "archive"),
+    )
+)
+"""Commands after which a project may stand elsewhere: they end with the one next action."""
+_OF_PROJECT = re.compile(
+    r"(?<![\w./-])limner (?=(?:status|shots|generate|inbox|review|keep|reject|undo|captions|"
+    r"dataset|plan|train|evaluate|verdict|advise|report|release|archive|soul-id)\b)"
+)
 
 app = typer.Typer(
     name="limner",
+    cls=Branch,
     help="From a character description to a measured LoRA. Start with `limner new` or "
-    "`limner demo`; inside a project `limner status` names the next step.",
+    "`limner demo`; inside a project `limner status` names the next step, `limner help COMMAND` "
+    "explains one.",
     rich_markup_mode=None,  # plain help: rich would double the start-up time
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -33,6 +51,7 @@ app = typer.Typer(
 
 _root = Path()
 _screen = Screen()
+_opened: list[Project] = []  # the project of the running command, once it asked for it
 
 
 def _show_version(wanted: bool) -> None:
@@ -72,6 +91,7 @@ def project() -> Project:
     found = Project.open(_root)
     _ = found.character  # a wrong file is said before any work
     lexicon.learn(found.root / lexicon.OWN_FOLDER)
+    _opened.append(found)
     return found
 
 
@@ -100,8 +120,11 @@ def command(
         def run(**values: Any) -> None:
             global _screen
             _screen = Screen(as_json=values.pop("as_json"), events=values.pop("events"))
+            _opened.clear()
             answer = work(**values)
-            _screen.answer(answer)
+            _screen.answer(replace(answer, lines=[here(line) for line in answer.lines]))
+            if name in MOVES:
+                _say_next()
             raise typer.Exit(1 if answer.findings else 0)
 
         both = {"as_json": JsonOption, "events": EventsOption}
@@ -114,10 +137,29 @@ def command(
             parameters=[*parameters, *extra], return_annotation=None
         )
         run.__annotations__ = {p.name: p.annotation for p in [*parameters, *extra]}
-        where.command(name)(run)
+        where.command(name, cls=Leaf)(run)
         return work
 
     return register
+
+
+def here(text: str) -> str:
+    """`text` with the project's folder in the commands it names, so that they can be pasted."""
+    if _root == Path():
+        return text
+    return _OF_PROJECT.sub(lambda _: f"limner -C {shlex.quote(str(_root))} ", text)
+
+
+def _say_next() -> None:
+    """After a person's command: the one next action of the project it worked in."""
+    if _screen.as_json or _screen.events or not _opened:
+        return
+    from limner.pipeline.stages import status
+
+    given = None if _root == Path() else str(_root)
+    found = status(_opened[-1], directory=given)
+    if found["next"]:
+        print(f"\nnext: {found['next']}\n      {found['why']}", file=sys.stderr, flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -147,6 +189,9 @@ def load_commands() -> None:
         watching,
     )
 
+    for group in app.registered_groups:
+        group.cls = Branch
+
 
 def run(args: list[str]) -> int:
     """Run one command line and return its exit code; every failure is shown here."""
@@ -154,6 +199,8 @@ def run(args: list[str]) -> int:
     load_commands()
     _root = Path()
     _screen = Screen(as_json="--json" in args)  # for errors before the command is known
+    if args[:1] == ["help"]:  # what people type
+        args = [*args[1:], "--help"]
     try:
         code = app(args=args or ["--help"], prog_name="limner", standalone_mode=False)
         sys.stdout.flush()
@@ -169,6 +216,8 @@ def run(args: list[str]) -> int:
         shown = explain(error, _root)
         if shown.what == "interrupted":
             return _interrupted()
+        if not _screen.as_json and shown.fix:
+            shown.fix = here(shown.fix)
         _screen.error(shown)
         return shown.exit_code
 
@@ -178,5 +227,9 @@ def _interrupted() -> int:
 
     stopped = WorkFailedError("stopped", fix="Run the same command again to go on.")
     stopped.exit_code = INTERRUPTED
-    _screen.error(stopped)
+    if _screen.as_json:
+        _screen.error(stopped)
+    else:
+        _screen.close()
+        print("\nStopped; what is done is kept. Run the same command to go on.", file=sys.stderr)
     return INTERRUPTED
