@@ -53,6 +53,8 @@ def test_wrong_use_names_all_that_is_missing_and_shows_a_line_that_works(
     said = capsys.readouterr().err
     assert all(name in said for name in ("--trigger", "--class-word", "--likeness"))
     assert "limner new grace --trigger" in said and "NAME" not in said
+    assert cli.run(["new", "grace", "--trigger", "Two Words", *NEW[2:]]) == 2
+    assert "lower-case letters" in capsys.readouterr().err
     assert cli.run(["shots"]) == 2
     assert "plan, check, import" in capsys.readouterr().err
     assert cli.run(["generate", "--limit", "x"]) == 2

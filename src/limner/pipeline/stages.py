@@ -151,7 +151,8 @@ def _review(facts: Facts) -> Stage:
         )
     if counts["undecided"] and facts.dataset is None:  # afterwards the set was taken as it is
         take = facts.open_questions[0]
-        why = f"{counts['undecided']} pictures wait for your eye: keep or reject them."
+        them = "1 picture waits" if counts["undecided"] == 1 else f"{counts['undecided']} wait"
+        why = f"{them} for your eye, in takes/contact_sheet.html: keep or reject."
         return Stage("review", "partial", counts, f"keep {take.id}", why)
     return Stage("review", "done", counts)
 

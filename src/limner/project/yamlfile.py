@@ -76,6 +76,22 @@ def _line_of(data: Any, loc: tuple[Any, ...]) -> int | None:
     return line
 
 
+FORMS = {
+    "trigger": "lower-case letters, digits and single underscores, e.g. grace_char",
+    "class_word": "a plain word, e.g. woman",
+    "date": "a day, YYYY-MM-DD",
+}
+"""Fields with a form, and the form in words."""
+
+
+def _said(problem: Any) -> str:
+    """What pydantic found, in words for somebody who never saw a regular expression."""
+    form = FORMS.get(str(problem["loc"][-1])) if problem["loc"] else None
+    if problem["type"] == "string_pattern_mismatch" and form:
+        return f"{problem['input']!r} should be {form}"
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
 def validate(data: Any, file: Path) -> Character:
     """Mapping -> Character. Raises InputError naming every wrong field with its line."""
     from pydantic import ValidationError
@@ -89,7 +105,7 @@ def validate(data: Any, file: Path) -> Character:
         for item in error.errors():
             field = ".".join(str(k) for k in item["loc"]) or "character"
             line = _line_of(data, item["loc"])
-            problems.append((line, field, item["msg"].removeprefix("Value error, ")))
+            problems.append((line, field, _said(item)))
         first = min((p[0] for p in problems if p[0]), default=None)
         said = "; ".join(
             f"{field}{f' (line {line})' if line else ''}: {msg}" for line, field, msg in problems
@@ -97,7 +113,7 @@ def validate(data: Any, file: Path) -> Character:
         raise InputError(
             f"{file.name}: {said}",
             where=f"{file}:{first}" if first else str(file),
-            fix="Mend the named fields; `docs/project.md` lists all of them.",
+            fix="Mend the named fields; docs/config.md lists all of them.",
         ) from None
 
 
