@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 def words(html: str) -> str:
     body = re.sub(r"<style>.*?</style>|<svg width.*?</svg>", "", html, flags=re.S)
-    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split()).replace(" : ", ": ")
 
 
 @pytest.mark.parametrize("stages", range(len(make.STAGES) + 1))

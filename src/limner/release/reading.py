@@ -94,6 +94,8 @@ class Reading:
     strengths: list[dict[str, Any]] = field(default_factory=list)
     outfits: list[dict[str, Any]] = field(default_factory=list)
     tied: list[dict[str, Any]] = field(default_factory=list)
+    onward: list[dict[str, str]] = field(default_factory=list)
+    """What to do next, for whoever holds the project: {says, command}."""
     created_at: str = ""
     picked: dict[str, Any] | None = None
     """Set when a person chose another arm than the verdict: {words, tied, checkpoint, strength}
@@ -155,25 +157,37 @@ def read(record: VerdictRecord) -> Reading:
         strengths=[s for s in data.get("strengths") or [] if s.get("n")],
         outfits=[o for o in data.get("outfits") or [] if o.get("n")],
         tied=[t for t in data.get("tied") or [] if t.get("step") is not None],
+        onward=[dict(row) for row in data.get("next") or []],
         created_at=record.created_at,
     )
+
+
+UNITS = {"share": "%", "ratio": "times", "0-1": "of 1", "M": ""}
+"""Unit of a measure -> as a reader says it. M, the copy index, has no unit: its name says it."""
 
 
 def _measure(row: dict[str, Any]) -> dict[str, Any]:
     """A measure with its words: value with unit, interval, reading."""
     value, unit = row.get("value"), row.get("unit") or ""
     low, high = row.get("interval") or (None, None)
+    as_percent, unit = unit == "share", UNITS.get(unit, unit)
+
+    def said(number: float) -> str:
+        return f"{100 * number:.1f}" if as_percent else f"{number:.3f}"
+
     words = ""
     if value is not None:
-        words = ("under 0.001" if value < 0.001 else f"{value:.3f}") if unit == "p" else ""
-        words = words or f"{value:.3f} {unit}".strip()
+        words = "under 0.001" if unit == "p" and value < 0.001 else said(value)
+        words = f"{words} {unit}".strip() if unit != "p" else words
     notes = [f"{row['n']} pairs" if row.get("n") else "", row.get("note") or ""]
     reason = row.get("reason") or "not measured"
     return {
         "name": row.get("name", ""),
         "value": value,
         "words": words,
-        "span": "" if low is None else f"{low:.3f} to {high:.3f}",
+        "span": ""
+        if low is None
+        else f"{said(low)} to {said(high)}" + (" %" if as_percent else ""),
         "reading": ", ".join(filter(None, notes)) if value is not None else reason,
     }
 
