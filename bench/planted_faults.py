@@ -19,11 +19,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from faults import calibrate, cast, count, items
 from limner.review.measuring import Job, measure
 from limner.review.rules import rules
 from limner.vision.reading import Reading
 from limner.vision.shipped import data_file
+from limner.vision.spread import fit_spread
 
 SMALLEST = rules({})["smallest_face"].value
 FIRST = {"calibrating": cast.CALIBRATING, "judged": cast.JUDGED}
@@ -66,7 +69,9 @@ def characters(work: Path, group: str, number: int, *, text: bool) -> dict[str, 
 
 
 def write_fusion(found: dict[str, calibrate.Read]) -> dict[str, object]:
-    """Fit the odds of identity and write them into the package."""
+    """Fit the odds of identity and what varies within a person; write both into the package."""
+    spread = fit_spread(calibrate.people_of(found))
+    np.save(data_file("fusion.json").with_name("spread_dlib.npy"), spread.astype(np.float32))
     fusion, card = calibrate.fusion(found)
     table = json.loads(data_file("fusion.json").read_text(encoding="utf-8"))
     weights = [round(float(w), 5) for w in fusion.weights]

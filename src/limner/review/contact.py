@@ -58,6 +58,7 @@ def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
                 project.store.measures(take.id),
                 note,
                 take.id in picked,
+                take.id,
             )
         )
     path = project.folder("takes") / "contact_sheet.png"

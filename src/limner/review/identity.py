@@ -7,29 +7,44 @@ were held against. Drawings: both embedders weighed together; else each alone ag
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limner.review.case import TURNED, Judgement
 from limner.review.rules import Rule
 from limner.vision.calibration import shipped_calibration
 from limner.vision.embedders import NAMES, Vector
 from limner.vision.fusion import Evidence, shipped_fusion
+from limner.vision.spread import shipped_spread, through
 from limner.vision.templates import build_template, leave_one_out, robust_scores, yaw_bin
 
 if TYPE_CHECKING:
     from limner.review.judge import References
 
 
-@dataclass(frozen=True)
+@dataclass
 class Held:
-    """One embedder's scores: judgement -> cosine and line; the set's own median."""
+    """One embedder's scores: judgement -> cosine and line; the set's own median.
+
+    parted, parted_median: the same with what varies within one person weighed down (drawings).
+    """
 
     scores: dict[int, float]
     limits: dict[int, float]
     median: float
+    parted: dict[int, float] = field(default_factory=dict)
+    parted_median: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Own:
+    """Vectors from outside that a set is held against; none: the set against itself."""
+
+    vectors: Sequence[Vector]
+    yaws: Sequence[float | None]
 
 
 def judge(
@@ -98,29 +113,27 @@ def _score(
         return None
     deviations = table["identity_deviations"].value
     vectors, yaws = [v for _, v, _ in judged], [y for _, _, y in judged]
+    own = _Own([], [])
     if references is not None and references.vectors.get(name):
-        own, turns = references.vectors[name], references.yaws[name]
-        template = build_template(own, turns)
-        scores = np.array([template.score(v, y) for v, y in zip(vectors, yaws, strict=True)])
-        basis = leave_one_out(own, turns) if len(own) > 1 else np.array([1.0])
-        basis = basis[np.isfinite(basis)]
-        median = float(np.median(basis))
-        spread = float(np.median(np.abs(basis - median)))
-        said: dict[str, Any] = {"against": "reference folder", "references": len(own)}
-    else:
-        least = int(table["identity_set_min"].value)
-        if len(judged) < least:
-            for place, _, _ in judged:
-                reason = f"only {len(judged)} takes can be compared, {least} are needed"
-                found[place].put(measure, None, "cosine", reason)
-            return None
-        fit = robust_scores(vectors, yaws, deviations=deviations)
-        scores, median, spread = fit.scores, fit.median, fit.mad
-        said = {"against": "the set itself, leave one out", "core": int(fit.core.sum())}
+        own = _Own(references.vectors[name], references.yaws[name])
+    elif len(judged) < (least := int(table["identity_set_min"].value)):
+        for place, _, _ in judged:
+            reason = f"only {len(judged)} takes can be compared, {least} are needed"
+            found[place].put(measure, None, "cosine", reason)
+        return None
+    scores, median, spread, said = _against(own, vectors, yaws, deviations)
     set_line = median - deviations * spread
     held = Held({}, {}, median)
+    matrix = shipped_spread(name, "drawing")
+    moved = _Own(through(matrix, own.vectors), own.yaws)
+    parted, held.parted_median, _, _ = (
+        (scores, median, 0.0, {})
+        if matrix is None
+        else _against(moved, through(matrix, vectors), yaws, deviations)
+    )
     lines: dict[str, Any] = {}
-    for (place, _, yaw), score in zip(judged, scores, strict=True):
+    for (place, _, yaw), score, apart in zip(judged, scores, parted, strict=True):
+        held.parted[place] = float(apart)
         line = _line(set_line, found[place], name, yaw, published, lines)
         held.scores[place], held.limits[place] = float(score), line
         found[place].put(measure, float(score), "cosine")
@@ -134,6 +147,23 @@ def _score(
         "strangers": lines or "no calibration for this kind of picture: the set alone decides",
     }
     return held
+
+
+def _against(
+    own: _Own, vectors: Sequence[Vector], yaws: Sequence[float | None], deviations: float
+) -> tuple[NDArray[np.float64], float, float, dict[str, Any]]:
+    """Scores (n,), their own median and MAD, and what they were held against."""
+    if not own.vectors:
+        fit = robust_scores(vectors, yaws, deviations=deviations)
+        said = {"against": "the set itself, leave one out", "core": int(fit.core.sum())}
+        return fit.scores, fit.median, fit.mad, said
+    template = build_template(own.vectors, own.yaws)
+    scores = np.array([template.score(v, y) for v, y in zip(vectors, yaws, strict=True)])
+    basis = leave_one_out(own.vectors, own.yaws) if len(own.vectors) > 1 else np.array([1.0])
+    basis = basis[np.isfinite(basis)]
+    median = float(np.median(basis))
+    spread = float(np.median(np.abs(basis - median)))
+    return scores, median, spread, {"against": "reference folder", "references": len(own.vectors)}
 
 
 def _line(
@@ -200,10 +230,10 @@ def evidence(place: int, one: Judgement, held: Mapping[str, Held]) -> Evidence |
         return None
     first, second = (held[n] for n in NAMES)
     return Evidence(
-        first.scores[place],
-        second.scores[place],
-        first.median,
-        second.median,
+        first.parted[place],
+        second.parted[place],
+        first.parted_median,
+        second.parted_median,
         face.yaw,
         face.width,
     )

@@ -20,6 +20,8 @@ MOST = 400
 """Pictures on one page; the worst come first, and the page says how many more there are."""
 GLYPHS = {"keep": "g-keep", "undecided": "g-undecided", "reject": "g-reject"}
 ORDER = ("undecided", "reject", "keep")
+COMMANDS = {"undecided": ("keep", "reject"), "reject": ("keep",)}
+"""What a person may say of a picture of this state, as a command under it."""
 SHOWN = (
     ("E1", "identity_dlib", 2, "cosine to the rest of the set, dlib"),
     ("E2", "identity_drawn", 2, "cosine to the rest of the set, Limner's own (drawings)"),
@@ -35,7 +37,10 @@ SHOWN = (
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of the sheet. note: what stands beside its name (`drawing`, `by person`)."""
+    """One picture of the sheet. note: what stands beside its name (`drawing`, `by person`).
+
+    take: its number in a project, by which a person decides on it; None in a folder.
+    """
 
     name: str
     path: Path | None
@@ -44,6 +49,7 @@ class Tile:
     measures: Mapping[str, Measure]
     note: str = ""
     picked: bool = False
+    take: int | None = None
 
 
 def write_page(
@@ -79,6 +85,8 @@ def render(
             }
             for verdict in (*ORDER, None)
         ],
+        waiting=[t.take for t in ordered if t.verdict == "undecided" and t.take is not None],
+        decides=any(t.take is not None for t in tiles),
         hidden=max(len(tiles) - MOST, 0),
         legend=SHOWN,
         calibration=[_calibrated(name, data) for name, data in calibration.items()],
@@ -106,6 +114,9 @@ def _shown(tile: Tile) -> dict[str, Any]:
             scores.append({"label": label, "value": value, "why": "", "means": means})
     return {
         "name": tile.name,
+        "alt": ", ".join(filter(None, (tile.name, tile.note, tile.verdict or "not reviewed"))),
+        "commands": COMMANDS.get(tile.verdict or "", ()) if tile.take is not None else (),
+        "take": tile.take,
         "uri": look.thumbnail(tile.path, THUMB, quality=86),
         "verdict": tile.verdict or "not reviewed",
         "glyph": GLYPHS.get(tile.verdict or "", "g-open"),
@@ -118,6 +129,8 @@ def _shown(tile: Tile) -> dict[str, Any]:
 
 def _calibrated(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
     """One embedder's calibration as lines a person reads."""
+    if "reject_below" in data:
+        return {"name": f"both together, {name.replace('_', ' ')}", "rows": _odds(data)}
     if "set_line" not in data:
         rows = [(key.replace("_", " "), _words(value)) for key, value in data.items()]
         return {"name": name.replace("_", " "), "rows": rows}
@@ -135,6 +148,21 @@ def _calibrated(name: str, data: Mapping[str, Any]) -> dict[str, Any]:
             said = f"{line:.2f}" if isinstance(line, float) else _line(line)
             rows.append((f"strangers, {key.replace('_', ' ')}", said))
     return {"name": name, "rows": rows}
+
+
+def _odds(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How both embedders are weighed together: on whom it was made, what the lines would catch."""
+    rows = [
+        ("made on", f"{data['characters']} other characters ({data['source']})"),
+        ("rejected", f"log odds below {data['reject_below']:.2f}"),
+        ("for your eyes", f"log odds below {data['doubt_below']:.2f}"),
+    ]
+    for who in ("strangers", "look_alikes"):
+        if f"{who}_rejected" in data:
+            out, doubted = data[f"{who}_rejected"], data[f"{who}_doubted"]
+            said = f"{out:.0%} rejected, {doubted:.0%} rejected or doubted, of {data[who]}"
+            rows.append((f"{who.replace('_', '-')} caught", said))
+    return rows
 
 
 def _line(line: Mapping[str, Any]) -> str:

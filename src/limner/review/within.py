@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from limner.review.case import Judgement
-from limner.review.rules import WARM, Rule
+from limner.review.lights import light_of, lightness, stops
+from limner.review.rules import Rule
 
 LEAST_GROUP = 3
 """Pictures that make a median of a framing; fewer are compared across framings."""
@@ -110,50 +111,88 @@ def _frames(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
             one.found("text", "reject", said)
 
 
+def _counts(one: Judgement) -> bool:
+    """Whether light and colour of the face say something: surely a face, and not in profile."""
+    face = one.case.reading.face if one.case.reading else None
+    return face is not None and face.sure and not one.case.turned
+
+
 def _light(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
-    """Exposure of the face against the set's faces; without a face night cannot be told from it."""
-    usual = _median(found, "face_lightness")
-    for one in found:
+    """Exposure of the face against the set's faces, each with its own light taken out.
+
+    In stops, so that dark and pale skin are held alike; in L* too, since a stop of a very dark
+    face is little to see. Without a face night cannot be told from underexposure.
+    """
+    counted = [one for one in found if _counts(one)]
+    plain = [
+        stops(light) - light_of(one, table["chroma_warm"]).stops
+        for one in counted
+        if (light := one.value("face_lightness")) is not None
+    ]
+    usual = float(np.median(plain)) if len(plain) >= LEAST_SET else None
+    for one in counted:
         kind = one.case.kind
         light, clipped = one.value("face_lightness"), one.value("face_clipped")
-        burnt = one.value("face_clipped_light") or 0.0
-        if clipped is not None and clipped > table["clipped_max"].at(kind) and not one.case.turned:
+        if clipped is not None and clipped > table["clipped_max"].at(kind):
             one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
-        if light is None or one.case.turned:
+        if light is None:
             continue
-        over = light - usual if usual is not None else 0.0
-        if burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
-            said = f"the face is overexposed ({burnt:.0%} burnt out, L* {light:.0f})"
-            one.found("overexposed", "reject", said)
-        elif light > table["lightness_max"].at(kind):
+        if light > table["lightness_max"].at(kind):
             one.found("overexposed", "look", f"the face is very light (L* {light:.0f})")
-        if -over > table["dark_under"].at(kind) and light < table["dark_max"].at(kind):
-            said = f"the face is underexposed (L* {light:.0f}, the set {usual or 0:.0f})"
-            one.found("underexposed", "reject", said)
         elif light < table["lightness_min"].at(kind):
             one.found("underexposed", "look", f"the face is very dark (L* {light:.0f})")
+        if usual is not None:
+            asked = usual + light_of(one, table["chroma_warm"]).stops
+            _exposure(one, stops(light) - asked, light - lightness(asked), table)
+
+
+def _exposure(one: Judgement, over: float, rise: float, table: Mapping[str, Rule]) -> None:
+    """over: stops, rise: L* above what the set's faces have under this light."""
+    kind, burnt = one.case.kind, one.value("face_clipped_light") or 0.0
+    said = f"{abs(over):.1f} stops from the set's faces in such light, L* {rise:+.0f}"
+    risen = rise > table["light_rise"].at(kind)
+    if risen and over > table["light_over"].at(kind):
+        one.found("overexposed", "reject", f"the face is overexposed ({said})")
+    elif burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
+        one.found("overexposed", "reject", f"the face is overexposed ({burnt:.0%} burnt out)")
+    elif risen and over > table["light_doubt"].at(kind):
+        one.found("overexposed", "look", f"the face is light ({said})")
+    if -over > table["dark_under"].at(kind):
+        one.found("underexposed", "reject", f"the face is underexposed ({said})")
+    elif -over > table["dark_doubt"].at(kind):
+        one.found("underexposed", "look", f"the face is dark ({said})")
 
 
 def _colour(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
-    """Chroma of the face, or of a picture without one, against the set's."""
-    usual_face, usual_whole = _median(found, "face_chroma"), _median(found, "picture_chroma")
-    for one in found:
-        kind, face, whole = one.case.kind, one.value("face_chroma"), one.value("picture_chroma")
-        chroma, usual = (face, usual_face) if face is not None else (whole, usual_whole)
-        if chroma is None or usual is None:
+    """Chroma of the face against the set's faces, each with its own light taken out; of a picture
+    whose face does not count, only colours that run into the edge of the gamut."""
+    for name in ("face_chroma", "picture_chroma"):
+        face = name == "face_chroma"
+        counted = [one for one in found if _counts(one) == face and one.value(name) is not None]
+        base = counted if face else [one for one in found if one.value(name) is not None]
+        ratios = [_chroma(one, name, table) for one in base]
+        if len(ratios) < LEAST_SET:
             continue
-        ratio = chroma / max(usual, 1.0)
-        if one.case.shot.attributes.get("lighting") in WARM:
-            ratio /= table["chroma_warm"].value
-        said = f"it is oversaturated ({ratio:.1f} times the set's chroma)"
-        if (one.value("picture_vivid") or 0.0) > table["vivid_max"].at(kind):
-            if ratio > table["vivid_ratio"].at(kind):
-                one.found("chroma", "reject", f"{said}, colours run into the edge of the gamut")
-            continue
-        turned = abs(one.value("yaw") or 0.0) > table["identity_yaw_max"].value
-        if face is None or one.case.turned or chroma < table["chroma_min"].at(kind):
-            continue
-        if ratio > table["chroma_ratio"].at(kind) and not turned:
-            one.found("chroma", "reject", said)
-        elif ratio > table["chroma_doubt"].at(kind):
-            one.found("chroma", "look", said)
+        usual = max(float(np.median(ratios)), 1.0)
+        for one in counted:
+            _saturation(one, _chroma(one, name, table) / usual, face, table)
+
+
+def _chroma(one: Judgement, name: str, table: Mapping[str, Rule]) -> float:
+    """Chroma over what the light adds."""
+    return (one.value(name) or 0.0) / light_of(one, table["chroma_warm"]).chroma
+
+
+def _saturation(one: Judgement, ratio: float, face: bool, table: Mapping[str, Rule]) -> None:
+    kind = one.case.kind
+    said = f"it is oversaturated ({ratio:.1f} times the set's chroma in such light)"
+    vivid = (one.value("picture_vivid") or 0.0) > table["vivid_max"].at(kind)
+    if not face:
+        if vivid and ratio > table["vivid_ratio"].at(kind):
+            one.found("chroma", "look", f"{said}, colours run into the edge of the gamut")
+    elif (one.value("face_chroma") or 0.0) < table["chroma_min"].at(kind):
+        return
+    elif ratio > table["chroma_ratio"].at(kind):
+        one.found("chroma", "reject", said)
+    elif ratio > table["chroma_doubt"].at(kind):
+        one.found("chroma", "look", said)
