@@ -71,8 +71,9 @@ SMALL_DIMENSIONS: dict[str, Any] = {
 class Cell:
     """One measurement. fit: checkpoint as little as the memory allows, else every block whole.
 
-    cap: bytes of the card that may be used. plain: diffusers' own forward pass with its own
-    checkpointing, peft, a joint mask and torch's AdamW, as its training scripts do.
+    cap: bytes of the card that may be used. exact: sums in a fixed order, as a run has them.
+    plain: diffusers' own forward pass with its own checkpointing, peft, a joint mask and torch's
+    AdamW, as its training scripts do.
     """
 
     name: str
@@ -83,13 +84,14 @@ class Cell:
     bits: int = 8
     plain: bool = False
     mask: bool = False
+    exact: bool = False
     rates: bool = False
     musubi: bool = False
 
 
 def cells(blocks: int) -> list[Cell]:
     """In the order in which they are wanted, should the time not suffice for all."""
-    best = Choice(whole=blocks, table=True, compile=True)
+    best = Choice(whole=blocks, table=True, compile=True, exact=False)
 
     def of(precision: Any) -> Choice:
         return replace(best, precision=precision)
@@ -101,6 +103,9 @@ def cells(blocks: int) -> list[Cell]:
     found += [Cell("t2i plain diffusers", "t2i", Choice(), plain=True, mask=True, bits=32)]
     found += [Cell(f"{c} musubi-tuner", c, Choice(whole=blocks), musubi=True) for c in CASES]
     found += [Cell(f"t2i {p} fitted", "t2i", of(p), fit=True) for p in ("bf16", "int8")]
+    # as `limner train` runs by default: sums in a fixed order, resumable to the bit
+    fixed = {p: replace(of(p), exact=True) for p in ("bf16", "int8")}
+    found += [Cell(f"t2i {p} exact", "t2i", c, exact=True) for p, c in fixed.items()]
     for precision in ("bf16", "int8"):
         best_here = of(precision)
         without = {
@@ -231,6 +236,10 @@ def measured(cell: Cell, args: argparse.Namespace, device: str) -> dict[str, Any
     """Seconds, memory and arithmetic of the cell's step."""
     import torch
 
+    if cell.exact:
+        from limner.training import kernels
+
+        kernels.before_cuda()
     case = (SMALL if args.small else CASES)[cell.case]
     dimensions = SMALL_DIMENSIONS if args.small else DIMENSIONS
     shape = memory.Shape(3, 64, 64) if args.small else memory.Shape()
@@ -282,7 +291,7 @@ def make_step(
     import torch
 
     from limner.models import lora
-    from limner.training import flow
+    from limner.training import flow, kernels
     from limner.training.fast import FlatAdamW, install
     from limner.training.fast.build import random_transformer
 
@@ -317,14 +326,15 @@ def make_step(
         sigma = sigmas[next(turn) % 64][None].to(device)
         noise = random(1, target, 64)
         mixed = flow.interpolate(clean, noise, sigma)
-        with torch.autocast(device, dtype), uncast(model):
-            velocity = model(
-                hidden_states=torch.cat([mixed, rest], dim=1), timestep=sigma,
-                encoder_hidden_states=text, encoder_hidden_states_mask=mask,
-                img_shapes=[shapes], return_dict=False,
-            )[0][:, :target]  # fmt: skip
-        loss = flow.flow_loss(velocity, clean, noise).mean()
-        loss.backward()
+        with kernels.exact(cell.exact):
+            with torch.autocast(device, dtype), uncast(model):
+                velocity = model(
+                    hidden_states=torch.cat([mixed, rest], dim=1), timestep=sigma,
+                    encoder_hidden_states=text, encoder_hidden_states_mask=mask,
+                    img_shapes=[shapes], return_dict=False,
+                )[0][:, :target]  # fmt: skip
+            loss = flow.flow_loss(velocity, clean, noise).mean()
+            loss.backward()
         if cell.plain:
             torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
         else:

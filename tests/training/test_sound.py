@@ -359,6 +359,18 @@ def test_two_processes_give_the_result_of_one(make_project: Any) -> None:
     assert all(np.allclose(alone[k], shared[k], atol=2e-4) for k in alone)
     losses = [[r["loss"] for r in rows(p) if "loss" in r] for p in (one, two)]
     assert np.allclose(losses[0], losses[1], rtol=1e-4)
+    base = {"precision": "int8", "optimizer_bits": 32}
+    small = {"steps": 2, "checkpoints": 1, "thresholds": {"sample_steps": 2}}
+    whole = planned(make_project, "whole", fast=base, **small)
+    collect(train(whole))
+    shard = {**base, "shard": True, "ring": 1}
+    halves = planned(make_project, "halves", fast=shard, processes=2, samples=1, **small)
+    assert collect(train(halves))["state"] == "done", "losses and samples need both halves too"
+    alone, shared = values(whole), values(halves)
+    assert all(np.allclose(alone[k], shared[k], atol=2e-4) for k in alone)
+    assert list((halves.root / "logs" / "run_1" / "samples").glob("*.png"))
+    with pytest.raises(InputError, match="shared between processes"):
+        plan(make_project("single", fast={"shard": True}), measure=False)
     with pytest.raises(InputError, match="cannot be shared evenly by 3"):
         plan(make_project("three", processes=3), measure=False)
 

@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,8 @@ class Team:
         self.members: list[subprocess.Popen[bytes]] = []
         self.log: Path | None = None
         self.folder = meeting.parent
+        self.alone = True
+        """The leader computes by itself: the others take part in a gathering only when told to."""
         backend = "gloo"
         if device.startswith("cuda"):
             import torch
@@ -82,6 +84,26 @@ class Team:
             gradient.copy_(flat[start:end].view_as(gradient))
             start = end
         return flat[0]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """All processes do the same meanwhile, so nobody needs to be told."""
+        self.alone = False
+        try:
+            yield
+        finally:
+            self.alone = True
+
+    def gather(self, whole: Tensor, share: Tensor, block: int) -> None:
+        """The shares of one block's bytes from all processes, in the order of their ranks.
+
+        whole: (size x share,) uint8 on the device of the shares, filled in place.
+        """
+        import torch.distributed as dist
+
+        if self.alone and self.rank == 0:
+            self.say(do="fetch", block=block)
+        self._together(lambda: dist.all_gather_into_tensor(whole, share))
 
     def say(self, **message: Any) -> None:
         """The leader tells the others what to do next."""

@@ -248,6 +248,12 @@ def _fast(
                 where="character.yaml, training.fast",
                 fix=f"Known are: {', '.join(sorted(known))}.",
             )
+        if settings.fast.get("shard") and (settings.fast.get("swapped") or config.processes < 2):
+            raise InputError(
+                "A base is shared between processes, and then none of its blocks are swapped",
+                where="character.yaml, training.fast",
+                fix="Set training.processes to 2 or more, and no training.fast.swapped.",
+            )
     modules = lora.base_modules(Path(info.path))
     first = modules["transformer_blocks.0.attn.to_q"][0]
     if config.device != "cuda" or first < WIDE:

@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from limner.errors import WorkFailedError
 from limner.models import lora
 from limner.training import fast, flow, kernels, order, recover
 from limner.training.config import RunConfig
@@ -140,7 +141,7 @@ class Trainer:
         if self.engine is not None:
             # 13 GB of modulations must not pass through a card that has just run out of memory
             table = self.engine.remove(keep_table=choice.table)
-        self.engine = fast.install(self.base.transformer, choice, self.device, table)
+        self.engine = fast.install(self.base.transformer, choice, self.device, table, self.team)
         if choice.table:
             self.engine.expect([s for n in range(len(self.rows)) for s in self._sigmas(n + 1)])
 
@@ -251,6 +252,14 @@ class Trainer:
         over the whole batch, up to the order of the sums. Raises MemoryError, in all processes of
         a team, when one of them has not enough.
         """
+        if self.team is None:
+            return self._gradients(step)
+        with self.team.together():
+            if self.engine is not None:
+                self.engine.swap.forget()  # the leader's ring has served losses and samples
+            return self._gradients(step)
+
+    def _gradients(self, step: int) -> tuple[float, float]:
         chosen, slots, drop, noise, sigmas = self.batch(step)
         size = len(chosen)
         mine = range(size)
@@ -278,6 +287,12 @@ class Trainer:
             if not recover.is_out_of_memory(error):
                 raise
             failed = f"{error}".partition("\n")[0]
+            if self.engine is not None and self.engine.swap.team is not None:
+                raise WorkFailedError(  # the others wait for this process's share
+                    f"Memory ran out in a process that shares the base ({failed})",
+                    fix="Lower training.resolution, control_size or batch, or take fewer bits or "
+                    "more processes; then run `limner train` again.",
+                ) from None
         if self.team is not None and self.team.any(failed is not None):
             failed = failed or "another process of the team has not enough memory"
         if failed is not None:

@@ -62,6 +62,10 @@ def follow(work: Work, team: Team) -> None:
             state.load_or_start(trainer, Path(said["file"]), work.config)
             recover.apply(trainer, recover.from_record(said))
             continue
+        if said["do"] == "fetch":
+            if trainer.engine is not None:
+                trainer.engine.swap.give(int(said["block"]))
+            continue
         try:
             trainer.step(int(said["step"]))
         except MemoryError:

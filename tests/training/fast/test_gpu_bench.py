@@ -55,10 +55,10 @@ def test_a_run_goes_on_where_it_stopped_and_writes_failures_down(
     monkeypatch.syspath_prepend(str(BENCH))
     assert call("--cells", "int8", "--minutes", "0") == 1  # no time at all: nothing is begun
     assert ran == []
-    wanted = ["rates", "t2i int8", "1024 int8", "int8 without table"]
+    wanted = ["rates", "t2i int8", "1024 int8", "int8 without table", "t2i int8 exact"]
     for text in wanted:
         assert call("--cells", text) == 1  # others are still missing
-    assert ran == [*wanted[:3], "t2i int8 without table"]
+    assert ran == [*wanted[:3], "t2i int8 without table", "t2i int8 exact"]
     ran.clear()
     call("--cells", "half"), call("--cells", "without table"), call("--cells", "t2i plain")
     # only what is new

@@ -19,7 +19,7 @@ from limner.models import runtime
 from limner.training.fast.choice import PUBLISHED, Choice, choice_of
 from limner.training.fast.engine import MODULATIONS
 from limner.training.fast.quantised import freeze_block
-from limner.training.fast.swap import spread
+from limner.training.fast.swap import away
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SINGLE = "diffusion_pytorch_model.safetensors"
@@ -113,7 +113,7 @@ def _made(config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill:
         if name not in ("transformer_blocks", "pos_embed"):
             child.to_empty(device=device)
             fill(child, f"{name}.")
-    away = spread(len(model.transformer_blocks), choice.swapped) if choice.swapped else ()
+    elsewhere = away(len(model.transformer_blocks), choice.swapped, shared=choice.shard)
     skip = MODULATIONS if choice.table else ()
     for i, block in enumerate(model.transformer_blocks):
         block.to_empty(device=device)
@@ -123,7 +123,7 @@ def _made(config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill:
                 module.to("cpu")
         if choice.precision != "bf16":
             freeze_block(block, choice.precision, skip=skip)
-        if i in away:
+        if i in elsewhere:
             block.to("cpu")
     return model
 

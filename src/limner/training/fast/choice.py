@@ -37,7 +37,11 @@ class Choice:
     swapped: int = 0
     """Blocks whose weights lie in system memory until needed; those are checkpointed whole."""
     ring: int = 2
-    """Blocks' worth of device memory that swapped weights pass through."""
+    """Blocks' worth of device memory that swapped or shared weights pass through."""
+    shard: bool = False
+    """Several processes hold a share of every block each and gather it when it is needed (the
+    fully sharded way, FSDP or ZeRO-3, for weights that never change); all blocks are then
+    checkpointed whole. Nothing in a run of one process."""
     hoist: bool = True
     """Modulation computed once a step for all blocks instead of in every block and recompute."""
     table: bool = False
@@ -64,7 +68,10 @@ def less(choice: Choice, blocks: int) -> Choice | None:
     """The next choice that needs less memory and gives the same result; None when there is none.
 
     First fewer blocks keep everything, then fewer keep their attention, then more are swapped.
+    Shared blocks keep nothing already.
     """
+    if choice.shard:
+        return None
     whole = max(choice.whole, choice.swapped)
     plain = blocks - whole - choice.attention
     if plain > 0:

@@ -31,19 +31,20 @@ captions of one length and of any, picture sizes. At its default of 8 it gives u
 
 
 def install(
-    transformer: Any, choice: Choice, device: Any = None, table: modulation.Table | None = None
-) -> Engine:
+    transformer: Any, choice: Choice, device: Any = None, table: modulation.Table | None = None,
+    team: swap.Sharing | None = None,
+) -> Engine:  # fmt: skip
     """Quantise what is not yet, and let `transformer.forward` run through an `Engine`.
 
     Call it after `lora.add_adapter`. device: where the blocks compute; default where they lie.
-    table: that of the engine before, to go on with. Raises UsageError for a modulation table with
-    a LoRA on modulations.
+    table: that of the engine before, to go on with. team: who the blocks are shared with, if the
+    choice wants that. Raises UsageError for a modulation table with a LoRA on modulations.
     """
     if choice.precision != "bf16":
         skip = MODULATIONS if choice.table else ()
         for block in transformer.transformer_blocks:
             freeze_block(block, choice.precision, skip=skip)
-    return Engine(transformer, choice, device, table)
+    return Engine(transformer, choice, device, table, team)
 
 
 class Engine:
@@ -51,7 +52,7 @@ class Engine:
 
     def __init__(
         self, transformer: Any, choice: Choice, device: Any = None,
-        table: modulation.Table | None = None,
+        table: modulation.Table | None = None, team: swap.Sharing | None = None,
     ) -> None:  # fmt: skip
         self.transformer, self.choice = transformer, choice
         self.blocks: list[Any] = list(transformer.transformer_blocks)
@@ -59,7 +60,8 @@ class Engine:
         self.table: modulation.Table | None = None
         if choice.table:
             self.table = table or modulation.Table(transformer, self.device)
-        chosen = swap.spread(len(self.blocks), choice.swapped) if choice.swapped else ()
+        team = team if choice.shard else None
+        chosen = swap.away(len(self.blocks), choice.swapped, shared=team is not None)
         skip = MODULATIONS if choice.table else ()
         for i, block in enumerate(self.blocks):
             for name, part in block.named_children():
@@ -68,7 +70,7 @@ class Engine:
             for parameter in block.parameters():
                 if parameter.requires_grad:  # a LoRA is trained where its block computes
                     parameter.data = parameter.data.to(self.device)
-        self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip)
+        self.swap = swap.BlockSwap(self.blocks, chosen, choice.ring, self.device, skip, team)
         for module in transformer.modules():
             if isinstance(module, FrozenLinear):  # swapped in, it multiplies as the device does
                 module.way = way(module.kind, str(self.device))

@@ -73,6 +73,8 @@ class Work:
     batch: int = 1
     rank: int = 16
     optimizer_bits: int = 8
+    processes: int = 1
+    """That share the blocks, with `Choice.shard`; each has such a batch."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +117,16 @@ def forecast(choice: Choice, work: Work, shape: Shape = Shape()) -> Forecast:
     """
     count, each = shape.blocks, BYTES[choice.precision]
     swapped = min(choice.swapped, count)
-    here = count - swapped + (min(choice.ring, swapped) if swapped else 0)
+    here: float = count - swapped + (min(choice.ring, swapped) if swapped else 0)
+    shared = choice.shard and work.processes > 1
+    if shared:
+        here = count / work.processes + choice.ring
     block = shape.linears * each
     modulation = 0.0 if choice.table else shape.modulations * each
     aside = shape.modulations * 2.0 * count if choice.table else 0.0
     tokens = work.tokens * work.batch
     value = tokens * shape.width * 2.0
-    whole = max(min(choice.whole, count), swapped)
+    whole = count if shared else max(min(choice.whole, count), swapped)
     attention = min(choice.attention, count - whole)
     plain = count - whole - attention
     kept = whole * KEPT["whole"] + attention * KEPT["attention"] + plain * KEPT["plain"]

@@ -1,14 +1,15 @@
-"""Blocks that do not fit: their frozen weights lie in system memory and pass through a small ring.
+"""Blocks that do not fit: their frozen weights lie elsewhere and pass through a small ring.
 
-In: blocks and which of them to swap. Out: `need(i)`, called before a block computes: its weights
-are there, and the next block's are on their way on a stream of their own. Frozen weights never
-change, so nothing is ever copied back.
+In: blocks, which of them to send away, and where: into system memory, or a share of each to every
+process of a team. Out: `need(i)`, called before a block computes: its weights are there, and the
+next block's are on their way on a stream of their own. Frozen weights never change, so nothing is
+ever copied back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -22,21 +23,40 @@ def spread(blocks: int, count: int) -> tuple[int, ...]:
     return tuple(sorted({(2 * i + 1) * blocks // (2 * count) for i in range(count)}))
 
 
+def away(blocks: int, swapped: int, *, shared: bool) -> tuple[int, ...]:
+    """Which blocks lie elsewhere: all that are shared with a team, or so many swapped ones."""
+    if shared:
+        return tuple(range(blocks))
+    return spread(blocks, swapped) if swapped else ()
+
+
+class Sharing(Protocol):
+    """What the ring wants of a team of processes (`limner.training.parallel.Team`)."""
+
+    rank: int
+    size: int
+
+    def gather(self, whole: Tensor, share: Tensor, block: int) -> None:
+        """All shares of a block, one behind the other, into `whole`; every process takes part."""
+
+
 class BlockSwap:
     """The ring. `direction`: +1 in the forward pass, -1 in the backward pass.
 
-    moves: copies so far; late: those that the computation had to wait for from their start.
+    moves: copies so far; late: those that the computation had to wait for from their start. team:
+    holds the blocks together, each process its share on its own device; None: system memory does.
     """
 
     def __init__(
         self, blocks: Sequence[Any], chosen: Sequence[int], ring: int, device: Any,
-        skip: tuple[str, ...] = (),
+        skip: tuple[str, ...] = (), team: Sharing | None = None,
     ) -> None:  # fmt: skip
-        self.order, self.device = tuple(chosen), torch.device(device)
+        self.order, self.device, self.team = tuple(chosen), torch.device(device), team
         self.direction, self.moves, self.late = 1, 0, 0
         self.tensors = {i: _frozen(blocks[i], skip) for i in self.order}
         self.host = {i: self._store(self.tensors[i]) for i in self.order}
         size = max((h.numel() for h in self.host.values()), default=0)
+        size *= team.size if team is not None else 1
         count = min(max(1, ring), len(self.order))
         self.slots = [
             torch.empty(size, dtype=torch.uint8, device=self.device) for _ in range(count)
@@ -52,15 +72,20 @@ class BlockSwap:
         self.current: int | None = None
 
     def _store(self, tensors: list[Tensor]) -> Tensor:
-        """All bytes of a block in one pinned buffer; the tensors give up their device memory."""
+        """All bytes of a block in one pinned buffer, or this process's share of them on its device;
+        the tensors give up their own memory."""
         sizes = [t.numel() * t.element_size() for t in tensors]
         total = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
-        pinned = self.device.type == "cuda"
-        buffer = torch.empty(total, dtype=torch.uint8, pin_memory=pinned)
+        pinned = self.device.type == "cuda" and self.team is None
+        if self.team is not None:
+            total = -(-total // (ALIGNMENT * self.team.size)) * ALIGNMENT * self.team.size
+        buffer = torch.zeros(total, dtype=torch.uint8, pin_memory=pinned)
         for tensor, view in zip(tensors, _views(buffer, tensors), strict=True):
             view.copy_(tensor.detach())
-            tensor.data = view
-        return buffer
+            tensor.data = view if self.team is None else _nothing(tensor, self.device)
+        if self.team is None:
+            return buffer
+        return buffer.chunk(self.team.size)[self.team.rank].to(self.device, copy=True)
 
     def need(self, block: int) -> None:
         """The block's weights are where they compute, behind everything enqueued so far."""
@@ -82,10 +107,27 @@ class BlockSwap:
         if following is not None and following not in self.holds:
             self._fetch(following)
 
+    def forget(self) -> None:
+        """What the ring holds counts as gone: from now on all of a team ask for the same."""
+        if self.stream is not None and self.current is not None:
+            self.used[self.current].record(torch.cuda.current_stream(self.device))
+        self.holds, self.current = [None] * len(self.slots), None
+
+    def give(self, block: int) -> None:
+        """Take part in a gathering for the leader's sake."""
+        self.forget()
+        self._fetch(block)
+        self.forget()
+
     def close(self) -> None:
-        """Leave all swapped weights in system memory and give the ring back."""
+        """Leave all swapped weights in system memory and give the ring back; all of a team do."""
         for block, tensors in self.tensors.items():
-            for tensor, view in zip(tensors, _views(self.host[block], tensors), strict=True):
+            whole = self.host[block]
+            if self.team is not None:
+                whole = whole.new_empty(whole.numel() * self.team.size)
+                self.team.gather(whole, self.host[block], block)
+                whole = whole.cpu()
+            for tensor, view in zip(tensors, _views(whole, tensors), strict=True):
                 tensor.data = view
         self.slots, self.holds = [], []
 
@@ -103,18 +145,24 @@ class BlockSwap:
             return
         self.holds[slot] = block
         self.moves += 1
-        source = self.host[block]
-        target = self.slots[slot][: source.numel()]
+        parts = self.team.size if self.team is not None else 1
+        target = self.slots[slot][: self.host[block].numel() * parts]
         if self.stream is None:
-            target.copy_(source)
+            self._bring(target, block)
         else:
             with torch.cuda.stream(self.stream):
                 self.stream.wait_event(self.used[slot])
-                target.copy_(source, non_blocking=True)
+                self._bring(target, block)
                 self.ready[slot].record(self.stream)
         tensors = self.tensors[block]
         for tensor, view in zip(tensors, _views(target, tensors), strict=True):
             tensor.data = view
+
+    def _bring(self, target: Tensor, block: int) -> None:
+        if self.team is not None:
+            self.team.gather(target, self.host[block], block)
+        else:
+            target.copy_(self.host[block], non_blocking=True)
 
     def _free_slot(self) -> int | None:
         empty = [i for i, held in enumerate(self.holds) if held is None]
@@ -130,6 +178,11 @@ class BlockSwap:
         # the block passed longest ago is needed last: the way back comes from the other end
         place = {i: self.order.index(b) for i, b in enumerate(self.holds) if b is not None}
         return min(others, key=lambda i: place[i] * self.direction)
+
+
+def _nothing(like: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the same shape that takes no memory; its values are never read."""
+    return torch.zeros((), dtype=like.dtype, device=device).expand(like.shape)
 
 
 def _frozen(block: Any, skip: tuple[str, ...]) -> list[Tensor]:
