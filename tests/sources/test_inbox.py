@@ -21,11 +21,10 @@ from limner.events import collect
 from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
-from limner.sources import inbox, realism, substitute
+from limner.sources import inbox, realism
 from limner.sources.intake import stage
 from limner.sources.intake.matching import Candidate, match
 from limner.sources.intake.opening import INBOX
-from limner.sources.intake.stage import angle_of
 
 Grace = Callable[..., Project]
 
@@ -126,9 +125,7 @@ def _die_at(path: Path, data: bytes, name: str) -> None:
     path.write_bytes(data)
 
 
-def test_order_and_measured_heads_place_what_says_nothing(
-    grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_order_places_what_says_nothing(grace: Grace, tmp_path: Path) -> None:
     project = grace()
     drop = tmp_path / "drop"
     for number in range(1, 9):
@@ -138,42 +135,8 @@ def test_order_and_measured_heads_place_what_says_nothing(
     (drop / "img8.png").unlink()
     found = run(project, drop, ways=("order",), dry_run=True)
     assert not found["pairs"] and len(found["gaps"]) == 8, "seven for eight tell nothing"
-    angles = ("front", "side", "front", "three_quarter")
-    shots = [Shot(f"shot_{n}", n, {"angle": a}, "x", n) for n, a in enumerate(angles)]
-    seen = ("side", "front", "front", "three_quarter", "three_quarter")
-    turned = [Candidate(f"img{n}.png", (), angle) for n, angle in enumerate(seen)]
-    got = match(turned, shots, ways=("measured",))
-    assert {p.name: p.shot_id for p in got.pairs} == {
-        **{"img0.png": "shot_1", "img1.png": "shot_0", "img2.png": "shot_2"}
-    }
-    assert got.gaps == ["shot_3"], "two heads for one shot tell nothing"
-    assert [angle_of(y) for y in (3.0, -20.0, 35.0, 60.0, -88.0)] == [
-        *("front", "front", "three_quarter", "three_quarter", "side")
-    ]
     with pytest.raises(UsageError, match="guess"):
         run(project, drop, ways=("guess",))
-
-
-def test_real_heads_are_measured(grace: Grace, tmp_path: Path) -> None:
-    """Two drawn heads, one turned: the picture of the turned one goes to the turned shot."""
-    faces = pytest.importorskip("limner.vision.faces")
-    if faces.available("photo") is not None:
-        pytest.skip(f"no face finder here: {faces.available('photo')}")
-    from limner.atelier import Character, abilities, identity_from_seed, scene_for
-
-    project = grace()
-    shots = project.store.shots()
-    kept = {a: next(s for s in shots if s.attributes["angle"] == a) for a in ("front", "side")}
-    for shot in shots:  # every other shot has its picture already
-        if shot.id != kept["front"].id:
-            project.store.update_shot(shot.id, state="kept")
-    character = Character(identity_from_seed(5))
-    wanted, _ = substitute({**kept["front"].attributes, "framing": "close_up"}, abilities())
-    drop = tmp_path / "drop"
-    drop.mkdir()
-    Image.fromarray(character.draw(scene_for(wanted, 3), 320).image).save(drop / "x.png")
-    found = run(project, drop, ways=("measured",), dry_run=True)
-    assert pairs(found) == {"x.png": (kept["front"].id, "measured")}
 
 
 def _tiff16() -> bytes:

@@ -153,6 +153,12 @@ def _match_lines(found: dict[str, Any]) -> list[str]:
     for pair in found["pairs"]:
         notes = f"  ({'; '.join(pair['notes'])})" if pair["notes"] else ""
         lines.append(f"{pair['shot']}  <-  {pair['file']}  by {pair['by']}{notes}")
+    for one in found["unsure"]:
+        guesses = ", ".join(one["guesses"])
+        lines.append(f"not sure: {one['file']}  perhaps {guesses}  ({one['why']})")
+    if found["unsure"]:
+        first = found["unsure"][0]["guesses"][0]
+        lines.append(f"what is not sure is not taken: name each after its shot, e.g. {first}.png")
     lines += [f"left over: {one['file']}  {one['reason']}" for one in found["leftovers"]]
     if found["gaps"]:
         lines.append(f"without a picture: {', '.join(found['gaps'])}")

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from limner.atelier import Character, Identity
     from limner.project.settings import Character as CharacterSettings
 
+DRAWING = "A drawing of a made-up character, no photograph"
+"""What every file of the atelier says of itself."""
+
 AGE_OF_TRAIT = {"young": 27, "middle_aged": 48}
 """Years drawn for the lexicon's age trait when no number is given."""
 
@@ -132,7 +135,7 @@ def draw(character: Character, request: Request) -> Picture:
     drawing = character.draw(scene, request.size)
     marks = PngInfo()
     marks.add_text("Software", f"Limner atelier {RENDERER_VERSION}")
-    marks.add_text("Description", "A drawing of a made-up character, no photograph")
+    marks.add_text("Description", DRAWING)
     out = io.BytesIO()
     Image.fromarray(drawing.image).save(out, "PNG", pnginfo=marks)
     height, width = drawing.image.shape[:2]

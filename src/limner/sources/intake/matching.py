@@ -1,6 +1,6 @@
 """Which dropped picture belongs to which shot: pure planning, nothing is read or written here.
 
-In: candidates (name, embedded texts, measured angle) and shots. Out: a `Matching`. A way is sure of
+In: candidates (name, embedded texts, what they show) and shots. Out: a `Matching`. A way is sure of
 itself or silent: what two shots share equally is left over, not guessed.
 """
 
@@ -10,23 +10,29 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from limner.project.records import Shot
+from limner.sources.intake import likeness
+from limner.sources.intake.assigning import Matrix, Placed, assign
+from limner.sources.intake.likeness import LIKENESS
+from limner.sources.intake.looks import Looks
 from limner.sources.intake.opening import INBOX, natural
+from limner.sources.intake.wanted import wanted
 
 WAYS = ("prompt", "name", "measured", "order")
-"""Ways to match, in the order they are tried: embedded prompt, file name, head angle, order."""
+"""Ways to match, in the order they are tried: embedded prompt, file name, what is seen, order."""
 
 _WORD = re.compile(r"[a-z0-9]+")
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture to place. texts: prompts embedded in it; angle: id of the lexicon, None when it was
-    not measured."""
+    """A picture to place. texts: prompts embedded in it; looks: None when it was not measured."""
 
     name: str
     texts: tuple[str, ...] = ()
-    angle: str | None = None
+    looks: Looks | None = None
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,22 @@ class Pair:
     why: str
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """A picture that may belong to one of some shots, likeliest first. why: in words."""
+
+    name: str
+    guesses: tuple[str, ...]
+    why: str
+
+
 @dataclass
 class Matching:
-    """pairs in shot order; left: name -> why it found no shot; gaps: shots without a picture."""
+    """pairs in shot order; unsure: not placed, for a person to say; left: name -> why it found no
+    shot; gaps: shots without a picture."""
 
     pairs: list[Pair] = field(default_factory=list)
+    unsure: list[Doubt] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
     gaps: list[str] = field(default_factory=list)
 
@@ -57,32 +74,41 @@ def match(
 ) -> Matching:
     """Place every candidate at most once. wanting: shots without a picture (None: all of them).
 
-    By prompt and name several pictures may go to one shot: they are its takes. By measured angle
-    and by order each goes to a shot of its own that still wants one.
+    By prompt, name and measure several pictures may go to one shot: they are its takes. Where the
+    order of as many pictures as shots agrees with what is measured, the order is believed; where
+    it does not, it is not.
     """
     found = Matching()
-    wanted = {s.id for s in shots} if wanting is None else set(wanting)
+    wanted_ids = {s.id for s in shots} if wanting is None else set(wanting)
     rest = sorted(candidates, key=lambda c: natural(c.name))
+    doubts: dict[str, Doubt] = {}
     for way in ways:
-        if way in ("prompt", "name"):
-            placed = _by_text(rest, shots) if way == "prompt" else _by_name(rest, shots)
-        else:
-            free = [s for s in shots if s.id in wanted]
-            placed = _by_angle(rest, free) if way == "measured" else _by_order(rest, free)
+        free = [s for s in shots if s.id in wanted_ids]
+        if way == "prompt":
+            placed = _by_text(rest, shots)
+        elif way == "name":
+            placed = _by_name(rest, shots)
+        elif way == "measured":
+            placed, doubts = _by_measure(rest, free, ordered="order" in ways)
+        else:  # what was measured has spoken already, for the order or against it
+            placed = [] if doubts or _measured(rest) else _by_order(rest, free)
         found.pairs += placed
-        wanted -= {p.shot_id for p in placed}
+        wanted_ids -= {p.shot_id for p in placed}
         done = {p.name for p in placed}
         rest = [c for c in rest if c.name not in done]
     place = {s.id: s.position for s in shots}
     found.pairs.sort(key=lambda p: (place[p.shot_id], natural(p.name)))
-    found.left = {c.name: _why_left(c, ways, len(wanted)) for c in rest}
-    found.gaps = [s.id for s in shots if s.id in wanted]
+    found.unsure = [doubts[c.name] for c in rest if c.name in doubts]
+    found.left = {c.name: _why_left(c, ways, len(wanted_ids)) for c in rest if c.name not in doubts}
+    found.gaps = [s.id for s in shots if s.id in wanted_ids]
     return found
 
 
 def _why_left(candidate: Candidate, ways: Sequence[str], gaps: int) -> str:
     if not gaps:
         return "every shot has a picture"
+    if "measured" in ways and _measured([candidate]):
+        return "what it shows fits no shot that wants a picture"
     if candidate.texts and "prompt" in ways:
         return "its embedded text fits no shot, and nothing else tells"
     return "nothing tells which shot it belongs to"
@@ -93,7 +119,7 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def likeness(first: str, second: str) -> float:
+def alike(first: str, second: str) -> float:
     """Shared words over all words of the shorter text, weighted by how much shorter it is (0..1).
 
     A prompt that was cut off, or stands inside a longer block, is still alike.
@@ -124,7 +150,7 @@ def _by_text(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pai
     for one in candidates:
         scores: dict[str, float] = {}
         for shot in shots:
-            scores[shot.id] = max((likeness(t, shot.prompt) for t in one.texts), default=0.0)
+            scores[shot.id] = max((alike(t, shot.prompt) for t in one.texts), default=0.0)
         best = _best(scores, least, margin)
         if best is not None:
             why = f"its embedded prompt is that of the shot ({100 * scores[best]:.0f} % alike)"
@@ -172,20 +198,81 @@ def _longest_run(first: Sequence[str], second: Sequence[str]) -> int:
     return best
 
 
-def _by_angle(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pair]:
-    """Pictures of one measured angle go to the shots of that angle in order, if the numbers agree.
+def _measured(candidates: Sequence[Candidate]) -> bool:
+    return any(c.looks is not None and not c.looks.plain for c in candidates)
 
-    An angle with more or fewer pictures than shots says nothing about which is which.
+
+def _by_measure(
+    candidates: Sequence[Candidate], shots: Sequence[Shot], *, ordered: bool
+) -> tuple[list[Pair], dict[str, Doubt]]:
+    """The likeliest match as a whole; what does not lead by enough is doubted, not taken.
+
+    ordered: as many pictures as shots may stand in the shots' order.
     """
-    found = []
-    for angle in sorted({c.angle for c in candidates if c.angle}):
-        own = [c for c in candidates if c.angle == angle]
-        places = [s for s in shots if s.attributes.get("angle") == angle]
-        if len(own) == len(places):
-            why = f"{len(own)} pictures show {angle}, as many as shots do; in their order"
-            for one, shot in zip(own, places, strict=True):
-                found.append(Pair(one.name, shot.id, "measured", why))
-    return found
+    seen = [(c, c.looks) for c in candidates if c.looks is not None and not c.looks.plain]
+    if not seen or not shots:
+        return [], {}
+    costs = likeness.costs([looks for _, looks in seen], [wanted(s) for s in shots])
+    placed = assign(
+        costs, worst=LIKENESS["worst"].value, again=LIKENESS["again"].value, most=MOST_TAKES
+    )
+    names = [c for c, _ in seen]
+    if ordered and len(names) == len(candidates) == len(shots) and _in_order(costs, placed):
+        why = f"{len(shots)} pictures for {len(shots)} shots in their order, and they look like it"
+        return [Pair(c.name, s.id, "order", why) for c, s in zip(names, shots, strict=True)], {}
+    strange = _strangers([looks for _, looks in seen], placed)
+    pairs, doubts = [], {}
+    for row, (one, (_, looks)) in enumerate(zip(placed, seen, strict=True)):
+        if one.shot is None:
+            continue
+        name, shot = names[row].name, shots[one.shot]
+        guesses = _guesses(costs[row], one.shot, shots)
+        if (looks.faces or 0) > 1:
+            doubts[name] = Doubt(name, guesses, f"{looks.faces} faces are seen, a shot has one")
+        elif row in strange:
+            doubts[name] = Doubt(name, guesses, "the hair is unlike that of the others")
+        elif one.margin < (least := LIKENESS["sure" if looks.share else "blind"].value):
+            said = f"{_odds(one.margin)} for the first, {_odds(least)} is asked for"
+            doubts[name] = Doubt(name, guesses, said if looks.share else f"no face is seen; {said}")
+        else:
+            why = f"what it shows fits this shot best ({_odds(one.margin)} to any other match)"
+            pairs.append(Pair(name, shot.id, "measured", why))
+    return pairs, doubts
+
+
+MOST_TAKES = 4
+"""Pictures that measure may give to one shot: services make 4 of a prompt."""
+GUESSES = 3
+"""Shots named for a picture that is not sure."""
+
+
+def _odds(nats: float) -> str:
+    return f"{min(np.exp(nats), 1e6):.0f} : 1"
+
+
+def _guesses(costs: Matrix, first: int, shots: Sequence[Shot]) -> tuple[str, ...]:
+    """The shot it would go to, then the likeliest others."""
+    ranked = [first, *(int(n) for n in np.argsort(costs, kind="stable") if n != first)]
+    return tuple(shots[n].id for n in ranked[:GUESSES])
+
+
+def _in_order(costs: Matrix, placed: Sequence[Placed]) -> bool:
+    """Whether no picture fits the shot of its own place much worse than the one it would get."""
+    worst = LIKENESS["worst"].value
+    own = np.diag(costs)
+    best = [worst if p.shot is None else costs[row, p.shot] for row, p in enumerate(placed)]
+    return bool(np.all(own - np.array(best) <= LIKENESS["order"].value))
+
+
+def _strangers(looks: Sequence[Looks], placed: Sequence[Placed]) -> set[int]:
+    """Rows whose hair colour is far from the median of all: likely somebody else's picture."""
+    rows = [n for n, p in enumerate(placed) if p.shot is not None and looks[n].hair is not None]
+    if len(rows) < LIKENESS["hair_least"].value:
+        return set()
+    hair = np.array([looks[n].hair for n in rows]) * (LIKENESS["lightness"].value, 1.0, 1.0)
+    apart = np.linalg.norm(hair - np.median(hair, axis=0), axis=1)
+    limit = max(LIKENESS["hair"].value, 4 * float(np.median(apart)))
+    return {rows[n] for n in np.flatnonzero(apart > limit)}
 
 
 def _by_order(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pair]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from limner import lexicon
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Result, Ticker
 from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes
 from limner.project.records import Shot, Take
+from limner.sources.atelier import DRAWING
+from limner.sources.intake.looks import look
 from limner.sources.intake.matching import WAYS, Candidate, Matching, match
 from limner.sources.intake.opening import Dropped, LeftOut, opened
 from limner.sources.normal import Plain, plain
@@ -45,7 +46,8 @@ def inbox(
 
     ways: of `WAYS`, in order. Raises NotReadyError without a plan, UsageError for an unknown way,
     InputError for a damaged zip. Result: {pairs [{file, shot, by, why, notes, width, height}],
-    leftovers [{file, reason}], gaps [shot], taken, takes, dry_run}.
+    unsure [{file, guesses [shot], why}] (never taken), leftovers [{file, reason}], gaps [shot],
+    taken, takes, dry_run}.
     """
     unknown = [way for way in ways if way not in WAYS]
     if unknown or not ways:
@@ -103,7 +105,7 @@ def _own(project: Project) -> list[Take]:
 
 
 def _match(project: Project, shots: list[Shot], seen: list[_Seen], ways: Sequence[str]) -> Any:
-    """The match; heads are measured only where prompts and names left something over."""
+    """The match; pictures are measured only where prompts and names left something over."""
     standing = project.store.standing_decisions()
     covered = {
         t.shot_id
@@ -116,45 +118,35 @@ def _match(project: Project, shots: list[Shot], seen: list[_Seen], ways: Sequenc
     if "measured" in ways:
         early = match(candidates, shots, ways=first, wanting=wanting)
         if early.left:
-            angles = yield from _angles([s for s in seen if s.dropped.name in early.left])
-            candidates = [replace(c, angle=angles.get(c.name)) for c in candidates]
+            looks = yield from _looks([s for s in seen if s.dropped.name in early.left])
+            candidates = [replace(c, looks=looks.get(c.name)) for c in candidates]
     return match(candidates, shots, ways=ways, wanting=wanting)
 
 
-def _angles(seen: list[_Seen]) -> Any:
-    """Name -> angle of the lexicon by the turn of the largest face; {} if nothing can measure."""
-    from limner.vision import faces, pictures
-
-    reason = faces.available("photo")
-    if reason is not None:
-        yield Notice(f"heads are not measured: {reason}", "warning")
-        return {}
+def _looks(seen: list[_Seen]) -> Any:
+    """Name -> what the picture shows; {} where nothing can be measured."""
     import io
+    from importlib.util import find_spec
 
     import numpy as np
     from PIL import Image
 
-    found: dict[str, str | None] = {}
-    ticker = Ticker("measuring heads", len(seen))
+    from limner.vision import faces
+
+    if find_spec("scipy") is None:
+        yield Notice("what pictures show is not measured: install limner[vision]", "warning")
+        return {}
+    if (reason := faces.available("photo")) is not None:
+        yield Notice(f"heads are not measured, colours only: {reason}", "warning")
+    found = {}
+    ticker = Ticker("measuring", len(seen))
     for one in seen:
         made = plain(one.dropped.read())
-        image: pictures.RGB8 = np.array(Image.open(io.BytesIO(made.data)).convert("RGB"))
-        hits = faces.find_faces(image, kind="photo", thorough=False)
-        yaw = hits[0].yaw if hits else None
-        found[one.dropped.name] = None if yaw is None else angle_of(yaw)
+        image = np.array(Image.open(io.BytesIO(made.data)).convert("RGB"))
+        drawn = any(DRAWING in text for text in one.texts)
+        found[one.dropped.name] = look(image, "drawing" if drawn else "photo")
         yield ticker.tick(note=one.dropped.name)
-    return {name: angle for name, angle in found.items() if angle}
-
-
-def angle_of(yaw: float) -> str:
-    """The face-showing angle whose range of the lexicon is nearest to a head turn in degrees."""
-    facing = [a for a in lexicon.angles().values() if a.id in ("front", "three_quarter", "side")]
-
-    def gap(angle: lexicon.Angle) -> float:
-        low, high = angle.yaw
-        return max(low - abs(yaw), abs(yaw) - high, 0.0)
-
-    return min(facing, key=gap).id
+    return found
 
 
 def _take(project: Project, found: Matching, seen: dict[str, _Seen], takes: list[int]) -> Events:
@@ -214,4 +206,7 @@ def _said(
         pairs.append({**about, "notes": notes, "width": one.width, "height": one.height})
     left = [{"file": name, "reason": why} for name, why in found.left.items()]
     left += [{"file": one.name, "reason": one.reason} for one in out]
-    return {"pairs": pairs, "leftovers": left, "gaps": found.gaps}
+    unsure = [
+        {"file": one.name, "guesses": list(one.guesses), "why": one.why} for one in found.unsure
+    ]
+    return {"pairs": pairs, "unsure": unsure, "leftovers": left, "gaps": found.gaps}
