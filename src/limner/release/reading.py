@@ -179,15 +179,15 @@ def _measure(row: dict[str, Any]) -> dict[str, Any]:
     if value is not None:
         words = "under 0.001" if unit == "p" and value < 0.001 else said(value)
         words = f"{words} {unit}".strip() if unit != "p" else words
+    span = "" if low is None or high is None else f"{said(low)} to {said(high)}"
+    span += " %" if span and as_percent else ""
     notes = [f"{row['n']} pairs" if row.get("n") else "", row.get("note") or ""]
     reason = row.get("reason") or "not measured"
     return {
         "name": row.get("name", ""),
         "value": value,
         "words": words,
-        "span": ""
-        if low is None
-        else f"{said(low)} to {said(high)}" + (" %" if as_percent else ""),
+        "span": span,
         "reading": ", ".join(filter(None, notes)) if value is not None else reason,
     }
 
