@@ -17,9 +17,19 @@ from safetensors.numpy import save_file
 
 from limner.errors import InputError, MissingExtraError
 from limner.events import collect
-from limner.models import lora, resolve_base
+from limner.models import lora, resolve_base, tensorfile
 from limner.project import Project, files
-from limner.release import Signature, receipt, release, signing, verify, workflow
+from limner.release import (
+    Signature,
+    archiving,
+    likeness,
+    receipt,
+    release,
+    signing,
+    verify,
+    weights,
+    workflow,
+)
 
 
 @pytest.fixture(scope="module")
@@ -296,3 +306,65 @@ def test_strengths_styles_and_outfits_stand_in_the_guide_as_measured(tmp_path: P
     said = "- boreal.safetensors at 0.6: identity -0.040, 95 % interval -0.070 to -0.010; "
     assert said + "the same person in 21 of 24, alone in 23" in guide and said in card
     assert "red dress: 11 of 12 show the same person" in guide and "gone" not in guide
+
+
+@pytest.mark.parametrize(
+    ("scope", "publish", "dataset"),
+    [
+        ("train and publish", True, False),
+        ("train, publish, and give away the dataset", True, True),
+        ("Publish; dataset", True, True),
+        ("private use only; must never be published, no dataset", False, False),
+        ("publish, but never the dataset", False, False),
+        ("do not publish", False, False),
+        ("I do not agree to training, publishing or sharing", False, False),
+        ("no training, publish", False, False),
+        ("publish only within the family", False, False),
+        ("publishing forbidden", False, False),
+        ("train only", False, False),
+    ],
+)
+def test_consent_is_read_in_parts_and_a_no_is_a_no(
+    tmp_path: Path, scope: str, publish: bool, dataset: bool
+) -> None:
+    consent = {"evidence": "mail 12", "date": "2026-01-02", "scope": scope}
+    project = make.new_project(tmp_path / "p", likeness="consented_person", consent=consent)
+    found = [likeness.allows(project, word) for word in (likeness.PUBLISH, likeness.DATASET)]
+    assert found == [publish, dataset]
+
+
+def test_a_big_archive_needs_few_open_files(tmp_path: Path) -> None:
+    import resource
+
+    found = {}
+    for number in range(200):
+        found[f"{number:03d}.txt"] = tmp_path / f"{number}.txt"
+        found[f"{number:03d}.txt"].write_text(str(number))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with (tmp_path / "all.zip").open("wb") as raw:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        try:
+            archiving.lay_out(raw, archiving.of_files(found))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    with zipfile.ZipFile(tmp_path / "all.zip") as box:
+        assert len(box.namelist()) == 200 and box.read("007.txt") == b"7"
+
+
+def test_a_trainers_folders_are_not_published(tmp_path: Path) -> None:
+    run = make.build(tmp_path / "iris", stages=4)
+    point = run.store.checkpoints(1)[0]
+    path = tmp_path / "named.safetensors"
+    named: dict[str, str | None] = {
+        "ss_sd_model_name": "/home/ann b/models/qwen.safetensors",
+        "ss_output_dir": "/home/ann",
+        "ss_training_comment": "made in C:\\Users\\Ann B\\out",
+        "ss_network_share": "\\\\server\\share\\ann\\x",
+        "ss_note": "see https://example.org/a/b",
+    }
+    lora.with_metadata(run.path(point.path), path, named)
+    weights.write(weights.measured(path), tmp_path / "out.safetensors", {})
+    told = tensorfile.header(tmp_path / "out.safetensors")[1]
+    assert told["ss_sd_model_name"] == "qwen.safetensors"
+    assert told["ss_note"] == named["ss_note"]
+    assert not any("ann" in v.lower() for k, v in told.items() if k.startswith("ss_"))

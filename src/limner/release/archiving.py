@@ -14,7 +14,8 @@ import re
 import sqlite3
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -74,7 +75,7 @@ def _archive(project: Project, out: Path) -> Events:
             out.parent.mkdir(parents=True, exist_ok=True)
             with temp.open("wb") as raw:
                 everything = {MANIFEST: manifest, **sources}
-                lay_out(raw, ((n, p.open("rb"), p.stat().st_size) for n, p in everything.items()))
+                lay_out(raw, of_files(everything))
                 raw.flush()
                 os.fsync(raw.fileno())
             temp.replace(out)
@@ -93,7 +94,11 @@ def _made_now(project: Project, scratch: Path) -> dict[str, Path]:
             db.execute("VACUUM INTO ?", [str(database)])
         db.close()
     except sqlite3.Error as error:
-        raise WorkFailedError(f"limner.db cannot be copied: {error}") from None
+        raise WorkFailedError(
+            f"limner.db cannot be copied: {error}",
+            where=str(project.store.path),
+            fix="Free some disk; if it stays, restore limner.db from a backup.",
+        ) from None
     made = {"limner.db": database, "report.html": scratch / "report.html"}
     made["report.html"].write_text(page.render(project), encoding="utf-8")
     if record := project.store.verdict():
@@ -137,13 +142,27 @@ def is_safe(name: str) -> bool:
     return inside and not _UNSAFE.search(name) and "/".join(parts) == name
 
 
-def lay_out(raw: IO[bytes], entries: Iterable[tuple[str, IO[bytes], int]]) -> None:
+Entry = tuple[str, Callable[[], IO[bytes]], int]
+"""Name, what opens its bytes, how many there are; one at a time is open."""
+
+
+def of_files(found: Mapping[str, Path]) -> Iterator[Entry]:
+    """Entries of files by their names in the zip."""
+    for name, path in found.items():
+        yield name, partial(_read_from, path), path.stat().st_size
+
+
+def _read_from(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def lay_out(raw: IO[bytes], entries: Iterable[Entry]) -> None:
     """Write the zip in its one form: manifest first, then by path, stored, times fixed."""
     with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as box:
-        for name, source, size in sorted(entries, key=lambda e: (e[0] != MANIFEST, e[0])):
+        for name, start, size in sorted(entries, key=lambda e: (e[0] != MANIFEST, e[0])):
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system, info.external_attr, info.file_size = 3, 0o644 << 16, size
-            with source, box.open(info, "w") as target:
+            with start() as source, box.open(info, "w") as target:
                 for block in iter(lambda source=source: source.read(_BLOCK), b""):  # type: ignore[misc]
                     target.write(block)
 
@@ -222,7 +241,7 @@ def _same_layout(raw: IO[bytes], box: zipfile.ZipFile) -> bool:
     """Lay the entries out again in a scratch file and compare the two byte by byte."""
     infos = box.infolist()
     with tempfile.TemporaryFile() as again:
-        lay_out(again, ((i.filename, box.open(i), i.file_size) for i in infos))
+        lay_out(again, ((i.filename, partial(box.open, i), i.file_size) for i in infos))
         again.seek(0)
         raw.seek(0)
         while True:

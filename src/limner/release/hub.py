@@ -57,6 +57,9 @@ def push(
     api = _api()
     try:
         url = str(api.create_repo(repository, private=private, exist_ok=True, repo_type="model"))
+        hidden = bool(api.repo_info(repository, repo_type="model").private)
+        if private and not hidden:  # create_repo leaves a repository that is there as it is
+            raise _VisibleError
         done = api.upload_folder(
             folder_path=str(folder),
             repo_id=repository,
@@ -66,6 +69,12 @@ def push(
         )
         yield Progress("upload", 1, 2, note="checking what arrived")
         arrived = _sha256_there(api, repository, lora)
+    except _VisibleError:
+        raise UsageError(
+            "That repository is public already, so what is sent there is seen by everybody",
+            where=repository,
+            fix="Add --public if that is meant, or give another name.",
+        ) from None
     except Exception as error:  # the client's HTTP library, and its errors, change by version
         raise _refused(error, repository) from None
     if arrived != files.sha256_file(folder / lora):
@@ -74,19 +83,23 @@ def push(
             where=f"{repository}: {lora}",
             fix="Push again.",
         )
-    if private:
+    if hidden:
         yield Notice("The repository is private; make it public on the hub when you are ready.")
     value = {
         "repository": repository,
         "url": url,
         "commit": str(done.oid),
-        "private": private,
+        "private": hidden,
         "lora": lora,
         "sha256": arrived,
     }
     project.store.log("release", "pushed", **value)
     yield Progress("upload", 2, 2)
     yield Result(value)
+
+
+class _VisibleError(Exception):
+    """A private release was asked for, and the repository is public."""
 
 
 def _lora_name(folder: Path) -> str:

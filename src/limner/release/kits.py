@@ -148,5 +148,5 @@ def dataset_zip(project: Project, dataset: Dataset, out: Path) -> None:
     readme.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     found["dataset.json"] = readme
     with out.open("wb") as raw:
-        archiving.lay_out(raw, ((n, p.open("rb"), p.stat().st_size) for n, p in found.items()))
+        archiving.lay_out(raw, archiving.of_files(found))
     readme.unlink()

@@ -38,7 +38,7 @@ def consent(project: Project) -> dict[str, str] | None:
         raise InputError(
             "The consent does not say that the LoRA may be published",
             where="character.yaml: consent.scope",
-            fix="Ask the person; then write what was agreed to, with the word publish.",
+            fix="Ask the person; then write what was agreed to, e.g. `train, publish, dataset`.",
         )
     stated = files.sha256_bytes(given.evidence.encode("utf-8"))
     evidence = project.root / given.evidence
@@ -51,11 +51,32 @@ def consent(project: Project) -> dict[str, str] | None:
 
 
 def allows(project: Project, word: str) -> bool:
-    """Whether a person's consent names this use; a synthetic character allows all."""
+    """Whether a person's consent names this use; a synthetic character allows all.
+
+    The scope is a list of uses, parted by commas, semicolons, full stops, new lines or `and`. No
+    sentence is read: a part that is not in `USES` makes the answer no, for it may be a condition or
+    a refusal.
+    """
     given = project.character.consent
     if project.character.likeness == "synthetic":
         return True
-    return given is not None and word in given.scope.lower()
+    if given is None:
+        return False
+    parts = [" ".join(p.split()) for p in _PARTS.split(given.scope.lower()) if p.strip()]
+    known = {form: use for use, forms in USES.items() for form in forms}
+    found = [known.get(part) for part in parts]
+    return word in found and None not in found
+
+
+USES = {
+    PUBLISH: ("publish", "publishing", "publish it", "publish the lora", "may publish",
+              "to publish", "publication"),
+    DATASET: ("dataset", "the dataset", "give away the dataset", "share the dataset",
+              "publish the dataset"),
+    "train": ("train", "training", "train a lora", "to train", "evaluate", "evaluation"),
+}  # fmt: skip
+"""Use -> how a scope may say it; anything else is not understood, and so not allowed."""
+_PARTS = re.compile(r"[,;.\n]|\band\b")
 
 
 def require_synthetic(project: Project, site: str) -> None:

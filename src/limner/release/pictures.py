@@ -52,7 +52,8 @@ def marked_png(path: Path, parameters: str = "") -> bytes:
         fix = "Draw it again with `limner evaluate`."
         raise InputError("A sample picture is missing", where=str(path), fix=fix) from None
     if not data.startswith(_PNG):
-        raise InputError("A sample picture is no PNG", where=str(path))
+        fix = "Draw it again: delete the file, then `limner evaluate`."
+        raise InputError("A sample picture is no PNG", where=str(path), fix=fix)
     head = len(_PNG) + 8 + 13 + 4  # signature, then the IHDR chunk, always 13 bytes of data
     new = b"" if _XMP.encode() in data else _text_chunk("XML:com.adobe.xmp", _XMP)
     if parameters:

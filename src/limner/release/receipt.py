@@ -18,6 +18,8 @@ from limner.release.locks import LOCK_FILE
 
 RECEIPT_FILE = "receipt.json"
 FORMAT = "limner receipt 1"
+HUBS_OWN = (".gitattributes", ".cache")
+"""What the hub adds to a repository and to a download: no part of any release."""
 LINKS = ("lock", "plan", "run", "checkpoint", "verdict", "bundle")
 Finding = dict[str, str]
 
@@ -40,7 +42,7 @@ def document(after: str, data: dict[str, Any]) -> bytes:
 
 
 def table(folder: Path) -> list[dict[str, Any]]:
-    """Every file of the folder but the receipt: path, bytes, sha256; by path."""
+    """Every file of the folder but the receipt and the hub's own: path, bytes, sha256; by path."""
     found = sorted(p for p in folder.rglob("*") if p.is_file() or p.is_symlink())
     return [
         {
@@ -50,6 +52,7 @@ def table(folder: Path) -> list[dict[str, Any]]:
         }
         for path in found
         if path.relative_to(folder).as_posix() != RECEIPT_FILE
+        and path.relative_to(folder).parts[0] not in HUBS_OWN
     ]
 
 

@@ -24,17 +24,18 @@ NEVER_MEASURED = (
     {
         "what": "Other LoRAs stacked on top",
         "why": "Not tried.",
-        "how": "Load both in your program and look; start the style at 0.6.",
+        "how": "limner evaluate --style OTHER.safetensors:0.6 && limner verdict.",
     },
 )
 SAMPLERS = {"diffusers": "flow-match Euler"}
 """Renderer -> sampler: diffusers' Qwen-Image pipelines carry FlowMatchEulerDiscreteScheduler."""
 WAYS = {
     "negative control": "Name a LoRA of another character in evaluation.control.",
-    "trigger leakage": "Draw a few prompts without the trigger word and look.",
+    "trigger leakage": "Set evaluation.untriggered, then limner evaluate && limner verdict.",
     "copies of training pictures": "Hold the renders beside the contact sheet.",
-    "prompt adherence": "Read the prompts beside the pictures.",
-    "variety at one prompt": "Set evaluation.claim_seeds to 8 or more and evaluate again.",
+    "prompt adherence": "limner evaluate --ask && limner verdict, with a vision endpoint; or read "
+    "the prompts beside the pictures.",
+    "variety at one prompt": "limner evaluate --tests variety && limner verdict.",
     "skin texture": "Look at the pictures at full size.",
     "hands": "Look at the pictures.",
     "second embedder": "Look at the pictures; one embedder alone can err.",
@@ -334,6 +335,7 @@ def unmeasured(
         why = f"{len(hidden)} of {len(planned)} shots hide the face: no identity number."
         rows.append({"what": "Pure back views", "why": why, "how": "Look at the pictures."})
     named = {r["what"].lower().split()[0].strip(",") for r in rows}
+    named |= {"other"} if read is not None and read.styles else set()
     rows += [r for r in NEVER_MEASURED if r["what"].lower().split()[0].strip(",") not in named]
     if run_config(run).get("base") == "miniature":
         rows.append(

@@ -8,6 +8,7 @@ any byte shows in the file alone.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,11 +125,25 @@ def write(weights: Weights, out: Path, added: Mapping[str, str]) -> str:
     """Write the released file and return its hex SHA-256. The trainer's own metadata stays, but
     for hashes that would be wrong."""
     tensors, header = tensorfile.read(weights.path)
-    full = {k: v for k, v in header.items() if not k.startswith("sshs_")}
+    full = {k: _nameless(v) for k, v in header.items() if not k.startswith("sshs_")}
     full |= {**_usual(weights, full), **added, SEAL: _BLANK}
     full["modelspec.hash_sha256"] = f"0x{weights.released_sha256}"
     tensorfile.write(out, rounded(tensors), full, keep_order=True)
     return seal(out)
+
+
+_WHOLE_PATH = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\n]*[/\\]([^/\\\n]+\.\w{1,12})")
+LEFT_OUT = "left out: it named a folder of the trainer's machine"
+
+
+def _nameless(value: str) -> str:
+    """Metadata without folders of the trainer's machine: a path to a file becomes the file's name,
+    any other text that holds a path is left out whole, for a cut one may still hold a name."""
+    network = "\\\\" in value
+    if lora.absolute_path(value) is None and not network:
+        return value
+    whole = _WHOLE_PATH.fullmatch(value.strip())
+    return whole[1] if whole else LEFT_OUT
 
 
 def _usual(weights: Weights, there: Mapping[str, str]) -> dict[str, str]:
