@@ -122,7 +122,8 @@ def renders(project: Project, scorer: Any = identity) -> None:
         yaw = (0.0, 30.0, 60.0)[int(render.prompt_id[1:]) % 3]
         store.put_scores(render.id, [
             Measure("identity_drawn", value, "cosine"), Measure("match", float(value > 0.6)),
-            Measure("yaw", yaw, "degrees"), Measure("copy_bits", 24.0, "bits"),
+            Measure("face", 1.0), Measure("yaw", yaw, "degrees"),
+            Measure("copy_bits", 24.0, "bits"),
             Measure("background_similarity", 0.2 + 0.01 * (render.id % 7)),
         ])  # fmt: skip
 

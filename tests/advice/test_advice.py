@@ -182,9 +182,44 @@ def test_a_remedy_is_applied_by_its_name_and_comments_stay(tmp_path: Path) -> No
     with pytest.raises(UsageError, match="no change of settings called"):
         apply(project, "overfit.magic")
     one_view_fails(project)
-    apply(project, "face_inconsistency.pose")
-    quota = project.character.shots.quotas["angle"]
+    told = next(s for s in advise(project)["symptoms"] if s["id"] == "face_inconsistency")
+    step = next(r for r in told["remedies"] if r["id"] == "face_inconsistency.pose")
+    assert step["command"].startswith(
+        "limner advise --apply face_inconsistency.pose && limner -C ../p_2 shots plan && "
+    )
+    done = apply(project, "face_inconsistency.pose")  # the shots here have pictures
+    other = Project.open(tmp_path / "p_2")
+    assert done["project"] == str(other.root.resolve())
+    assert not project.character.shots.quotas and not other.store.takes()
+    assert other.character.training == project.character.training
+    quota = other.character.shots.quotas["angle"]
     assert sum(quota.values()) == pytest.approx(100) and quota["side"] > 40
+
+
+def test_faces_that_training_breaks_are_frying(tmp_path: Path) -> None:
+    """Also where the choice went around them: the last checkpoint lost them while choosing."""
+    project = make.build(tmp_path / "p")
+    last = max(r.step for r in project.store.renders(1) if r.step is not None)
+    for render in project.store.renders(1):
+        if render.step == last:
+            project.store.put_scores(render.id, [Measure("face", 0.0)])
+    data = advise(project, captions=[])
+    found = next(s for s in data["symptoms"] if s["id"] == "frying")
+    assert found["state"] == "found" and "breaks faces" in found["cause"]
+    fact = next(f for f in found["evidence"] if f["id"] == "lost_faces")
+    assert "loses the face in" in fact["text"] and fact["pictures"]
+
+
+def test_few_own_pictures_do_not_make_a_dataset_inconsistent(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "p")
+    make.verdict(
+        project, ceiling=8 / 9, ceiling_hits=8, ceiling_n=9, ceiling_interval=[0.518, 0.997]
+    )
+    assert states(project)["inconsistent_dataset"] == "insufficient evidence"
+    make.verdict(
+        project, ceiling=0.5, ceiling_hits=20, ceiling_n=40, ceiling_interval=[0.338, 0.662]
+    )
+    assert states(project)["inconsistent_dataset"] == "found"
 
 
 def test_without_an_endpoint_the_rules_answer_and_show_their_facts(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def unsupported(text: str, told: str) -> str:
     """Why an answer does not stand on what the model was told; empty when it does."""
     if not text:
         return "it is empty"
-    if text.startswith(UNKNOWN):
+    if text.rstrip(". ") == UNKNOWN.rstrip("."):
         return ""
     cited = _CITED.findall(text)
     if not cited:

@@ -105,7 +105,11 @@ def ceiling(found: Records, value: Values) -> Test:
         n,
     )
     cause = "The training pictures do not all show one person, so no training can."
-    return Test(fact, rate < value["ceiling"], "ceiling", cause)
+    low, high = interval or (rate, rate)
+    line = value["ceiling"]
+    holds = True if interval and high < line else False if rate >= line else None
+    reason = f"{count} leave it open: the interval {100 * low:.0f} to {100 * high:.0f} % holds it"
+    return Test(fact, holds, "ceiling", cause, reason, "Hold more pictures back: dataset.held_out")
 
 
 def by_pose(found: Records, value: Values) -> Test:
@@ -175,9 +179,11 @@ def copies(found: Records, value: Values) -> Test:
         len(bits),
         _paths(same),
     )
-    return Test(
-        fact, seen.value > value["copies"], "copies", "The LoRA has learned pictures by heart."
-    )
+    line = value["copies"]
+    holds = True if seen.low > line else False if seen.value <= line else None
+    cause = "The LoRA has learned pictures by heart."
+    reason = f"{len(bits)} pictures leave it open"
+    return Test(fact, holds, "copies", cause, reason, "Raise evaluation.claim_seeds and evaluate")
 
 
 def leakage(found: Records, value: Values) -> Test:
@@ -193,7 +199,8 @@ def leakage(found: Records, value: Values) -> Test:
         )
     low, high = data["untriggered_interval"]
     far = float(data.get("far_upper") or 0.0)
-    holds = True if low > far else False if high <= max(far, value["leak"]) else None
+    line = max(far, value["leak"])
+    holds = True if low > line else False if high <= line else None
     arm = [p for p in found.pictures if p.render.arm == "untriggered" and p.value("match") == 1.0]
     fact = Fact(
         "leak",
@@ -243,7 +250,10 @@ def measured(
             reason = row.get("reason") or "the newest verdict did not measure it"
             return unknown(key, what, reason, how)
         limit, at = value[rule], float(row["value"])
-        low, high = row.get("interval") or (at, at)
+        if not row.get("interval"):
+            reason = "too few prompts were compared for an interval"
+            return unknown(key, what, reason, "Raise evaluation.prompts and evaluate")
+        low, high = row["interval"]
         beyond, within = (low > limit, high <= limit) if above else (high < limit, low >= limit)
         holds = True if beyond else False if within else None
         pictures: tuple[str, ...] = ()
@@ -302,6 +312,45 @@ def bleed(found: Records, value: Values) -> Test:
     cause = "Backgrounds of the training pictures come along with the person."
     reason = f"{len(by_prompt)} prompts leave it open"
     return Test(fact, holds, "bleed_share", cause, reason, "Raise evaluation.prompts and evaluate")
+
+
+def lost_faces(found: Records, value: Values) -> Test:
+    """Does a checkpoint lose faces where the base model draws them? All that were drawn count, the
+    dropped ones too: a run that ruins faces late is a fact of the run. The bound is shared out over
+    the checkpoints (Bonferroni), since the worst of many is looked for."""
+    what = "Whether checkpoints lose faces"
+    base = {p.cell: p.value("face") for p in found.base + found.arm("base", None, "choose")}
+    arms: dict[str, list[Picture]] = {}
+    for picture in found.pictures:
+        render = picture.render
+        seen = picture.value("face") is not None and base.get(picture.cell) == 1.0
+        if render.step is not None and render.phase in ("choose", "claim") and seen:
+            arms.setdefault(f"{render.arm} at {render.strength:g}", []).append(picture)
+    if not arms:
+        return unknown("lost_faces", what, "no checkpoint drew what the base drew too", EVALUATE)
+    lost = {name: [p for p in mine if p.value("face") != 1.0] for name, mine in arms.items()}
+    worst = max(
+        arms, key=lambda name: numbers.at_least(len(lost[name]), len(arms[name]), len(arms))
+    )
+    n, hits = len(arms[worst]), len(lost[worst])
+    low = numbers.at_least(hits, n, len(arms))
+    limit = value["no_face"]
+    share = hits / n
+    fact = Fact(
+        "lost_faces",
+        f"{worst} loses the face in {hits} of {n} pictures in which the base model draws one "
+        f"(at least {100 * low:.0f} %, all {len(arms)} checkpoints considered)",
+        "scores of all pictures",
+        share,
+        "share",
+        None,
+        n,
+        _paths(lost[worst]),
+    )
+    cause = "Training breaks faces: the learning rate is too high, or there were too many steps."
+    holds = True if low > limit else False if share <= limit else None
+    reason = f"{n} pictures leave it open"
+    return Test(fact, holds, "no_face", cause, reason, "Raise evaluation.seeds and evaluate")
 
 
 def following(found: Records, value: Values) -> Test:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 _Z = 1.959964
 _T975 = (
@@ -34,6 +35,15 @@ def share(hits: int, n: int) -> Estimate:
     middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
     return Estimate(p, max(0.0, middle - half), min(1.0, middle + half), n)
+
+
+def at_least(hits: int, n: int, looks: int = 1) -> float:
+    """Lower Wilson bound of a share, one-sided 95 % shared out over `looks` (Bonferroni). n > 0."""
+    z = NormalDist().inv_cdf(1.0 - 0.05 / max(1, looks))
+    p = hits / n
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n * n))
+    return max(0.0, middle - half)
 
 
 def share_difference(one: Estimate, two: Estimate) -> Estimate:

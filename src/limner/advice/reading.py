@@ -22,7 +22,11 @@ CRASHES = (
         r"out of memory|CUDA error: out|OutOfMemory|Killed|signal 9|Cannot allocate",
         "The run needed more memory than there is.",
     ),
-    ("numbers", r"not finite|NaN|infinit", "The weights ran away: the learning rate is too high."),
+    (
+        "numbers",
+        r"not finite|\bnan\b|infinit",
+        "The weights ran away: the learning rate is too high.",
+    ),
     (
         "disk",
         r"disk is full|No space left|cannot be written|Read-only",

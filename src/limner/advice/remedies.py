@@ -6,8 +6,11 @@ where a value stands in it, so do its source and how far to trust it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+import shlex
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from limner.advice import reading
@@ -179,13 +182,34 @@ def _step(symptom: str, remedy: Remedy, found: Records) -> Step | None:
             return None
         size, changes = changed
     name = f"{symptom}.{remedy.id}"
+    after = AFTER[remedy.cost]
     if changes:
-        plan = any(key.startswith("shots.") for key in changes)
-        change = [f"limner advise --apply {name}", "limner shots plan --replace" * plan, command]
-        command = " && ".join(filter(None, change))
-    command = " && ".join(filter(None, [command, AFTER[remedy.cost]]))
+        command = " && ".join(filter(None, [f"limner advise --apply {name}", command]))
+        if another_plan(changes):
+            after = _elsewhere(f"shots plan && {after.replace('limner ', '')}", found)
+    command = " && ".join(filter(None, [command, after]))
     words = COST_WORDS[remedy.cost]
     return Step(name, remedy.says, size, words, command, remedy.source, remedy.tag, changes)
+
+
+def another_plan(changes: Mapping[str, Any]) -> bool:
+    """Whether the shots would have to be planned anew. Shots with pictures are never planned over,
+    so such a change begins another project."""
+    return any(key.startswith("shots.") for key in changes)
+
+
+def next_project(root: Path) -> Path:
+    """The folder beside the project for its next plan: `grace_2`, `grace_3`, the first free one."""
+    root = root.resolve()
+    return next(
+        p for n in itertools.count(2) if not (p := root.with_name(f"{root.name}_{n}")).exists()
+    )
+
+
+def _elsewhere(commands: str, found: Records) -> str:
+    """`shots plan && generate` as commands of the next project."""
+    place = shlex.quote(f"../{next_project(found.project.root).name}")
+    return " && ".join(f"limner -C {place} {one}" for one in commands.split(" && "))
 
 
 def _now(found: Records, key: str) -> Any:

@@ -85,6 +85,10 @@ RULES: dict[str, Rule] = {
         0.02, "starting value", "evaluation protocol: 2 percentage points against base",
         "more clipped pixels than the base model",
     ),
+    "no_face": Rule(
+        0.2, "starting value", "hard gate of the racing plan, as in the evaluation",
+        "share of lost faces that a checkpoint may have",
+    ),
     "proportion": Rule(
         1.18, "starting value", "the evaluation's own range, 0.85 to 1.18",
         "head to figure over the training pictures', or its inverse",

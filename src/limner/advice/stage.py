@@ -6,6 +6,7 @@ a report can show it.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -65,10 +66,12 @@ def _next(ill: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 
 def apply(project: Project, name: str) -> dict[str, Any]:
-    """Write a remedy's settings to character.yaml, comments kept; returns {id, size, changes}.
+    """Write a remedy's settings to character.yaml, comments kept; returns {id, size, changes,
+    project}: where they were written.
 
-    `name`: id of a remedy of the newest advice. Raises UsageError for one that is not there or
-    changes no setting, InputError when character.yaml refuses it.
+    A change of the shots begins another project beside this one, for shots that have pictures are
+    never planned over. `name`: id of a remedy of the newest advice. Raises UsageError for one that
+    is not there or changes no setting, InputError when character.yaml refuses it.
     """
     found = Records(project)
     from limner.advice import remedies
@@ -85,6 +88,35 @@ def apply(project: Project, name: str) -> dict[str, Any]:
             where="limner advise --apply",
             fix=f"Use one of: {', '.join(able)}." if able else "See `limner advise`.",
         )
-    project.change_character(**{k.replace(".", "__"): v for k, v in step.changes.items()})
+    target = _beside(project) if remedies.another_plan(step.changes) else project
+    target.change_character(**{k.replace(".", "__"): v for k, v in step.changes.items()})
     project.store.log("advice", "applied", remedy=name, changes=step.changes)
-    return {"id": step.id, "size": step.size, "changes": step.changes}
+    where = str(target.root.resolve())
+    return {"id": step.id, "size": step.size, "changes": step.changes, "project": where}
+
+
+def _beside(project: Project) -> Project:
+    """A new project with this one's character.yaml, own words and consent file."""
+    from limner.advice import remedies
+
+    character = project.character
+    whole = remedies.next_project(project.root)
+    root = whole.with_name(f".{whole.name}.part")  # it has its name when it is whole
+    shutil.rmtree(root, ignore_errors=True)
+    made = Project.create(
+        root,
+        name=character.name,
+        trigger=character.trigger,
+        class_word=character.class_word,
+        likeness="synthetic",
+    )
+    if (project.root / "vocabulary").is_dir():
+        shutil.copytree(project.root / "vocabulary", root / "vocabulary", dirs_exist_ok=True)
+    evidence = character.consent.evidence if character.consent else ""
+    if evidence and (project.root / evidence).is_file():
+        files.write_bytes(root / evidence, (project.root / evidence).read_bytes())
+    text = (project.root / "character.yaml").read_text(encoding="utf-8")
+    files.write_text(root / "character.yaml", text)
+    made.store.close()
+    root.rename(whole)
+    return Project.open(whole)

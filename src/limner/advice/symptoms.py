@@ -100,8 +100,8 @@ SYMPTOMS: tuple[Symptom, ...] = (
     Symptom(
         "frying",
         "Frying",
-        "harsh colour, burnt light, gritty texture",
-        (looking.chroma, looking.clipped),
+        "harsh colour, burnt light, gritty texture, faces that break up",
+        (looking.chroma, looking.clipped, looking.lost_faces),
     ),
     Symptom(
         "inconsistent_dataset",
