@@ -15,7 +15,10 @@ from limner.errors import InputError
 from limner.evaluation import choose as ch
 from limner.evaluation.claim import Count, Evidence, claim, clear_of
 from limner.evaluation.identity import crossed
+from limner.evaluation.onward import onward
+from limner.evaluation.report import gate_words
 from limner.evaluation.rules import RULES, rules
+from limner.evaluation.statistics import Interval
 
 LIMITS = rules()
 GOOD = Evidence(
@@ -88,6 +91,60 @@ def test_established_means_clear_of_both(n: int, data: st.DataObject) -> None:
     if found.word == "not the same person":
         assert counts[0].interval.high < LIMITS["majority"]
     assert found.word != "too close to call" or found.more_pictures
+
+
+def test_pictures_of_one_prompt_are_not_independent() -> None:
+    """The interval that decides is the wider of both; a clear word on single pictures is none."""
+    alone = claim(replace(GOOD, claimed=Count(41, 60)), LIMITS)
+    assert alone.word == "the same person"
+    whole = Interval(0.42, 0.90)  # four prompts always, two never
+    found = claim(replace(GOOD, claimed=Count(41, 60, whole)), LIMITS)
+    assert found.word == "too close to call" and "42.0 to 90.0 %" in found.statement
+    assert found.more_pictures > 100  # what clustering costs is counted
+    assert not Count(60, 60, Interval(0.85, 1.0)).reaches(0.9) and Count(60, 60).reaches(0.9)
+
+
+def test_a_measure_that_knows_nobody_calls_nobody_someone_else() -> None:
+    blind = claim(replace(GOOD, claimed=Count(10, 60), ceiling=Count(9, 40)), LIMITS)
+    assert blind.word == "not enough evidence"
+    assert "knows only 9 of 40 of the character's own pictures" in blind.headline
+    nobody = {"base": Count(0, 72), "control": Count(0, 72)}
+    seeing = claim(replace(GOOD, claimed=Count(14, 72), ceiling=Count(8, 9), **nobody), LIMITS)
+    assert seeing.word == "not the same person" and seeing.established
+    assert "learned something of the character, not yet enough" in seeing.statement
+    assert "8 of 9 pass, so dataset and measure leave room" in seeing.statement
+    assert "Only 8 of 9" not in seeing.statement  # nine pictures can not show under 90 %
+    poor = claim(replace(GOOD, ceiling=Count(20, 40)), LIMITS)
+    assert "Only 20 of 40 of the character's own pictures pass" in poor.statement
+
+
+def test_training_pictures_over_again_are_no_match() -> None:
+    found = claim(replace(GOOD, copies=Count(30, 60)), LIMITS)
+    assert found.word == "not enough evidence" and "over again" in found.headline
+    accident = claim(replace(GOOD, copies=Count(30, 60), base_copies=Count(28, 60)), LIMITS)
+    assert accident.word == "the same person"  # the base never saw one: the measure errs
+    few = claim(replace(GOOD, copies=Count(6, 60)), LIMITS)
+    assert few.word == "the same person"
+    judged = [replace(j, copy=True) for j in _pictures({100: 0.4, 200: 0.6}, 8, 1, 0.02)]
+    choice = ch.choose(judged, LIMITS)
+    assert "choosing pictures repeat a training picture" in gate_words(choice, LIMITS)
+    fine = ch.choose(_pictures({100: 0.4, 200: 0.6}, 8, 1, 0.02), LIMITS)
+    assert gate_words(fine, LIMITS) == ""
+
+
+def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
+    def next_of(evidence: Evidence, means: dict[int, float]) -> list[dict[str, str]]:
+        choice = ch.choose(_pictures(means, 12, 1, 0.01), LIMITS)
+        return onward(claim(evidence, LIMITS), evidence, choice, LIMITS)
+
+    poor = replace(GOOD, claimed=Count(3, 60))
+    rising = next_of(poor, {100: 0.3, 200: 0.6})
+    assert "train longer" in rising[0]["says"] and rising[-1]["command"] == "limner advise"
+    falling = next_of(poor, {100: 0.6, 200: 0.3})
+    assert "highest at step 100 of 200" in falling[0]["says"]
+    assert next_of(GOOD, {100: 0.6})[0]["command"] == "limner release"
+    close = next_of(replace(GOOD, claimed=Count(36, 60)), {100: 0.6})
+    assert "claim_seeds to 17" in close[0]["says"]  # 60 and 142 more over 12 prompts
 
 
 def test_thresholds_have_sources_and_can_be_changed() -> None:

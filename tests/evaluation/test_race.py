@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner import evaluation
-from limner.cli.judging import _table_name
 from limner.errors import InputError, UsageError
 from limner.evaluation.choose import Arm, Judged, choose
 from limner.evaluation.pace import Price, words
@@ -25,6 +24,7 @@ from limner.evaluation.table import Table
 from limner.evaluation.testsets import make_tests, read_prompts
 from limner.events import Notice, collect
 from limner.models import lora, tensorfile
+from limner.pipeline.pricing import table_name
 from limner.project import Project, files
 from limner.project.records import Checkpoint
 from limner.render import Cell, Settings
@@ -136,10 +136,10 @@ def test_a_pace_that_cannot_be_had_is_not_known(many: Project, curve: Painter) -
 
 def test_the_drivers_card_is_found_in_the_price_table() -> None:
     names = ["H100", "A100-80GB", "A100-40GB", "L40S", "RTX4090"]
-    assert _table_name("NVIDIA H100 80GB HBM3", names) == "H100"
-    assert _table_name("NVIDIA A100-SXM4-80GB", names) == "A100-80GB"
-    assert _table_name("NVIDIA GeForce RTX 4090", names) == "RTX4090"
-    assert _table_name("NVIDIA T4", names) is None
+    assert table_name("NVIDIA H100 80GB HBM3", names) == "H100"
+    assert table_name("NVIDIA A100-SXM4-80GB", names) == "A100-80GB"
+    assert table_name("NVIDIA GeForce RTX 4090", names) == "RTX4090"
+    assert table_name("NVIDIA T4", names) is None
 
 
 @given(
@@ -291,6 +291,53 @@ def test_pictures_of_another_renderer_are_never_compared(
     assert collect(evaluation.verdict(project))["settings"]["renderer"] == "server-1"
     with pytest.raises(UsageError, match=r"different settings \(precision, renderer\)"):
         evaluation.compare(project, 1, 2)
+
+
+def test_strengths_of_one_evaluation_and_what_was_not_looked_at(
+    project: Project, painter: Painter
+) -> None:
+    found = run(project, painter, strengths=(0.6, 1.0, 1.0))
+    assert {r.strength for r in project.store.renders(1) if r.phase == "choose" and r.step} == {
+        0.6,
+        1.0,
+    }
+    assert project.character.evaluation.strengths == [1.0]  # the file is as it was
+    assert {row["test"] for row in found["not_drawn"]} == {
+        *("guide", "far", "strengths", "variety", "own")
+    }
+    guide = next(row for row in found["not_drawn"] if row["test"] == "guide")
+    assert guide["pictures"] == 20 and guide["command"] == "limner evaluate --tests guide"
+    data = collect(evaluation.verdict(project))
+    assert (
+        "of the guide's range 0.6 to 1.0, 0.7, 0.8 and 0.9 were not looked at"
+        in (data["statement"])
+    )
+    how = {m["what"]: m.get("how") for m in data["not_measured"]}
+    assert how["prompts far from the captions"] == ("limner evaluate --tests far && limner verdict")
+    with pytest.raises(UsageError, match="0 is no strength"):
+        run(project, painter, strengths=(0.0, 1.0))
+
+
+def test_tests_that_were_asked_for_count_for_the_budget(many: Project, curve: Painter) -> None:
+    forecast = run(many, curve, dry_run=True, mode="race", budget=130, tests=("guide", "variety"))
+    phases = forecast["forecast"]["phases"]
+    assert phases["test:guide"] == 20 and phases["test:variety"] == 16
+    assert forecast["forecast"]["pictures"] <= 130
+    with pytest.raises(UsageError, match="does not reach") as refused:
+        run(many, curve, dry_run=True, budget=90, tests=("guide", "variety", "far"))
+    assert "68 of them for the tests" in str(refused.value.fix)
+
+
+def test_a_style_that_is_no_lora_is_refused_before_anything(
+    project: Project, painter: Painter, tmp_path: Path
+) -> None:
+    junk = tmp_path / "style.safetensors"
+    junk.write_bytes(b"half written")
+    for path, said in ((junk, "can not be used"), (tmp_path / "no.safetensors", "is missing")):
+        with pytest.raises(InputError, match=said) as refused:
+            run(project, painter, styles=((path, 0.6),), dry_run=True)
+        assert refused.value.fix and refused.value.where == str(path)
+    assert painter.opened == 0
 
 
 def test_wrong_tests_are_named(tmp_path: Path) -> None:

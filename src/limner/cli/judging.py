@@ -38,6 +38,10 @@ def evaluate(
     budget: Annotated[
         int | None, typer.Option(min=1, help="Most pictures; the grid is made to fit")
     ] = None,
+    strengths: Annotated[
+        str,
+        typer.Option(help="Compare at these, e.g. 0.6,0.8,1.0  [default: evaluation.strengths]"),
+    ] = "",
     tests: Annotated[
         str, typer.Option(help="Also draw, of the winner: all, or guide,far,strengths,variety")
     ] = "",
@@ -99,15 +103,17 @@ def evaluate(
     from limner.evaluation import pace
     from limner.evaluation.stage import Choices
     from limner.pipeline import evaluate as judge
+    from limner.pipeline import pricing
 
     choices = Choices(
         mode="race" if race else "full" if full else "halving",
         budget=budget,
+        strengths=_numbers(strengths),
         tests=tuple(t.strip() for t in tests.split(",") if t.strip()),
         own=root() / prompts if prompts else None,
         styles=tuple(_style(text) for text in style or []),
         ask=ask,
-        price=_price(usd_per_hour, here=renderer is RendererName.diffusers),
+        price=None if usd_per_hour is None else pricing.of_machine(usd_per_hour),
         dry_run=dry_run,
         rendering=_comfyui(url) if renderer is RendererName.comfyui else None,
     )
@@ -115,41 +121,27 @@ def evaluate(
     if dry_run:
         phases = found["forecast"]["phases"].items()
         lines = [f"{n:>6,}  {phase}" for phase, n in phases if n]
-        return Answer(found, [*lines, pace.words(found["forecast"])])
+        lines += [pace.words(found["forecast"]), pace.omitted(found["forecast"])]
+        return Answer(found, [line for line in lines if line])
     chosen = found["chosen"]
     lines = [
         f"grid {found['grid']}: {found['pictures']} pictures, {found['drawn_now']} drawn now",
         f"best while choosing: {chosen['checkpoint']} at strength {chosen['strength']:g}",
+        *(f"not drawn: {row['what']}; {row['command']}" for row in found["not_drawn"]),
     ]
     return Answer(found, lines)
 
 
-def _price(given: float | None, *, here: bool) -> Any:
-    """An hour of this machine: the price given, else that of its GPU in the training tables. here:
-    whether this machine draws."""
-    from limner.evaluation.pace import Price
-    from limner.pipeline import machine
-    from limner.training import hardware
-
-    if given is not None:
-        return Price(given, "--usd-per-hour")
-    if not here:
-        return Price(source="the ComfyUI server's price is not on record; give --usd-per-hour")
-    cards = machine.gpus()
-    if not cards:
-        return Price(source="this machine has no GPU with a price; give --usd-per-hour")
-    card = _table_name(str(cards[0]["name"]), list(hardware.table()["gpus"]))
-    if card is None:
-        return Price(source=f"no price of {cards[0]['name']} is on record; give --usd-per-hour")
-    found = hardware.price(card, None)
-    return Price(found["usd"], str(found["source"]))
-
-
-def _table_name(card: str, names: list[str]) -> str | None:
-    """`NVIDIA A100-SXM4-80GB` -> `A100-80GB`: the longest name whose parts the driver's has."""
-    plain = card.lower().replace(" ", "")
-    fits = [n for n in names if all(part in plain for part in n.lower().split("-"))]
-    return max(fits, key=len, default=None)
+def _numbers(text: str) -> tuple[float, ...]:
+    """`0.6,0.8` as numbers. Raises UsageError."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no list of strengths",
+            where="--strengths",
+            fix="Write numbers with commas between: --strengths 0.6,0.8,1.0",
+        ) from None
 
 
 def _comfyui(url: str | None) -> Any:
@@ -199,4 +191,6 @@ def verdict() -> Answer:
     from limner import evaluation
 
     found = screen().run(evaluation.verdict(project()))
-    return Answer(found, [str(found["statement"])])
+    lines = [str(found["statement"]), ""]
+    lines += [f"next: {' '.join(filter(None, [r['says'], r['command']]))}" for r in found["next"]]
+    return Answer(found, lines)

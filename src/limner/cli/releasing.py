@@ -35,7 +35,8 @@ def advise(
 
     if apply:
         done = advice.apply(project(), apply)
-        return Answer(done, [f"{done['id']}: {done['size']}", "written to character.yaml"])
+        lines = [f"{done['id']}: {done['size']}", f"written to {done['project']}/character.yaml"]
+        return Answer(done, lines)
     data = look(project())
     if ask:
         said = advice.answer(data, ask, _endpoint(llm_url, llm_model))
@@ -73,12 +74,18 @@ def _advice_lines(data: dict[str, Any]) -> list[str]:
         if symptom["state"] == "insufficient evidence":
             lines += [f"             {m['what']}: {m['reason']}" for m in symptom["missing"][:2]]
         if symptom["state"] != "found":
+            lines += [f"             risk: {f['text']}" for f in _risks(symptom)]
             continue
         lines += _found_lines(symptom)
     lines += ["", *(v["words"] for v in data["versions"])]
     first = data["next"]
     lines.append(f"next: {first['command'] or first['says']}" if first else "next: nothing found")
     return lines
+
+
+def _risks(symptom: dict[str, Any]) -> list[dict[str, Any]]:
+    """Facts that would explain a symptom and hold, though the symptom itself was not found."""
+    return [fact for fact in symptom["evidence"] if fact["holds"]]
 
 
 def _found_lines(symptom: dict[str, Any]) -> list[str]:

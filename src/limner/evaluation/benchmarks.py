@@ -12,6 +12,7 @@ from limner.evaluation import statistics as stats
 from limner.evaluation.arms import BASE, Arm, Judged
 from limner.evaluation.choose import bounds
 from limner.evaluation.claim import Count, percent, span
+from limner.evaluation.report import prompt_interval
 from limner.evaluation.testsets import PHASE, STRENGTHS
 
 Row = dict[str, Any]
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 def count(judged: Sequence[Judged], arm: Arm) -> Count:
     """Matches of one arm."""
     mine = [j for j in judged if j.arm == arm]
-    return Count(sum(j.match for j in mine), len(mine))
+    return Count(sum(j.match for j in mine), len(mine), prompt_interval(mine))
 
 
 def tests(judged: Mapping[str, Sequence[Judged]], chosen: Arm) -> list[Row]:
@@ -111,7 +112,7 @@ def benchmarks(
         _share(
             "new_prompts",
             "Adapts to new prompts",
-            Count(new["hits"], new["n"]) if new else Count(0, 0),
+            Count(new["hits"], new["n"], stats.Interval(*new["interval"])) if new else Count(0, 0),
             goal,
             "evaluate --tests far,guide",
         ),
@@ -144,8 +145,7 @@ def _share(key: str, name: str, found: Count, goal: float, command: str) -> Row:
     row = _plain(key, name, f"limner {command}")
     if not found.n:
         return row
-    low = stats.exact_lower(found.hits, found.n)
-    passed = True if low >= goal else False if found.interval.high < goal else None
+    passed = True if found.reaches(goal) else False if found.interval.high < goal else None
     said = {True: "is", False: "is not", None: "may or may not be"}[passed]
     words = f"{found.words}, {span(found.interval)}: {said} {percent(goal)} or more"
     row |= {"state": "measured", "passed": passed, "value": found.rate, "words": words}
@@ -154,7 +154,7 @@ def _share(key: str, name: str, found: Count, goal: float, command: str) -> Row:
 
 def _strengths(swept: Sequence[Row], goal: float) -> Row:
     row = _plain("strengths", "Works at strengths 0.6 to 1.0", "limner evaluate --tests strengths")
-    if {r["strength"] for r in swept} < set(STRENGTHS):
+    if not set(STRENGTHS) <= {r["strength"] for r in swept}:
         return row
     level = 1.0 - 0.05 / len(swept)  # all strengths at once: Bonferroni
     lows = [stats.exact_lower(r["hits"], r["n"], level) for r in swept]
@@ -170,10 +170,12 @@ def _quality(key: str, name: str, found: Row, low: float, high: float | None, ho
     row = _plain(key, name, how)
     if found["value"] is None:
         return row | {"words": f"not measured: {found['reason']}"}
-    ends = found["interval"] or [found["value"], found["value"]]
-    inside = ends[0] >= low and (high is None or ends[1] <= high)
-    outside = ends[1] < low or (high is not None and ends[0] > high)
-    passed = True if inside else False if outside else None
+    passed = None  # without an interval a number decides nothing
+    if found["interval"]:
+        ends = found["interval"]
+        inside = ends[0] >= low and (high is None or ends[1] <= high)
+        outside = ends[1] < low or (high is not None and ends[0] > high)
+        passed = True if inside else False if outside else None
     words = f"{found['value']:.2f} {found['unit']}, allowed from {low:g}"
     words += f" to {high:g}" if high is not None else ""
     row |= {"state": "measured", "passed": passed, "value": found["value"], "words": words}

@@ -51,9 +51,7 @@ def rounds(arms: int, cells: int, first_look: int = 4, finalists: int = 3) -> li
     return plan
 
 
-def differences(
-    judged: Sequence[Judged], first: Arm, second: Arm, *, seconds: bool = False
-) -> dict[str, list[float]]:
+def differences(judged: Sequence[Judged], first: Arm, second: Arm) -> dict[str, list[float]]:
     """Prompt -> score differences first minus second over the cells both have (paired seeds)."""
     by_cell = {j.cell: j for j in judged if j.arm == second}
     found: dict[str, list[float]] = {}
@@ -138,7 +136,7 @@ def choose(judged: Sequence[Judged], limits: Mapping[str, float], level: float =
         status = "tied" if (arm.name, arm.strength) in names else status
         status = "gate" if ill[i] else status
         status = "chosen" if arm == chosen else status
-        rows.append(_row(arm, mine, float(table.means[i]), status))
+        rows.append({**_row(arm, mine, float(table.means[i]), status), "gate": bool(ill[i])})
     return Choice(chosen, table.arms[best], tied, rows, len(judged))
 
 

@@ -22,6 +22,8 @@ class Count:
 
     hits: int
     n: int
+    whole: stats.Interval | None = None
+    """The same share's interval when whole prompts, not pictures, are the unit; None: unknown."""
 
     @property
     def rate(self) -> float | None:
@@ -30,8 +32,24 @@ class Count:
 
     @property
     def interval(self) -> stats.Interval:
-        """Exact 95 % interval."""
-        return stats.clopper_pearson(self.hits, self.n)
+        """Exact 95 % interval, on each side widened to the one over whole prompts: pictures of one
+        prompt resemble each other, and the exact interval takes them for independent."""
+        exact = stats.clopper_pearson(self.hits, self.n)
+        if self.whole is None:
+            return exact
+        return stats.Interval(min(exact.low, self.whole.low), max(exact.high, self.whole.high))
+
+    def reaches(self, goal: float) -> bool:
+        """Whether the share is at least `goal`, one-sided 95 %."""
+        low = stats.exact_lower(self.hits, self.n)
+        return min(low, self.whole.low if self.whole else low) >= goal
+
+    @property
+    def design(self) -> float:
+        """By how much fewer independent pictures these are worth, 1 or more (design effect)."""
+        exact = stats.clopper_pearson(self.hits, self.n)
+        wide = self.interval
+        return max(1.0, ((wide.high - wide.low) / max(exact.high - exact.low, 1e-9)) ** 2)
 
     @property
     def words(self) -> str:
@@ -53,12 +71,18 @@ class Evidence:
     references: int
     impostors: int
     ceiling: Count | None
-    prompt_interval: stats.Interval | None = None
-    """The winner's interval when whole prompts, not pictures, are the unit."""
+    copies: Count | None = None
+    """The winner's claiming pictures that are nearly a training picture."""
+    base_copies: Count | None = None
+    """The base model's, which never saw one: what the measure calls a copy by accident."""
+    gate: str = ""
+    """Why the winner breaks a hard gate, as all others do; empty when it does not."""
     untriggered: Count | None = None
     """The winner without its trigger word: what it does to other people."""
     pictures: str = "fresh pictures"
     """What was judged, as the sentences call it."""
+    strengths: str = ""
+    """Sentence on strengths that were not looked at; empty when all were."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +155,8 @@ def clear_of(winner: Count, other: Count) -> bool:
 def more_to_separate(winner: Count, other: float | Count) -> int | None:
     """About how many more pictures would part the winner from a share or another count.
 
-    N = (2.8 sd / d)^2 with the binomial sd (both sides' where there are two); None when the two
-    are equal, for then no number would.
+    N = (2.8 sd / d)^2 with the binomial sd (both sides' where there are two), times the design
+    effect of prompts; None when the two are equal, for then no number would.
     """
     rate = _inside(winner)
     variance = rate * (1.0 - rate)
@@ -140,7 +164,7 @@ def more_to_separate(winner: Count, other: float | Count) -> int | None:
         second = _inside(other)
         variance += second * (1.0 - second)
         other = second
-    needed = stats.pictures_to_decide(math.sqrt(variance), rate - other)
+    needed = stats.pictures_to_decide(math.sqrt(variance * winner.design), rate - other)
     return None if needed is None else max(needed - winner.n, 1)
 
 
@@ -152,7 +176,9 @@ def _inside(count: Count) -> float:
 def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
     """Decide on the word. The same person: the winner's interval lies clear above base and
     control, and above `majority`. Not the same person: it lies below `majority`. Between: too
-    close to call. Missing evidence, or a control that passes as often as the winner: none."""
+    close to call. None where evidence is missing, the control passes as often as the winner, the
+    winner passes as often as the character's own pictures do and those mostly fail, or its pictures
+    are training pictures over again."""
     winner, majority = evidence.claimed, limits["majority"]
     missing = lacking(evidence, limits)
     rivals = [evidence.base] + ([evidence.control] if evidence.control else [])
@@ -162,8 +188,12 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
     word: Word
     if missing:
         word = "not enough evidence"
+    elif copied := _copied(evidence, limits):
+        word, missing = "not enough evidence", [copied]
     elif interval.high < majority:
         word = "not the same person"
+        if doubt := _blind(evidence):
+            word, missing = "not enough evidence", [doubt]
     elif any((winner.rate or 0.0) <= (rival.rate or 0.0) for rival in rivals):
         word = "not enough evidence"
         missing = [
@@ -179,10 +209,34 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
             needs.append(more_to_separate(winner, majority))
         known = [need for need in needs if need is not None]
         more = max(known) if known else None
-    goal = not missing and stats.exact_lower(winner.hits, winner.n) >= limits["goal"]
+    goal = not missing and winner.reaches(limits["goal"])
     headline = _headline(evidence, word, missing)
     but = _reservations(evidence, limits, word, established, more, goal)
     return Claim(word, established, more, goal, headline, but, missing)
+
+
+def _copied(evidence: Evidence, limits: Mapping[str, float]) -> str:
+    copies = evidence.copies
+    if copies is None or copies.interval.low <= limits["copies"]:
+        return ""
+    if evidence.base_copies is not None and not clear_of(copies, evidence.base_copies):
+        return ""
+    return (
+        f"{copies.words} {evidence.pictures} are training pictures over again, so a match there "
+        "says nothing about new pictures"
+    )
+
+
+def _blind(evidence: Evidence) -> str:
+    """The measure must know the character's own pictures more often than the winner's, or a miss
+    says nothing."""
+    ceiling = evidence.ceiling
+    if ceiling is None or clear_of(ceiling, evidence.claimed):
+        return ""
+    return (
+        f"the measure knows only {ceiling.words} of the character's own pictures, so a miss does "
+        "not say that it is someone else"
+    )
 
 
 def _headline(evidence: Evidence, word: Word, missing: Sequence[str]) -> str:
@@ -193,7 +247,7 @@ def _headline(evidence: Evidence, word: Word, missing: Sequence[str]) -> str:
     if word == "the same person":
         return f"{winner} drew the same person in {count}."
     if word == "not the same person":
-        return f"{winner} drew someone else: {count} show the same person."
+        return f"Not the same person: {evidence.winner} drew the character in {count}."
     return f"Too close to call: {evidence.winner} drew the same person in {count}."
 
 
@@ -223,6 +277,8 @@ def _reservations(
         against = "the base model" + (" and the control" if evidence.control else "")
         is_it = "is established" if established else "is not established"
         text.append(f"That it matches more often than {against} {is_it}.")
+        if established and word == "not the same person":
+            text.append("It has learned something of the character, not yet enough.")
     if more is not None:
         text.append(f"About {more:,} more pictures would decide.")
     elif word == "too close to call":
@@ -238,10 +294,23 @@ def _reservations(
         text.append(
             f"Without its trigger word the LoRA still draws this person in {leak.words} pictures."
         )
+    text += [_ceiling_words(evidence, limits), evidence.gate, evidence.strengths]
+    return [line for line in text if line]
+
+
+def _ceiling_words(evidence: Evidence, limits: Mapping[str, float]) -> str:
+    """What the character's own pictures say about the measure; empty when it limits nothing."""
     ceiling = evidence.ceiling
-    if ceiling is not None and ceiling.rate is not None and ceiling.rate < limits["ceiling"]:
-        text.append(
+    if ceiling is None or not ceiling.n:
+        return ""
+    if ceiling.interval.high < limits["ceiling"]:
+        return (
             f"Only {ceiling.words} of the character's own pictures pass, so the dataset or the "
             "measure limits what any LoRA can reach."
         )
-    return text
+    if evidence.claimed.n and clear_of(ceiling, evidence.claimed):
+        return (
+            f"Of the character's own pictures {ceiling.words} pass, so dataset and measure leave "
+            "room for more."
+        )
+    return ""

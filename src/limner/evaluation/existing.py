@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limner import vision
-from limner.errors import InputError, LimnerError, NotReadyError
+from limner.errors import InputError, NotReadyError
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground, identity
 from limner.evaluation import statistics as stats
@@ -25,6 +25,7 @@ from limner.evaluation.claim import Claim, Count, Evidence, claim
 from limner.evaluation.identity import Gate, Judge, Kind, Look, Strangers
 from limner.evaluation.report import (
     OUTCOMES,
+    gate_words,
     named,
     prompt_interval,
     rates,
@@ -102,15 +103,27 @@ def picture_files(where: Path | Sequence[Path], what: str) -> list[Path]:
     if not isinstance(where, Path):
         return list(where)
     if not where.is_dir():
-        raise InputError(f"There is no such folder of {what}", where=str(where))
+        raise InputError(
+            f"There is no such folder of {what}",
+            where=str(where),
+            fix="Check the path; it is read from where you stand, or from -C DIR.",
+        )
     found = sorted(p for p in where.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not found:
         raise InputError(
             f"The folder of {what} holds no picture",
             where=str(where),
-            fix="Give pictures of the character that were not trained on, six or more.",
+            fix=WANTED.get(what, "Give a folder of PNG, JPEG or WebP files."),
         )
     return found
+
+
+WANTED = {
+    "references": "Give pictures of the character that were not trained on, six or more.",
+    "strangers": "Give 100 or more pictures of other people of the same type.",
+    "training pictures": "Give the folder the trainer read, or leave --training out.",
+}
+"""What a folder should hold, for whom it holds nothing."""
 
 
 def held_out_files(project: Project) -> list[Path]:
@@ -219,11 +232,12 @@ def _scaled(picture: RGB8, side: int) -> RGB8:
 
 
 def _hashes(paths: Sequence[Path], side: int) -> dict[str, Hashes]:
+    """pHash of each training picture. Raises MissingExtraError: copies were asked for."""
     found = {}
     for path in paths:
         try:
             found[str(path)] = picture_hashes(_scaled(vision.open_picture(path), side))
-        except LimnerError:
+        except InputError:
             continue
     return found
 
@@ -357,14 +371,13 @@ def _data(
     choice = _choice(trained, limits)
     several = len({j.arm for j in trained}) > 1
     claimed = cross_fitted(trained, limits) if several else trained
-    evidence = _evidence(found, seen, choice, claimed, judged, gate, several)
+    evidence = _evidence(found, seen, choice, claimed, judged, gate, several, limits)
     said = claim(evidence, limits)
     open_questions = not_answered(found, seen, evidence, vendor, several)
     chosen = choice.chosen if choice else None
     other = next((g for name, g in gates.items() if name != first), None)
     second = second_answer(claimed, other)
     far = None if gate is None or vendor else gate.far
-    whole = prompt_interval(claimed)
     return {
         **_words(said, found, choice, several, vendor),
         "checkpoint": chosen.name if chosen else None,
@@ -380,7 +393,7 @@ def _data(
         **side("", evidence.claimed),
         **side("base", evidence.base),
         **side("control", None),
-        "prompt_interval": whole.as_list() if whole else None,
+        "prompt_interval": (evidence.claimed.whole.as_list() if evidence.claimed.whole else None),
         "second": second,
         "goal": limits["goal"],
         "goal_established": said.goal_established,
@@ -430,14 +443,18 @@ def _evidence(
     judged: Sequence[Judged],
     gate: Gate | None,
     several: bool,
+    limits: Mapping[str, float],
 ) -> Evidence:
     base = [j for j in judged if j.arm == BASE]
     name = f"{found.unit} {choice.chosen.step:,}" if choice else "no checkpoint"
     per_prompt = Counter(j.prompt_id for j in claimed)
     return Evidence(
         winner=name,
-        claimed=Count(sum(j.match for j in claimed), len(claimed)),
-        base=Count(sum(j.match for j in base), len(base)),
+        claimed=Count(sum(j.match for j in claimed), len(claimed), prompt_interval(claimed)),
+        base=Count(sum(j.match for j in base), len(base), prompt_interval(base)),
+        gate=gate_words(choice, limits) if choice else "",
+        copies=Count(sum(j.copy for j in claimed), len(claimed)) if seen.copies else None,
+        base_copies=Count(sum(j.copy for j in base), len(base)) if seen.copies else None,
         control=None,
         seeds=min(per_prompt.values(), default=0),
         prompts=len(per_prompt),

@@ -177,10 +177,13 @@ def make_plan(
     control: Path | None,
     mode: Mode = "halving",
     budget: int | None = None,
+    tests: Tests | None = None,
+    strengths: Sequence[float] = (),
     adapt: Callable[[Settings], Settings] | None = None,
 ) -> GridPlan:
-    """Put the plan together. Raises NotReadyError without a run, InputError for no usable prompt,
-    for prompts that repeat an id, or for a checkpoint file that has changed."""
+    """Put the plan together. strengths: in place of the project's; tests: of the winner, they count
+    for the budget. Raises NotReadyError without a run, InputError for no usable prompt, for prompts
+    that repeat an id, or for a checkpoint file that has changed."""
     run, dataset, checkpoints = newest_run(project)
     wanted, character = project.character.evaluation, project.character
     limits = rules(wanted.thresholds)
@@ -192,7 +195,11 @@ def make_plan(
             fix="Plan prompts with front or three-quarter views.",
         )
     if len({p.id for p in prompts}) != len(prompts):
-        raise InputError("Two evaluation prompts have the same id")
+        raise InputError(
+            "Two evaluation prompts have the same id",
+            where="the prompts given to evaluate()",
+            fix="Give every prompt an id of its own.",
+        )
     choose, claim = split_prompts(prompts)
     render = Settings(
         base=info.fingerprint,
@@ -209,10 +216,11 @@ def make_plan(
     # With a reference picture the base draws the character itself: no strangers to be had there.
     missing = 0 if template == "edit" else int(max(0, limits["fewest_impostors"] - strangers))
     calibrating = -(-missing // len(choose))
+    used = sorted(set(strengths or wanted.strengths))
     candidates = different(spread(checkpoints, wanted.checkpoints))
     size = Size(
         checkpoints=len(candidates),
-        strengths=len(set(wanted.strengths)),
+        strengths=len(used),
         choose_prompts=len(choose),
         seeds=wanted.seeds,
         claim_prompts=len(claim),
@@ -225,11 +233,12 @@ def make_plan(
         finalists=int(limits["finalists"]),
     )
     if budget is not None:
-        size = within(size, budget, limits)
+        beside = sum(tests.pictures(len(claim)).values()) if tests else 0
+        size = within(size, budget, limits, beside)
     loras: dict[Arm, tuple[Path, str]] = {}
     for checkpoint in spread(candidates, size.checkpoints):
         path = unchanged(project.path(checkpoint.path), checkpoint.sha256)
-        for strength in sorted(set(wanted.strengths)):
+        for strength in used:
             loras[Arm(checkpoint.step, strength)] = (path, checkpoint.sha256)
     arms = tuple(sorted(loras))
     control_facts, control_trigger = None, None

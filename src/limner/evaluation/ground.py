@@ -7,6 +7,7 @@ are kept beside the grid as .npz and read back as long as nothing changed.
 from __future__ import annotations
 
 import io
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -256,7 +257,7 @@ def read_looks(path: Path, names: Sequence[str]) -> list[Look] | None:
                     zip(data["face"], data["width"], data["yaw"], strict=True)
                 )
             ]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 

@@ -28,7 +28,6 @@ EMBEDDERS = ("dlib", "drawn")
 """E1 general (dlib), E2 our own for drawings; each kind of picture uses those that fit it."""
 EMBEDDERS_OF: dict[Kind, tuple[str, ...]] = {"drawing": ("dlib", "drawn"), "photo": ("dlib",)}
 NO_FACE = "no face found"
-STRANGERS_FILE = "impostors.npz"
 
 
 @dataclass(frozen=True)

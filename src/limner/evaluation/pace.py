@@ -22,7 +22,7 @@ from limner.evaluation.drawing import OpenRenderer, Renderer
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.evaluation.race import pictures_of
-from limner.evaluation.testsets import PHASE
+from limner.evaluation.testsets import left_out
 from limner.project import Project, files
 from limner.render import Cell
 
@@ -41,18 +41,14 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
     """Pictures a phase, pictures at most, of the full grid; seconds and dollars, None while
     unknown; requests to the vision endpoint."""
     size, tests = plan.size, plan.tests
-    first = len({prompt for prompt, _ in plan.claim_cells})
+    planned = [plan.prompts[p] for p in dict.fromkeys(prompt for prompt, _ in plan.claim_cells)]
+    first = len(planned)
     phases = {
         "strangers": len(plan.calibrate_cells),
         "choose": pictures_of(plan.rounds) + len(plan.choose_cells),
         "claim": len(plan.claim_cells) * (1 + size.rivals) + len(plan.untriggered_cells),
     }
-    for one in tests.sets:
-        phases[one.phase] = len(one.prompts) * one.seeds * (2 if one.base else 1)
-    if tests.strengths:
-        phases[f"{PHASE}strengths"] = first * len(tests.strengths)
-    if tests.styles:
-        phases[f"{PHASE}styles"] = first * len(tests.styles)
+    phases |= tests.pictures(first)
     found = {
         "phases": phases,
         "pictures": sum(phases.values()),
@@ -60,6 +56,8 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
         "full_grid": len(plan.arms) * len(plan.choose_cells),
         "checkpoints": size.checkpoints,
         "questions": requests(plan) if ask else 0,
+        "strengths": sorted({arm.strength for arm in plan.arms}),
+        "not_drawn": left_out(tests, plan.trigger, plan.class_word, planned),
     }
     each = _read(project).get(plan.render.fingerprint)
     return timed(found, price, each, "measured here, earlier pictures" if each else UNKNOWN)
@@ -71,16 +69,18 @@ UNKNOWN = "no picture was drawn under these settings yet"
 def timed(found: dict[str, Any], price: Price, each: float | None, source: str) -> dict[str, Any]:
     """A forecast with its time and money. each: seconds a picture, drawn and scored."""
     seconds = None if each is None else round(each * found["pictures"], 1)
-    known = seconds is not None and price.usd is not None
+    usd = None
+    if seconds is not None and price.usd is not None:  # 0 is a price too: one's own machine
+        usd = round(seconds / 3600 * price.usd, 2)
     reason = source if seconds is None else price.source
     return {
         **found,
         "seconds_a_picture": each,
         "seconds": seconds,
         "seconds_source": source,
-        "usd": round(seconds / 3600 * price.usd, 2) if known and seconds and price.usd else None,
+        "usd": usd,
         "usd_per_hour": price.usd,
-        "usd_source": price.source if known else f"not known: {reason}",
+        "usd_source": f"not known: {reason}" if usd is None else price.source,
     }
 
 
@@ -140,6 +140,20 @@ def words(found: dict[str, Any]) -> str:
     return (
         f"{text}; money: about {found['usd']:.2f} USD where this machine is rented at "
         f"{found['usd_per_hour']:g} USD/h ({found['usd_source']})."
+    )
+
+
+def omitted(found: dict[str, Any]) -> str:
+    """What a forecast does not hold and a reader might take for granted; empty for nothing."""
+    named = [row for row in found["not_drawn"] if row["pictures"]]
+    if not named:
+        return ""
+    rows = [f"{row['what']} ({row['pictures']})" for row in named]
+    more = sum(row["pictures"] for row in named)
+    tests = ",".join(row["test"] for row in named)
+    return (
+        f"Not among them: {', '.join(rows)}; drawn with --tests {tests}, at most {more} more "
+        "pictures, now or later."
     )
 
 

@@ -126,8 +126,9 @@ class Size:
         return pictures_of(self.rounds) + base + claim
 
 
-def within(size: Size, budget: int, limits: Mapping[str, float]) -> Size:
-    """The same evaluation made to fit `budget` pictures, giving way in turns: the look without the
+def within(size: Size, budget: int, limits: Mapping[str, float], beside: int = 0) -> Size:
+    """The same evaluation made to fit `budget` pictures, `beside` of them for tests of the winner
+    that were asked for and give no way. In turns give way: the look without the
     trigger, seeds to choose by, seeds to claim by, every fourth checkpoint; never below what a
     verdict needs. Raises UsageError, naming the fewest, where that does not fit."""
     claim_floor = max(
@@ -135,11 +136,13 @@ def within(size: Size, budget: int, limits: Mapping[str, float]) -> Size:
         -(-int(limits["fewest_claim_pictures"]) // max(1, size.claim_prompts)),
     )
     found, turn, stuck = size, 0, 0
-    while found.pictures > budget:
+    while found.pictures + beside > budget:
         if stuck > 3:
+            tests = f", {beside} of them for the tests of the winner" if beside else ""
             raise UsageError(
                 f"A budget of {budget} pictures does not reach a verdict",
-                fix=f"The fewest for this grid is {found.pictures}.",
+                where="limner evaluate --budget",
+                fix=f"The fewest for this grid is {found.pictures + beside}{tests}.",
             )
         step = found
         if turn == 0 and found.untriggered:

@@ -11,9 +11,11 @@ from typing import Any
 
 from limner.evaluation import statistics as stats
 from limner.evaluation.arms import Arm, Judged
+from limner.evaluation.choose import Choice
 from limner.evaluation.claim import Count, Evidence
 from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration
+from limner.evaluation.testsets import PHASE, STRENGTHS
 
 OUTCOMES = {
     "the same person": "same_person",
@@ -68,6 +70,23 @@ def second_answer(mine: Sequence[Judged], gate: Gate | None) -> dict[str, Any] |
         "ceiling": gate.ceiling,
         **side("", count),
     }
+
+
+def gate_words(choice: Choice, limits: Mapping[str, float]) -> str:
+    """Why the chosen arm breaks a hard gate; it is chosen only where every arm does."""
+    row = next((r for r in choice.rows if r["status"] == "chosen" and r.get("gate")), None)
+    if row is None:
+        return ""
+    faults = [
+        words
+        for words, count, limit in (
+            ("show no face", row["no_face"], limits["no_face"]),
+            ("repeat a training picture", row["copies"], limits["copies"]),
+        )
+        if count > limit * row["n"]
+    ]
+    said = f"too many of its {row['n']} choosing pictures {' and '.join(faults)}"
+    return f"No checkpoint passes the hard gates: even of the chosen one {said}."
 
 
 def named(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +160,49 @@ def rate(
     }
 
 
+def drawn_strengths(settings: Mapping[str, Any]) -> list[float]:
+    """Strengths at which a grid draws checkpoints, to choose by or as a test of the winner."""
+    swept = settings.get("tests", {}).get("strengths", ())
+    return sorted({float(s) for _, s, _ in settings["arms"]} | {float(s) for s in swept})
+
+
+def unseen_strengths(settings: Mapping[str, Any]) -> str:
+    """`Of the guide's strengths ... were not looked at.`; empty when all were."""
+    drawn = drawn_strengths(settings)
+    unseen = [s for s in STRENGTHS if s not in drawn]
+    if not unseen:
+        return ""
+    return (
+        f"Strength {_list(drawn)} was drawn; of the guide's range 0.6 to 1.0, {_list(unseen)} "
+        f"{'was' if len(unseen) == 1 else 'were'} not looked at."
+    )
+
+
+def _list(values: Sequence[float]) -> str:
+    words = [f"{v:g}" for v in values]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def undrawn_sets(settings: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The prompt sets that a grid did not draw of its winner, each with its command."""
+    cells = settings.get("tests", {}).get("cells", {})
+    rows = []
+    for name, what in PROMPT_SETS.items():
+        if f"{PHASE}{name}" not in cells:
+            option = "--prompts FILE" if name == "own" else f"--tests {name}"
+            how = f"limner evaluate {option} && limner verdict"
+            rows.append({"what": what, "reason": "this set was not asked for", "how": how})
+    return rows
+
+
+PROMPT_SETS = {
+    "guide": "the guide's five test prompts",
+    "far": "prompts far from the captions",
+    "own": "your own prompts",
+}
+"""Prompt sets whose absence is said: what stands for what a user will ask of the LoRA later."""
+
+
 def not_measured(
     settings: dict[str, Any],
     found: Calibration,
@@ -163,6 +225,12 @@ def not_measured(
         lost = found.references - found.seen
         reason = f"no face was found in {lost} of {found.references} held-out references"
         missing.append({"what": "some references", "reason": reason})
+    if unseen := unseen_strengths(settings):
+        how = "limner evaluate --tests strengths && limner verdict"
+        missing.append(
+            {"what": "strengths from 0.6 to 1.0", "reason": unseen.rstrip("."), "how": how}
+        )
+    missing += undrawn_sets(settings)
     reasons: dict[str, int] = {}
     for one in settings["excluded"]:
         reasons[one["reason"]] = reasons.get(one["reason"], 0) + 1

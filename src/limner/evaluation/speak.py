@@ -22,8 +22,10 @@ from limner.evaluation.claim import Claim, Count, Evidence, claim
 from limner.evaluation.grid import CONTROL
 from limner.evaluation.identity import NO_FACE
 from limner.evaluation.judging import Calibration
+from limner.evaluation.onward import onward
 from limner.evaluation.report import (
     OUTCOMES,
+    gate_words,
     named,
     not_measured,
     prompt_interval,
@@ -31,10 +33,11 @@ from limner.evaluation.report import (
     second_answer,
     side,
     threshold_words,
+    unseen_strengths,
 )
 from limner.evaluation.testsets import PHASE
 from limner.events import Events, Result
-from limner.project import Project, files
+from limner.project import Project
 from limner.project.records import Grid, Measure
 from limner.render import ensure_comparable
 
@@ -123,7 +126,6 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
     )
     claiming = [choice.chosen, BASE, CONTROL, replace(choice.chosen, kind="untriggered")]
     fresh = judged("claim", claiming)
-    _write_matches(project, grid, found)
     pending = _pending(project, grid)
     if pending:
         raise NotReadyError(
@@ -131,9 +133,15 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
             where=str(folder),
             fix="Run `limner evaluate` again; it goes on where it was.",
         )
-    evidence = _evidence(choice.chosen, fresh, found, tried_control)
+    _write_matches(project, grid, found)
+    evidence = replace(
+        _evidence(choice.chosen, fresh, found, tried_control),
+        strengths=unseen_strengths(grid.settings),
+        gate=gate_words(choice, limits),
+    )
     said = claim(evidence, limits)
     data = _data(project, grid, found, choice, first, fresh, evidence, said)
+    data["next"] = onward(said, evidence, choice, limits)
     return {**data, **_winner(project, grid, found, choice.chosen, fresh, evidence, data)}
 
 
@@ -211,11 +219,13 @@ ANSWERS = {
 
 
 def _pending(project: Project, grid: Grid) -> int:
-    """Claiming pictures that are asked for and not there; all of them before any is asked for."""
+    """Claiming pictures that are asked for and not there, or not scored yet (a kill between the
+    two); all of them before any is asked for."""
     claimed = [r for r in project.store.renders(grid.version) if r.phase == "claim"]
     if not claimed:
         return len(grid.settings["cells"]["claim"])
-    return sum(r.state != "done" for r in claimed)
+    scores = project.store.scores
+    return sum(r.state != "done" or "face" not in scores(r.id) for r in claimed)
 
 
 def _write_matches(project: Project, grid: Grid, found: Calibration) -> None:
@@ -223,6 +233,8 @@ def _write_matches(project: Project, grid: Grid, found: Calibration) -> None:
     gate = found.gate
     for render in project.store.renders(grid.version, state="done"):
         scores = project.store.scores(render.id)
+        if "face" not in scores:  # drawn, and killed before it was looked at
+            continue
         value: float | None = None
         reason: str | None = "there is no threshold"
         if gate is not None:
@@ -236,7 +248,11 @@ def _write_matches(project: Project, grid: Grid, found: Calibration) -> None:
 
 def _count(judged: Sequence[Judged], arm: Arm) -> Count:
     mine = [j for j in judged if j.arm == arm]
-    return Count(sum(j.match for j in mine), len(mine))
+    return Count(sum(j.match for j in mine), len(mine), prompt_interval(mine))
+
+
+def _repeated(judged: Sequence[Judged]) -> Count:
+    return Count(sum(j.copy for j in judged), len(judged))
 
 
 def _evidence(
@@ -254,7 +270,8 @@ def _evidence(
         references=found.seen,
         impostors=gate.strangers if gate else 0,
         ceiling=Count(gate.ceiling_hits, gate.ceiling_n) if gate else None,
-        prompt_interval=prompt_interval(mine),
+        copies=_repeated(mine),
+        base_copies=_repeated([j for j in fresh if j.arm == BASE]),
         untriggered=_count(fresh, replace(chosen, kind="untriggered")),
     )
 
@@ -295,9 +312,7 @@ def _data(
         **side("base", evidence.base),
         **side("control", evidence.control),
         **side("untriggered", evidence.untriggered),
-        "prompt_interval": (
-            evidence.prompt_interval.as_list() if evidence.prompt_interval else None
-        ),
+        "prompt_interval": (evidence.claimed.whole.as_list() if evidence.claimed.whole else None),
         "second": second,
         "tied": choice.tied,
         "goal": limits["goal"],
@@ -394,8 +409,3 @@ def _copies(fresh: Sequence[Judged], chosen: Arm) -> dict[str, Any]:
         "reason": None if counts[0].n else "nothing was drawn",
         "note": f"{counts[0].words}; base model {counts[1].words}",
     }
-
-
-def fingerprint(data: dict[str, Any]) -> str:
-    """SHA-256 of a verdict's data, for a receipt."""
-    return files.sha256_bytes(files.canonical_json(data).encode())

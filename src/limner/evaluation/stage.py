@@ -8,20 +8,26 @@ where it was: a picture that is on disk is never drawn again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.errors import InputError
+from limner.errors import InputError, UsageError
 from limner.evaluation import asking, pace, race, variety_file
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
 from limner.evaluation.choose import BASE, Arm, Choice, Judged
 from limner.evaluation.drawing import OpenRenderer, Renderer, Rendering, Work
-from limner.evaluation.grid import GridPlan, Mode, all_arms, make_plan, newest_run
+from limner.evaluation.grid import (
+    Mode,
+    all_arms,
+    make_plan,
+    newest_run,
+    split_prompts,
+)
 from limner.evaluation.grid import resume_or_add as find_grid
 from limner.evaluation.ground import Ground
 from limner.evaluation.pace import Price
@@ -42,20 +48,22 @@ RGB8 = NDArray[np.uint8]
 @dataclass(frozen=True)
 class Choices:
     """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
-    most pictures. tests: names of `testsets.NAMES` or `all`; own: file of the user's prompts;
-    styles: other LoRAs with their strength, stacked with the winner. rendering: another renderer
-    than diffusers; ask: put yes/no questions on the prompts to the vision endpoint; price: of
-    an hour of this machine; dry_run: say what would be drawn, how long and for how much; where no
-    pace is known two short pictures measure it, and none is kept."""
+    most pictures, tests included. strengths: in place of `evaluation.strengths`. tests: names of
+    `testsets.NAMES` or `all`; own: file of the user's prompts; styles: other LoRAs with their
+    strength, stacked with the winner. rendering: another renderer than diffusers; ask: put yes/no
+    questions on the prompts to the vision endpoint; price: of an hour of this machine; dry_run: say
+    what would be drawn, how long and for how much; where no pace is known two short pictures
+    measure it, and none is kept."""
 
     mode: Mode = "halving"
     budget: int | None = None
+    strengths: tuple[float, ...] = ()
     tests: tuple[str, ...] = ()
     own: Path | None = None
     styles: tuple[tuple[Path, float], ...] = ()
     rendering: Rendering | None = None
     ask: bool = False
-    price: Price = field(default_factory=Price)
+    price: Price | None = None
     dry_run: bool = False
 
 
@@ -89,6 +97,7 @@ def _evaluate(
     from limner.models import resolve_base
 
     endpoint = asking.find() if choices.ask else None  # before anything is drawn
+    _usable_strengths(choices.strengths)
     run, dataset, _ = newest_run(project)
     config = run.config.get("run", run.config)
     training = project.character.training
@@ -106,6 +115,10 @@ def _evaluate(
     if excluded:
         yield Notice(f"{len(excluded)} prompts are left out: {excluded[0]['reason']}.")
     references = _reference_pictures(project, ground, info, template)
+    control = control or _control(project, info)
+    if control is not None and control.is_file() and Path(info.path).is_dir():
+        _fits(control, info, "control LoRA")
+    tests, style_shas = _tests(project, usable, choices, info)
     plan = make_plan(
         project,
         prompts=usable,
@@ -116,19 +129,24 @@ def _evaluate(
         references=picture_sha256(references),
         judge=ground.record(),
         strangers=ground.strangers.n,
-        control=control or _control(project, info),
+        control=control,
         mode=choices.mode,
         budget=choices.budget,
+        tests=tests,
+        strengths=choices.strengths,
         adapt=choices.rendering.settings if choices.rendering else None,
     )
-    plan = plan.with_tests(*_tests(project, plan, usable, choices))
+    plan = plan.with_tests(tests, style_shas)
+    price = choices.price or Price()
     opener = open_renderer or (choices.rendering.open if choices.rendering else _diffusers(info))
-    forecast = pace.forecast(project, plan, choices.price, ask=choices.ask)
+    forecast = pace.forecast(project, plan, price, ask=choices.ask)
     if choices.dry_run and forecast["seconds"] is None:
         yield Notice("No pace is known yet: two short pictures measure it.")
         each, source = pace.trial(plan, ground, references, opener)
-        forecast = pace.timed(forecast, choices.price, each, source)
+        forecast = pace.timed(forecast, price, each, source)
     yield Notice(pace.words(forecast))
+    if omitted := pace.omitted(forecast):
+        yield Notice(omitted)
     if choices.dry_run:
         yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
         return
@@ -161,26 +179,58 @@ def _evaluate(
             "chosen": {"checkpoint": choice.chosen.name, "strength": choice.chosen.strength},
             "excluded": excluded,
             "forecast": forecast,
+            "not_drawn": forecast["not_drawn"],
         }
     )
 
 
+def _usable_strengths(strengths: Sequence[float]) -> None:
+    """Raise UsageError for a strength that is no strength."""
+    wrong = [s for s in strengths if not 0.0 < s <= MOST_STRENGTH]
+    if wrong:
+        raise UsageError(
+            f"{wrong[0]:g} is no strength to draw at",
+            where="--strengths",
+            fix=f"Give numbers above 0 and up to {MOST_STRENGTH:g}, e.g. 0.6,0.7,0.8,0.9,1.0.",
+        )
+
+
+MOST_STRENGTH = 2.0
+"""Twice the strength a LoRA was trained at; beyond, pictures break up (starting value)."""
+
+
+def _fits(path: Path, info: BaseInfo, what: str) -> None:
+    """Raise InputError for a file that could not be drawn with, before anything is drawn. Names and
+    sizes are held against the base where it lies on this machine, else against its family."""
+    from limner.models import lora
+
+    if not path.is_file():
+        raise InputError(f"The {what} is missing", where=str(path), fix="Check the path.")
+    folder = Path(info.path)
+    known = lora.base_modules(folder) if folder.is_dir() else None
+    faults = [f for f in lora.check(path, known) if f["severity"] == "error"]
+    if faults:
+        raise InputError(
+            f"The {what} can not be used: {faults[0]['text']}",
+            where=str(path),
+            fix=faults[0]["fix"],
+        )
+
+
 def _tests(
-    project: Project, plan: GridPlan, usable: Sequence[EvalPrompt], choices: Choices
+    project: Project, usable: Sequence[EvalPrompt], choices: Choices, info: BaseInfo
 ) -> tuple[Tests, list[str]]:
     """(tests, hashes of the style LoRAs) as asked for."""
     from limner.project import files
 
     for path, _ in choices.styles:
-        if not path.is_file():
-            raise InputError("The style LoRA is missing", where=str(path), fix="Check the path.")
+        _fits(path, info, "style LoRA")
     character = project.character
-    claimed = {prompt for prompt, _ in plan.claim_cells}
     tests = make_tests(
         choices.tests,
         trigger=character.trigger,
         class_word=character.class_word,
-        planned=[p for p in usable if p.id in claimed],
+        planned=split_prompts(usable)[1],
         own=choices.own,
         styles=choices.styles,
     )

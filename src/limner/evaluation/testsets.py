@@ -181,6 +181,15 @@ class Tests:
         """Of all sets."""
         return [p for one in self.sets for p in one.prompts]
 
+    def pictures(self, first: int) -> dict[str, int]:
+        """Phase -> pictures at most. first: prompts of the claim, each once."""
+        found = {one.phase: len(one.cells(0)) * (2 if one.base else 1) for one in self.sets}
+        if self.strengths:
+            found[f"{PHASE}strengths"] = first * len(self.strengths)
+        if self.styles:
+            found[f"{PHASE}styles"] = first * len(self.styles)
+        return found
+
     def record(self, shas: Sequence[str]) -> dict[str, Any]:
         """For the grid's record. shas: of the style files."""
         styles = [
@@ -254,6 +263,35 @@ def make_tests(
 
 
 MOST_STYLES = 3
+WHAT = {
+    "guide": "the guide's five test prompts",
+    "far": "prompts far from the captions",
+    "strengths": "the strengths 0.6 to 1.0",
+    "variety": "one prompt from 8 seeds",
+    "own": "your own prompts",
+}
+"""Name of a test -> what it draws, as a sentence calls it."""
+
+
+def left_out(tests: Tests, trigger: str, class_word: str, planned: Sequence[EvalPrompt]) -> Rows:
+    """The tests that were not asked for: {test, what, pictures at most, command}."""
+    have = {one.name for one in tests.sets} | ({"strengths"} if tests.strengths else set())
+    found = []
+    for name in NAMES:
+        if name in have:
+            continue
+        command = "limner evaluate --tests " + name
+        pictures: int | None = None
+        if name == "own":
+            command = "limner evaluate --prompts FILE"
+        else:
+            alone = make_tests([name], trigger=trigger, class_word=class_word, planned=planned)
+            pictures = sum(alone.pictures(len(planned)).values())
+        found.append({"test": name, "what": WHAT[name], "pictures": pictures, "command": command})
+    return found
+
+
+Rows = list[dict[str, Any]]
 
 
 def read_prompts(path: Path, trigger: str) -> list[EvalPrompt]:

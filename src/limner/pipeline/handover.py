@@ -175,7 +175,11 @@ def train_with(
         if not isinstance(event, Result):
             yield event
     if not made:
-        raise UsageError("There is nothing to train on")
+        raise UsageError(
+            "There is nothing to train on",
+            where=str(project.root),
+            fix="Build the dataset first: limner dataset build.",
+        )
     try:
         fingerprint: str | None = resolve_base(made[0].base.name).fingerprint
     except InputError:

@@ -216,7 +216,11 @@ def _rounds(project: Project) -> Events:
 def _verdict(project: Project) -> dict[str, Any]:
     record = project.store.verdict()
     if record is None:
-        raise WorkFailedError("The evaluation gave no verdict", where=str(project.root))
+        raise WorkFailedError(
+            "The evaluation gave no verdict",
+            where=str(project.root),
+            fix="Run `limner evaluate` and `limner verdict` in that folder.",
+        )
     return record.data
 
 

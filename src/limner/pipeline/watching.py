@@ -86,9 +86,13 @@ def words(now: dict[str, Any]) -> dict[str, Any]:
         say = "Done; no flag."
     else:
         say = "Nothing to worry about in what can be seen."
+    if now["flags"] and not errors and not warnings:
+        notes = len(now["flags"])
+        say = f"{say.rstrip('.')}; {notes} note{'s' if notes > 1 else ''}."
     falls = None if loss is None else f"{loss['first']:.3g} to {loss['now']:.3g}"
     return {
         "say": say,
+        "flagged": bool(errors or warnings),
         "state": state,
         "share": share,
         "progress": progress,

@@ -6,6 +6,7 @@ In: a `Project`. Out: the events of the stage that is called, ending in its JSON
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,9 +160,16 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
 
 
 def evaluate(project: Project, choices: Choices | None = None) -> Events:
-    """Render and score the grid of the newest run on prompts that were not trained on."""
+    """Render and score the grid of the newest run on prompts that were not trained on; without a
+    price of the user's own, the machine's is looked up."""
     from limner import evaluation
+    from limner.evaluation.stage import Choices
+    from limner.pipeline import pricing
 
+    choices = choices or Choices()
+    if choices.price is None:
+        price = pricing.of_machine(here=choices.rendering is None)
+        choices = replace(choices, price=price)
     yield from evaluation.evaluate(project, prompts=evaluation_prompts(project), choices=choices)
 
 

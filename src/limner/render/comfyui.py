@@ -197,6 +197,7 @@ class ComfyRenderer:
                 f"ComfyUI drew {picture.shape[1]} x {picture.shape[0]} px, "
                 f"{size[1]} x {size[0]} were asked for",
                 where=made.filename,
+                fix="Take nodes that scale or crop out of the workflow, or use the built-in one.",
             )
         return picture
 

@@ -1,0 +1,68 @@
+"""What a person does after a verdict: one or two sentences, each with a command that is ready.
+
+In: the claim, the choice and what the grid drew. Out: rows {says, command} for the record; no
+symptom is diagnosed here, that is what `limner advise` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from limner.evaluation.choose import Choice
+from limner.evaluation.claim import Claim, Evidence
+
+Row = dict[str, str]
+ADVISE = {
+    "says": "See what was measured and what to change first.",
+    "command": "limner advise",
+}
+AGAIN = "limner evaluate && limner verdict"
+
+
+def onward(
+    said: Claim, evidence: Evidence, choice: Choice, limits: Mapping[str, float]
+) -> list[Row]:
+    """The next steps, the first one first; never empty."""
+    if said.word == "the same person":
+        return [{"says": "Bundle it with guide, card and proof.", "command": "limner release"}]
+    if said.word == "too close to call" and said.more_pictures:
+        each = -(-(evidence.claimed.n + said.more_pictures) // max(1, evidence.prompts))
+        says = f"Draw more: set evaluation.claim_seeds to {each} in character.yaml."
+        return [{"says": says, "command": AGAIN}, ADVISE]
+    if said.word == "not enough evidence":
+        return [{"says": "Mend what is missing, then evaluate again.", "command": AGAIN}, ADVISE]
+    return [*_dataset(evidence, limits), *_curve(choice), ADVISE]
+
+
+def _dataset(evidence: Evidence, limits: Mapping[str, float]) -> list[Row]:
+    ceiling = evidence.ceiling
+    if ceiling is None or not ceiling.n or ceiling.interval.high >= limits["ceiling"]:
+        return []
+    says = "First the dataset: too few of its own pictures pass for one person."
+    return [{"says": says, "command": "limner review --again"}]
+
+
+def _curve(choice: Choice) -> list[Row]:
+    """Where likeness was highest among the checkpoints, at the best one's strength."""
+    best = choice.best
+    means = _means(choice.rows, best.strength)
+    if len(means) < 2:
+        return []
+    last = max(means)
+    if best.step == last:
+        says = (
+            f"Likeness was highest at the last checkpoint, step {last:,}: train longer, "
+            f"e.g. training.steps {2 * last:,} in character.yaml."
+        )
+        command = f"limner plan && limner train --fresh && {AGAIN}"
+        return [{"says": says, "command": command}]
+    says = (
+        f"Likeness was highest at step {best.step:,} of {last:,} and not beyond, so more steps "
+        "alone are not expected to help."
+    )
+    return [{"says": says, "command": ""}]
+
+
+def _means(rows: Sequence[Mapping[str, Any]], strength: float) -> dict[int, float]:
+    return {r["step"]: r["mean_score"] for r in rows if r["strength"] == strength}
