@@ -1,21 +1,26 @@
 """Does the product name the right fault? Whole runs on the miniature, one fault planted in each.
 
-Run: python -m bench.planted_runs [--seeds 10] [--kinds right,copies] [--tiny] [--out FILE]
-A run is a character of its own, from drawings to advice: about 5 minutes on two quiet cores, so ten
-seeds of eight kinds take 7 hours. Every run is resumable and its answer is kept in
-build/planted_runs.json; a stopped bench goes on where it was. --tiny proves that the bench works
-and says nothing about the product: its runs are kept apart and never reported.
+Run: python -m bench.planted_runs [--seeds 10] [--kinds right,copies] [--out docs/trust.md]
+A run is a character of its own, from drawings to advice, by the same calls as the commands. Kinds
+of one seed share what is equal in them: drawings, review, captions, looks, renders of base and
+control. Seeds come one after the other, every kind of one before the next, so what a cut leaves is
+spread over all kinds. Resumable at every picture; answers lie in build/planted_runs.json by base.
+--tiny proves that the bench works and says nothing about the product: it is never reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from limner.errors import LimnerError
 from limner.evaluation import statistics as stats
 from limner.events import collect
 from limner.project import Project, files
@@ -23,133 +28,187 @@ from limner.project.records import Checkpoint
 
 STATE = Path("build/planted_runs.json")
 RUNS = Path("build/planted_runs")
+MARK = "\n## Planted runs\n"
 LOOKS = ("auburn hair and green eyes", "black hair and brown eyes", "blonde hair and blue eyes",
          "grey hair and hazel eyes", "brown hair and grey eyes")  # fmt: skip
 BASE_STEPS = 200
+SIX = 6
+HELD_OUT = 8
 TINY: dict[str, Any] = {
-    "shots__count": 10,
-    "dataset__held_out": 3,
+    "shots__count": 18,
     "training__steps": 8,
     "training__checkpoints": 2,
     "evaluation__prompts": 6,
     "evaluation__seeds": 1,
     "evaluation__claim_seeds": 2,
 }
+HARMS = frozenset(
+    {"underfit", "overfit", "copying", "frying", "background_bleed", "inconsistent_dataset"}
+    | {"crashes", "not_saving"}
+)
+"""Nothing of this may be said of a right run. That a face is kept in less than 85 % of the pictures
+is true of the miniature, so `face_inconsistency` is no false alarm, nor is a measured leak."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a finished run says: verdict, advice, caption findings, copies tied."""
+    """What a finished run says. verdict: empty where none was reached; found: symptoms of the
+    advice; told: facts that the advice shows as holding; captions: rules of the caption check."""
 
     verdict: dict[str, Any]
     found: frozenset[str]
+    told: frozenset[str]
     captions: frozenset[str]
-    copies_tied: bool | None
+    copies_tied: bool | None = None
+
+    @property
+    def claimed(self) -> bool:
+        """Whether anything is claimed of the LoRA: the person, or a lead over base and control."""
+        return (
+            bool(self.verdict.get("established")) or self.verdict.get("word") == "the same person"
+        )
 
 
 @dataclass(frozen=True)
 class Plant:
-    """One kind. settings: of character.yaml; before: a hook by stage; right: the diagnosis."""
+    """One kind. says: the right diagnosis in words, right: as a test. settings: of character.yaml;
+    before: plants the fault before the dataset is built (and may build it); trains: False where the
+    product has all it needs to tell before; own: the settings change the shots, so the drawings are
+    not shared; of: goes on with another kind."""
 
     says: str
     right: Callable[[Facts], bool]
     settings: dict[str, Any] = field(default_factory=dict)
-    before: dict[str, Callable[[Project, int], None]] = field(default_factory=dict)
+    before: Callable[[Project], None] | None = None
+    trains: bool = True
+    own: bool = False
+    of: str = ""
 
 
-def other_character(project: Project, seed: int) -> None:
-    """Draw every training picture anew as somebody else; the references stay."""
+def other_character(project: Project) -> None:
+    """Draw every training picture anew as somebody else; what is held back stays as it is.
+
+    Which pictures are held back depends on all of them, so while the set is built again only those
+    of before may be: the others' faces are said to be hidden, for that moment.
+    """
     from limner import dataset
     from limner.atelier import identity_from_seed
     from limner.sources.atelier import AtelierSource
     from limner.sources.source import Request
 
-    stranger = AtelierSource(identity_from_seed(90_000 + seed))
-    kept = [s.id for s in project.store.shots() if s.state == "kept"]
-    takes = [t for t in project.store.takes(state="done") if t.shot_id in kept]
-    collect(dataset.build(project))  # once, to learn which pictures it holds back
-    newest = project.store.dataset()
-    held_out = set(newest.held_out) if newest else set()
+    store = project.store
+    collect(dataset.build(project))  # to learn which pictures it holds back
+    first = store.dataset()
+    assert first is not None
+    stranger = AtelierSource(identity_from_seed(90_000 + int(project.character.shots.seed)))
+    takes = [store.take(number) for number in first.train]
     for take in takes:
-        if take.id in held_out or take.path is None:
-            continue
         data = stranger.make(Request(**take.request), {}, lambda facts: None)[0].data
-        files.write_bytes(project.path(take.path), data)
-        project.store.update_take(take.id, sha256=files.sha256_bytes(data))
+        files.write_bytes(project.path(str(take.path)), data)
+        store.update_take(take.id, sha256=files.sha256_bytes(data))
+    shown = [t.shot_id for t in takes if (s := store.shot(t.shot_id)) and s.face_visible]
+    for shot in shown:
+        store.update_shot(shot, face_visible=False)
+    collect(dataset.build(project))
+    for shot in shown:
+        store.update_shot(shot, face_visible=True)
+    second = store.dataset()
+    assert second is not None and second.held_out == first.held_out
 
 
-def constants_in_captions(project: Project, seed: int) -> None:
+def six_pictures(project: Project) -> None:
+    """Reject all but six pictures and those to be held back, evenly over the plan."""
+    from limner.review import reject
+
+    kept = project.store.kept()
+    wanted = SIX + HELD_OUT
+    if len(kept) <= wanted:
+        return
+    stay = {kept[i * len(kept) // wanted].id for i in range(wanted)}
+    for take in kept:
+        if take.id not in stay:
+            reject(project, take.id, "planted")
+
+
+def constants_in_captions(project: Project) -> None:
     """Every caption names what never changes, as a careless person would."""
-    look = LOOKS[seed % len(LOOKS)]
+    look = look_of(project.character.shots.seed - 1)
     for take_id, caption in project.store.captions().items():
         if look not in caption.text:
             project.store.put_caption(take_id, f"{caption.text}, {look}", "person")
 
 
-def copy_of_the_last(project: Project, seed: int) -> None:
-    """The last checkpoint again, under the next step and with another header."""
+def copy_of_the_chosen(project: Project) -> None:
+    """The checkpoint that a verdict chose once more, as the next step and with another header."""
     from limner.models import lora
 
-    run = project.store.run()
-    assert run is not None
-    last = max(project.store.checkpoints(run.version), key=lambda c: c.step)
-    if last.data.get("copy"):
-        return
-    path = project.path(last.path)
-    out = path.with_name(f"step_{last.step + 1:06d}.safetensors")
+    record = project.store.verdict()
+    assert record is not None
+    step = int(record.data["step"])
+    point = next(c for c in project.store.checkpoints(record.data["run"]) if c.step == step)
+    path = project.path(point.path)
+    out = path.with_name(f"step_{step + 1:06d}.safetensors")
     sha256 = lora.with_metadata(path, out, {"limner.note": "a copy"})
+    data = {"copy_of": step}
     project.store.put_checkpoint(
-        Checkpoint(run.version, last.step + 1, project.relative(out), sha256, {"copy": True})
+        Checkpoint(record.data["run"], step + 1, project.relative(out), sha256, data)
     )
 
 
 PLANTS: dict[str, Plant] = {
-    "too few steps": Plant(
-        "underfit", lambda f: "underfit" in f.found, {"training__steps": BASE_STEPS // 20}
-    ),
     "right": Plant(
-        "established, nothing found",
-        lambda f: (
-            bool(f.verdict["established"])
-            and not f.found & {"underfit", "overfit", "copying", "frying", "background_bleed"}
-        ),
+        "leads base and control, nothing wrong is found",
+        lambda f: f.claimed and not f.found & HARMS and "constant" not in f.captions,
+    ),
+    "too few steps": Plant(
+        "underfit, and nothing is claimed",
+        lambda f: "underfit" in f.found and not f.claimed,
+        {"training__steps": BASE_STEPS // 20},
     ),
     "six pictures": Plant(
         "overfit or copying",
         lambda f: bool(f.found & {"overfit", "copying"}),
-        {"shots__count": 12, "dataset__held_out": 6, "training__steps": BASE_STEPS * 4},
+        {"training__steps": BASE_STEPS * 4},
+        six_pictures,
     ),
     "other character": Plant(
-        "not the person, or the pictures do not agree",
+        "nothing is claimed, and the dataset is named, not the steps",
         lambda f: (
-            f.verdict["outcome"] in ("not_same", "not_enough") or "inconsistent_dataset" in f.found
+            not f.claimed and ("inconsistent_dataset" in f.found or "underfit" not in f.found)
         ),
-        before={"dataset": other_character},
+        before=other_character,
     ),
     "one background": Plant(
-        "background bleed",
-        lambda f: "background_bleed" in f.found,
+        "background bleed, or the one place shown as a risk",
+        lambda f: "background_bleed" in f.found or "setting" in f.told,
         {"shots__quotas": {"setting": {"modern_cafe": 100}}},
+        own=True,
     ),
     "captions with constants": Plant(
-        "the caption check names the constant",
+        "the caption check names the constant, before any training",
         lambda f: "constant" in f.captions,
-        before={"dataset": constants_in_captions},
+        before=constants_in_captions,
+        trains=False,
     ),
     "learning rate x 10": Plant(
-        "frying, or faces lost",
-        lambda f: "frying" in f.found or any(a["state"] == "gate" for a in f.verdict["arms"]),
+        "frying (colour, light or lost faces), or the crash",
+        lambda f: bool(f.found & {"frying", "crashes"}),
         {"training__learning_rate": "x10"},
     ),
-    "copies": Plant(
-        "a tie", lambda f: f.copies_tied is True, before={"evaluate": copy_of_the_last}
-    ),
+    "copies": Plant("a tie", lambda f: f.copies_tied is True, of="right"),
 }
+Step = tuple[str, Callable[[], bool], Callable[[], Any]]
 
 
-def steps(project: Project) -> list[tuple[str, Callable[[], bool], Callable[[], Any]]]:
+def look_of(seed: int) -> str:
+    """What never changes of a character."""
+    return LOOKS[seed % len(LOOKS)]
+
+
+def steps(project: Project) -> list[Step]:
     """(stage, whether it is still to do, its work), by the same calls as the commands."""
     from limner import captions, dataset, evaluation, training
+    from limner.evaluation.stage import Choices
     from limner.pipeline import wiring
 
     store = project.store
@@ -158,48 +217,188 @@ def steps(project: Project) -> list[tuple[str, Callable[[], bool], Callable[[], 
         run = store.run()
         return run is None or run.state != "done"
 
+    def judge() -> Any:
+        return wiring.evaluate(project, Choices(tests=("variety",)))
+
     return [
         ("shots", lambda: not store.shots(), lambda: wiring.plan_shots(project)),
-        ("generate", lambda: any(s.state == "open" for s in store.shots()),
+        ("generate", lambda: not store.captions() and any(s.state == "open" for s in store.shots()),
          lambda: wiring.generate(project, workers=1)),
-        ("review", lambda: True, lambda: wiring.review(project)),
-        ("captions", lambda: True, lambda: captions.compile(project)),
-        ("dataset", lambda: store.plan() is None, lambda: dataset.build(project)),
+        ("review", lambda: not store.captions(), lambda: wiring.review(project)),
+        ("captions", lambda: not store.captions(), lambda: captions.compile(project)),
+        ("dataset", lambda: store.dataset() is None, lambda: dataset.build(project)),
         ("plan", lambda: store.plan() is None, lambda: training.plan(project)),
         ("train", untrained, lambda: training.train(project)),
-        ("evaluate", lambda: store.verdict() is None, lambda: wiring.evaluate(project)),
+        ("evaluate", lambda: store.verdict() is None, judge),
         ("verdict", lambda: store.verdict() is None, lambda: evaluation.verdict(project)),
     ]  # fmt: skip
 
 
-def run_one(kind: str, seed: int, tiny: bool) -> dict[str, Any]:
+STOCK = ("shots", "generate", "review", "captions")
+"""Stages that the kinds of one seed share."""
+
+
+PLANTED = ".planted"
+"""Lies in a project whose fault is in; a project that was stopped on the way there begins anew."""
+
+
+def work(project: Project, plant: Plant, only: Iterable[str] = ()) -> dict[str, float]:
+    """Do the stages, all or only those; returns their seconds."""
+    seconds: dict[str, float] = {}
+    for stage, wanted, make in steps(project):
+        if only and stage not in only:
+            continue
+        began = time.monotonic()
+        if stage == "dataset" and plant.before and not (project.root / PLANTED).exists():
+            plant.before(project)
+            (project.root / PLANTED).touch()
+        if stage == "dataset" and not plant.trains:
+            break
+        if wanted():
+            found = make()
+            if not isinstance(found, dict):
+                collect(found)
+        seconds[stage] = round(time.monotonic() - began, 1)
+    return seconds
+
+
+def run_one(root: Path, kind: str, seed: int, tiny: bool) -> dict[str, Any]:
     """One run to its end; goes on where a stopped one was."""
     plant = PLANTS[kind]
-    root = RUNS / f"{'tiny_' if tiny else ''}{kind.replace(' ', '_')}_{seed}"
-    if (root / "character.yaml").exists():
-        project = Project.open(root)
-    else:
-        project = Project.create(
-            root, name=f"p{seed}", trigger="grace_char", class_word="woman", likeness="synthetic",
-            description=f"A woman with {LOOKS[seed % len(LOOKS)]}.",
-        )  # fmt: skip
-        project.change_character(**settings_of(plant, seed, tiny))
-    for stage, wanted, work in steps(project):
-        if not wanted():
-            continue
-        if stage in plant.before:
-            plant.before[stage](project, seed)
-        found = work()
-        if not isinstance(found, dict):
-            collect(found)
+    place = root / kind.replace(" ", "_")
+    stock = root / "stock"
+    began = time.monotonic()
+    if plant.of:
+        return copies(root, plant, seed, tiny)
+    if plant.before and place.exists() and not (place / PLANTED).exists():
+        shutil.rmtree(place)
+    if not (place / "character.yaml").exists():
+        if plant.own:
+            new(place, plant, seed, tiny).store.close()
+        else:
+            shared = new(stock, Plant("", bool), seed, tiny)
+            work(shared, Plant("", bool), STOCK)
+            shared.store.close()
+            copy(stock, place)
+            made = Project.open(place)
+            made.change_character(**settings_of(plant, seed, tiny))
+            made.store.close()
+    if not plant.own or (stock / "renders").is_dir():
+        lend(stock, place)
+    project = Project.open(place)
+    failed = ""
+    seconds = {}
+    try:
+        seconds = work(project, plant)
+    except LimnerError as error:  # a crash is an answer too: the advice has to name it
+        failed = str(error)
+    facts = read(project)
+    give_back(project, stock)
+    project.store.close()
+    if failed and not facts.found & {"crashes"}:
+        raise RuntimeError(f"{kind} {seed}: {failed}")
+    return {**answer(plant, facts), "failed": failed, "seconds": seconds,
+            "total": round(time.monotonic() - began, 1)}  # fmt: skip
+
+
+def copies(root: Path, plant: Plant, seed: int, tiny: bool) -> dict[str, Any]:
+    """The right run of the seed with its chosen checkpoint twice: draw, judge, look for the tie."""
+    from limner import evaluation
+    from limner.pipeline import wiring
+
+    began = time.monotonic()
+    right, place = root / "right", root / "copies"
+    if not (right / "done").exists():
+        run_one(root, "right", seed, tiny)
+        (right / "done").touch()
+    if not (place / "character.yaml").exists():
+        copy(right, place)
+    project = Project.open(place)
+    points = project.store.checkpoints(1)
+    if not any(c.data.get("copy_of") for c in points):
+        copy_of_the_chosen(project)
+    collect(wiring.evaluate(project))
+    collect(evaluation.verdict(project))
     facts = read(project)
     project.store.close()
+    return {**answer(plant, facts), "total": round(time.monotonic() - began, 1)}
+
+
+def answer(plant: Plant, facts: Facts) -> dict[str, Any]:
+    """What is kept of a run."""
+    data = facts.verdict
     return {
         "right": plant.right(facts),
-        "word": facts.verdict["word"],
+        "word": data.get("word"),
+        "established": data.get("established"),
+        "hits": data.get("hits"),
+        "n": data.get("n"),
+        "step": data.get("step"),
         "found": sorted(facts.found),
-        "match_rate": facts.verdict["match_rate"],
+        "told": sorted(facts.told),
+        "captions": sorted(facts.captions),
     }
+
+
+def new(root: Path, plant: Plant, seed: int, tiny: bool) -> Project:
+    """The project of a seed, made or opened."""
+    if (root / "character.yaml").exists():
+        return Project.open(root)
+    part = root.with_name(f".{root.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    project = Project.create(
+        part, name=f"p{seed}", trigger="grace_char", class_word="woman", likeness="synthetic",
+        description=f"A woman with {look_of(seed)}.",
+    )  # fmt: skip
+    project.change_character(**settings_of(plant, seed, tiny))
+    project.store.close()
+    part.rename(root)
+    return Project.open(root)
+
+
+def copy(source: Path, target: Path) -> None:
+    """A project again: pictures as links (they are replaced, never changed), the rest as copies."""
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+
+    def place(one: str, other: str) -> None:
+        if one.endswith((".png", ".safetensors")):
+            os.link(one, other)
+        else:
+            shutil.copy2(one, other)
+
+    shutil.copytree(source, part, copy_function=place, ignore=shutil.ignore_patterns("done"))
+    part.rename(target)
+
+
+SHARED = "grid_0"
+"""Folder of renders beside the grids where the evaluation finds a picture by its key."""
+
+
+def lend(stock: Path, place: Path) -> None:
+    """Renders of base and control, and looks at the same pictures, from the kinds before."""
+    for found in (stock / "renders").rglob("*"):
+        target = place / found.relative_to(stock)
+        if found.is_file() and not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(found, target)
+
+
+def give_back(project: Project, stock: Path) -> None:
+    """Leave what the next kinds can use in the stock."""
+    grid = project.store.grid()
+    if grid is None:
+        return
+    folder = stock / "renders" / SHARED
+    folder.mkdir(parents=True, exist_ok=True)
+    for render in project.store.renders(grid.version, state="done"):
+        if render.arm in ("base", "control") and render.path:
+            target = folder / f"{render.key}.png"
+            if not target.exists():
+                os.link(project.path(render.path), target)
+    for looks in project.folder("renders").glob("looks_*.npz"):
+        if not (folder.parent / looks.name).exists():
+            os.link(looks, folder.parent / looks.name)
 
 
 def settings_of(plant: Plant, seed: int, tiny: bool) -> dict[str, Any]:
@@ -208,6 +407,7 @@ def settings_of(plant: Plant, seed: int, tiny: bool) -> dict[str, Any]:
     from limner.pipeline.walk import SETTINGS
 
     chosen: dict[str, Any] = {**SETTINGS, "source__identity_seed": 70_000 + seed}
+    chosen |= {"shots__seed": seed + 1, "dataset__held_out": HELD_OUT}
     chosen |= {**plant.settings, **(TINY if tiny else {})}
     if chosen.get("training__learning_rate") == "x10":
         chosen["training__learning_rate"] = 10 * resolve_base("miniature").learning_rate
@@ -220,63 +420,111 @@ def read(project: Project) -> Facts:
     from limner.pipeline.advising import advise
 
     record = project.store.verdict()
-    assert record is not None
-    data = record.data
-    run = project.store.run()
-    assert run is not None
-    twins = [c.step for c in project.store.checkpoints(run.version) if c.data.get("copy")]
-    tied = None
-    if twins:
-        step = twins[0]
-        rows = {a["step"]: a for a in data["arms"] if a["step"] is not None}
-        held = {data["step"], *(t["step"] for t in data["tied"])}
-        both_final = rows[step]["n"] == rows[step - 1]["n"] == max(r["n"] for r in rows.values())
-        tied = not both_final or (step in held) == (step - 1 in held)
     advice = advise(project)
+    told = {f["id"] for s in advice["symptoms"] for f in s["evidence"] if f["holds"]}
     rules = frozenset(str(f["rule"]) for f in captions.check(project))
-    return Facts(data, frozenset(advice["found"]), rules, tied)
+    data = record.data if record else {}
+    return Facts(data, frozenset(advice["found"]), frozenset(told), rules, tie(project, data))
 
 
-def table(state: dict[str, Any]) -> str:
-    """The page of the manual: kinds, how many were named right, exact interval."""
+def tie(project: Project, data: dict[str, Any]) -> bool | None:
+    """Whether a checkpoint and its copy are held to be one: the same pictures where both drew, and
+    never one of them without the other among chosen and tied. None where there is no copy."""
+    points = project.store.checkpoints(data["run"]) if data else []
+    pair = next(((c.data["copy_of"], c.step) for c in points if c.data.get("copy_of")), None)
+    if pair is None:
+        return None
+    rows = {a["step"]: a for a in data["arms"] if a["step"] is not None}
+    held = {data["step"], *(t["step"] for t in data["tied"])}
+    first, second = (rows[step] for step in pair)
+    if first["n"] == second["n"]:
+        return first["hits"] == second["hits"] and (pair[0] in held) == (pair[1] in held)
+    return not (pair[1] in held and pair[0] not in held)  # one was dropped for want of room
+
+
+# ---- the report
+
+
+def table(runs: dict[str, Any]) -> str:
+    """The section of the manual: kinds, how many were named right, interval, what else was said."""
     lines = [
-        "# Planted runs",
+        MARK,
+        "Whole runs on the miniature, a character each, one fault planted in each; the product's "
+        "own diagnosis from verdict, advice and caption check. Drawings, review, captions and the "
+        "base's renders are shared by the kinds of one seed; training, choice and claim are not. "
+        "Made by `python -m bench.planted_runs --out docs/trust.md`. Aim: 90 % of each kind.",
         "",
-        "Whole runs on the miniature, one fault planted in each; the product's own diagnosis. "
-        "Made by `python -m bench.planted_runs --out docs/trust_runs.md`.",
-        "",
-        "| planted | the right answer | named right | 95 % interval |",
-        "|---|---|---|---|",
+        "| planted | the right answer | named right | 95 % interval | said instead |",
+        "|---|---|---|---|---|",
     ]
     for kind, plant in PLANTS.items():
-        mine = [v for k, v in state.items() if k.startswith(f"{kind} ") and "tiny" not in k]
+        mine = [v for k, v in runs.items() if k.rpartition(" ")[0] == kind and "right" in v]
         hits = sum(bool(v["right"]) for v in mine)
         span = stats.clopper_pearson(hits, len(mine))
         shown = f"{100 * span.low:.0f} to {100 * span.high:.0f} %" if mine else "not run"
-        lines.append(f"| {kind} | {plant.says} | {hits} of {len(mine)} | {shown} |")
+        wrong = [", ".join([str(v["word"]), *v["found"]]) for v in mine if not v["right"]]
+        instead = "; ".join(wrong[:3]) + ("; ..." if len(wrong) > 3 else "")
+        lost = sum("error" in v for k, v in runs.items() if k.rpartition(" ")[0] == kind)
+        instead += f"; {lost} not finished" if lost else ""
+        lines.append(f"| {kind} | {plant.says} | {hits} of {len(mine)} | {shown} | {instead} |")
+    bleeding = [v for k, v in runs.items() if k.startswith("one background") and "right" in v]
+    bled = sum("background_bleed" in v["found"] for v in bleeding)
+    same = [v for k, v in runs.items() if k.startswith("right ") and v.get("n")]
+    shares = ", ".join(f"{v['hits']} of {v['n']}" for v in same)
+    lines += [
+        "",
+        f"Of the runs with one background {bled} of {len(bleeding)} bled in the pictures; in the "
+        "others it was shown as a risk only. Matches of the right runs: "
+        f"{shares or 'not run'}.",
+    ]
     return "\n".join(lines) + "\n"
+
+
+def publish(out: Path, section: str) -> None:
+    """Put the section at the end of the page, in place of the one that was there."""
+    page = out.read_text(encoding="utf-8") if out.is_file() else ""
+    files.write_text(out, page.partition(MARK)[0].rstrip("\n") + "\n" + section)
 
 
 def main() -> None:
     """Run what is missing, print the table, write it where asked."""
+    from limner.models import resolve_base
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--kinds", default=",".join(PLANTS))
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="Keep the projects of finished seeds")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
+    base = resolve_base("miniature").fingerprint[:12] + (" tiny" if asked.tiny else "")
     state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.is_file() else {}
+    runs = state.setdefault(base, {})
     for seed in range(asked.seeds):
+        root = RUNS / base.replace(" ", "_") / str(seed)
+        root.mkdir(parents=True, exist_ok=True)
         for kind in asked.kinds.split(","):
-            key = f"{kind} {seed}{' tiny' if asked.tiny else ''}"
-            if key not in state:
-                state[key] = run_one(kind, seed, asked.tiny)
-                files.write_json(STATE, state)
-                print(key, state[key], flush=True)
-    page = table(state)
-    print(page)
+            key = f"{kind} {seed}"
+            if "right" in runs.get(key, {}):
+                continue
+            try:
+                runs[key] = run_one(root, kind, seed, asked.tiny)
+            except Exception as error:  # one run must not end the night; tried again next time
+                runs[key] = {"error": f"{type(error).__name__}: {error}"}
+            files.write_json(STATE, state)
+            print(key, json.dumps(runs[key]), flush=True)
+            place = root / kind.replace(" ", "_")
+            if kind == "right" and "right" in runs[key]:
+                (place / "done").touch()
+            elif "right" in runs[key] and not asked.keep:
+                shutil.rmtree(place, ignore_errors=True)
+        whole = all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS)
+        if whole and not asked.keep:
+            shutil.rmtree(root, ignore_errors=True)
+    section = table(runs)
+    print(section)
     if asked.out and not asked.tiny:
-        files.write_bytes(asked.out, page.encode())
+        publish(asked.out, section)
 
 
 if __name__ == "__main__":
