@@ -19,6 +19,7 @@ def test_every_number_of_a_projects_plan_is_explained(make_project: Any) -> None
     assert (
         f"{found['memory']['tokens']} tokens" in said["memory"] and "[modelled]" in said["memory"]
     )
+    assert "2 held-out pictures and as many training pictures" in said["fixed-noise"]
     assert {"checkpoints", "learning_rate", "rank", "disk", "guide"} <= set(said)
     timed = {**found, "seconds": 6.0, "seconds_per_step": 0.5, "pace_origin": "timing"}
     assert any("6 [measured]: 12 steps x 0.5 s" in line for line in explain_plan(timed))

@@ -91,6 +91,10 @@ def test_a_run_killed_anywhere_ends_with_the_same_weights(make_project: Any) -> 
         return [r for r in rows(project) if "loss" in r or "held_out_loss" in r]
 
     assert measured(torn) == measured(calm), "every step is measured once, with the same numbers"
+    fixed = [r for r in measured(calm) if "held_out_loss" in r]
+    assert len(fixed) == 4 and fixed[0]["trained_loss"] != fixed[-1]["trained_loss"]
+    assert all(r["gap"] == r["trained_loss"] - r["held_out_loss"] for r in fixed)
+    assert all(r["trained_by_sigma"].keys() == r["held_out_by_sigma"].keys() for r in fixed)
     assert not list(torn.root.rglob("*.part"))
     assert len(list(torn.root.glob("logs/run_1/samples/*.png"))) == 3
     assert "done already" in str(next(iter(train(torn))))

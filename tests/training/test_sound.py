@@ -290,6 +290,26 @@ def test_fixed_noise_losses_bracket_the_useful_steps() -> None:
     assert heldout.bracket(heldout.points(rows[1:2]), rules()) is None
 
 
+def test_what_is_learned_by_heart_shows_as_a_gap_to_the_training_pictures() -> None:
+    def at(step: int, held: float, high: float, low: float) -> dict[str, Any]:
+        by = {"0.200": held, "0.900": held}
+        own = {"0.200": 2 * low, "0.900": 2 * high}  # harder pictures from the start
+        loss = {"held_out_loss": held, "held_out_by_sigma": by}
+        return {"step": step, **loss, "trained_loss": low + high, "trained_by_sigma": own}
+
+    alike = heldout.bracket(heldout.points([at(0, 1, 1, 1), at(9, 0.8, 0.8, 0.8)]), rules())
+    assert alike is not None and alike["ahead"] == 0.0
+    found = heldout.bracket(heldout.points([at(0, 1, 1, 1), at(9, 0.8, 0.4, 0.8)]), rules())
+    assert found is not None and found["ahead"] == pytest.approx(0.2)
+    assert found["ahead_by_level"] == pytest.approx({"0.200": 0.0, "0.900": 0.4})
+    assert "20.0% of step 0's loss ahead" in heldout.words(found)
+    assert "high noise levels: layout" in heldout.words(found)
+    older = [{**at(n, 1, 1, 1), "trained_loss": None} for n in (0, 9)]  # by an older Limner
+    before = heldout.bracket(heldout.points(older), rules())
+    assert before is not None and before["ahead"] is None
+    assert "ahead" not in heldout.words(before)
+
+
 def test_stop_pause_and_ctrl_c_finish_the_step_and_save(
     make_project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,14 @@ def explain_plan(found: dict[str, Any]) -> list[str]:
         f"rank = {config['rank']}: training.rank; 16 is what ai-toolkit, musubi-tuner and the "
         "guide publish, no ablation [community]",
     ]
+    if found["held_out"]:
+        shown = min(found["held_out"], int(config["values"]["held_out_pictures"]))
+        lines.append(
+            f"fixed-noise losses = {len(points) + 1}: at step 0 and every checkpoint, on {shown} "
+            f"held-out pictures and as many training pictures, {shown} x 2 x "
+            f"{config['values']['held_out_levels']:g} levels; the gap between them grows with what "
+            "is learned by heart"
+        )
     if found["seconds"] is None:
         lines.append(f"seconds = not measured: {found['seconds_reason']}")
     else:

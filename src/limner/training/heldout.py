@@ -7,24 +7,33 @@ chooses no checkpoint and sees no copying; evaluation does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Point:
-    """The held-out loss after `step` updates. by_level: noise level -> loss."""
+    """The held-out loss after `step` updates. by_level: noise level -> loss.
+
+    trained: that of pictures that are trained on; None where it was not measured.
+    """
 
     step: int
     loss: float
     by_level: Mapping[str, float]
+    trained: float | None = None
+    trained_by_level: Mapping[str, float] = field(default_factory=dict)
 
 
 def points(rows: Sequence[Mapping[str, Any]]) -> list[Point]:
     """The measured losses among the lines of metrics.jsonl, by step."""
     found = {
         int(row["step"]): Point(
-            int(row["step"]), float(row["held_out_loss"]), row.get("held_out_by_sigma", {})
+            int(row["step"]),
+            float(row["held_out_loss"]),
+            row.get("held_out_by_sigma", {}),
+            row.get("trained_loss"),
+            row.get("trained_by_sigma", {}),
         )
         for row in rows
         if isinstance(row.get("held_out_loss"), int | float)
@@ -39,6 +48,7 @@ def bracket(measured: Sequence[Point], values: Mapping[str, float]) -> dict[str,
     step. still_falling: the last evaluation lowered it by more than `still_falling` of itself.
     relative: loss over that of step 0, whole and by noise level, at the last step. A level above 1
     is one that got worse on pictures not trained on: high levels carry layout, low ones texture.
+    ahead: see `ahead`, at the last step.
     """
     if len(measured) < 2 or measured[0].step != 0 or measured[0].loss <= 0:
         return None
@@ -57,7 +67,47 @@ def bracket(measured: Sequence[Point], values: Mapping[str, float]) -> dict[str,
             for level, loss in start.by_level.items()
             if loss > 0 and level in last.by_level
         },
+        "ahead": ahead(start, last),
+        "ahead_by_level": ahead_by_level(start, last),
     }
+
+
+def ahead(start: Point, last: Point) -> float | None:
+    """How much further training pictures have come than held-out ones, as a share of step 0's loss.
+
+    Held-out loss over its own at step 0, less the same of pictures trained on: 0 when both were
+    learned alike, above 0 what was learned of the pictures themselves. None when not measured.
+    """
+    if not start.trained or last.trained is None or start.loss <= 0:
+        return None
+    return round(last.loss / start.loss - last.trained / start.trained, 4)
+
+
+def ahead_by_level(start: Point, last: Point) -> dict[str, float]:
+    """The same at each noise level: high ones tell of layout learned by heart, low ones of texture
+    (evaluation protocol)."""
+    return {
+        level: round(
+            last.by_level[level] / loss
+            - last.trained_by_level[level] / start.trained_by_level[level],
+            4,
+        )
+        for level, loss in start.by_level.items()
+        if loss > 0
+        and level in last.by_level
+        and level in last.trained_by_level
+        and start.trained_by_level.get(level, 0) > 0
+    }
+
+
+def where(by_level: Mapping[str, float]) -> str:
+    """Layout or texture: the side of 0.5 on whose noise levels training pictures are ahead most."""
+    high = [v for level, v in by_level.items() if float(level) >= 0.5]
+    low = [v for level, v in by_level.items() if float(level) < 0.5]
+    if not high or not low:
+        return ""
+    more = sum(high) / len(high) > sum(low) / len(low)
+    return "most at high noise levels: layout" if more else "most at low noise levels: texture"
 
 
 def words(found: Mapping[str, Any]) -> str:
@@ -68,4 +118,9 @@ def words(found: Mapping[str, Any]) -> str:
         f"compare checkpoints from {low} to {high}"
     )
     more = "; still falling, more steps may help (`limner train --steps N`)"
+    gap = found.get("ahead")
+    if gap is not None:
+        line += f"; pictures trained on are {gap:.1%} of step 0's loss ahead of held-out ones"
+        side = where(found.get("ahead_by_level", {}))
+        line += f" ({side})" if side and gap > 0 else ""
     return line + (more if found["still_falling"] else "")

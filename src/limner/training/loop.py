@@ -233,6 +233,12 @@ class Loop:
         if found is None:
             return {"held_out_loss": None, "reason": "the dataset holds no picture out"}
         values = {"held_out_loss": found.loss, "held_out_by_sigma": found.by_sigma}
+        if found.trained is not None:
+            values |= {
+                "trained_loss": found.trained,
+                "trained_by_sigma": found.trained_by_sigma,
+                "gap": found.trained - found.loss,
+            }
         self.log.add(step, **values, held_out_pictures=found.pictures)
         return values
 

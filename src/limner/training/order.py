@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from torch import Generator
 
-Stream = Literal["noise", "sigma", "dropout", "reference", "heldout", "init", "shuffle"]
+Stream = Literal["noise", "sigma", "dropout", "reference", "heldout", "trained", "init", "shuffle"]
 
 
 @dataclass(frozen=True)

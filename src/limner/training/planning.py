@@ -427,7 +427,10 @@ def _warnings(
             "and are trained at their own size, never enlarged."
         )
     if not held_out:
-        found.append("No picture is held out: there will be no fixed-noise loss.")
+        found.append(
+            "No picture is held out: there will be no fixed-noise loss, and no gap that shows what "
+            "is learned by heart."
+        )
     if memory["there"] and memory["peak_checkpointed"] > memory["there"]:
         found.append(
             f"About {memory['peak_checkpointed'] / 1e9:.1f} GB are needed even with gradient "

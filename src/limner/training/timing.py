@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,11 +42,30 @@ def key(config: RunConfig) -> str:
         "shape": [config.template, config.resolution, config.batch, config.rank, config.targets],
         "kernel": [config.precision, config.attention],
         "control": [config.control, config.control_area, config.control_pictures],
-        "device": config.device,
+        "way": [dict(config.fast), config.gradient_checkpointing, config.processes],
+        "device": [config.device, _card(config.device)],
+        "held_out": 2,  # pictures that are trained on are measured beside the held-out ones
+        "torch": _torch(),
         "threads": config.threads,
         "machine": [platform.machine(), platform.processor(), os.cpu_count()],
     }
     return sha256_bytes(canonical_json(facts).encode())
+
+
+def _card(device: str) -> str:
+    """The GPU's name; "" on a CPU."""
+    if device != "cuda":
+        return ""
+    import torch
+
+    return str(torch.cuda.get_device_name())
+
+
+def _torch() -> str:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return ""
 
 
 def read(folder: Path, name: str) -> Pace | None:
@@ -112,4 +132,5 @@ def _trainer(base: Any, config: RunConfig, examples: list[Example], held_out: in
 
     one = replace(config, steps=1, checkpoints=(1,))
     bucket = Bucket(examples[0].width, examples[0].height, tuple(range(len(examples))))
-    return Trainer(base, one, examples, [bucket], examples[-1:] * held_out)
+    shown = [len(examples) - 1] * held_out
+    return Trainer(base, one, examples, [bucket], examples[-1:] * held_out, compared=shown)

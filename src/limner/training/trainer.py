@@ -60,19 +60,26 @@ class StepResult:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Fixed-noise loss: mean, and by noise level (sigma -> loss), on `pictures` pictures."""
+    """Fixed-noise loss: mean, and by noise level (sigma -> loss), on `pictures` pictures.
+
+    Levels are quantiles, named by their sigma at the commonest held-out size. trained: the same on
+    pictures that are trained on, None where none were asked for.
+    """
 
     loss: float
     by_sigma: dict[str, float]
     pictures: int
+    trained: float | None = None
+    trained_by_sigma: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
     """Owns the LoRA's parameters and their optimizer; `step(n)` is a pure function of state and n.
 
-    examples: what is trained on; buckets index into it, weights say how often each comes. team:
-    the processes that share every batch. The base's transformer must not be used for anything
-    else meanwhile.
+    examples: what is trained on; buckets index into it, weights say how often each comes.
+    compared: those whose fixed-noise loss stands beside that of the held-out ones. team: the
+    processes that share every batch. The base's transformer must not be used for anything else
+    meanwhile.
     """
 
     def __init__(
@@ -84,11 +91,12 @@ class Trainer:
         held_out: Sequence[Example] = (),
         *,
         weights: Mapping[int, int] | None = None,
+        compared: Sequence[int] = (),
         team: Team | None = None,
     ) -> None:
-
         self.base, self.config, self.team = base, config, team
         self.examples, self.held_out = examples, held_out
+        self.compared = [examples[i] for i in compared]
         self.rows = order.schedule(buckets, config.batch, config.steps, config.seed, weights)
         self.weights = lora.add_adapter(
             base.transformer, rank=config.rank, seed=config.seed, targets=config.targets
@@ -356,9 +364,10 @@ class Trainer:
     def held_out_loss(self) -> HeldOut | None:
         """Loss on held-out pictures at fixed noise and fixed noise levels; None without pictures.
 
-        The same noise at every checkpoint, so that only the weights differ: it brackets the useful
-        range, it does not choose the checkpoint. Of the weights that a checkpoint would hold.
-        Raises MemoryError when not even one picture at a time fits.
+        With it that on as many training pictures: the gap between them is what was learned by
+        heart. The same noise at every checkpoint, so that only the weights differ: it brackets the
+        useful range, it does not choose the checkpoint. Of the weights that a checkpoint would
+        hold. Raises MemoryError when not even one picture at a time fits.
         """
         if not self.held_out:
             return None
@@ -375,43 +384,62 @@ class Trainer:
                     chunk = -(-chunk // 2)
 
     def _held_out_loss(self, chunk: int) -> HeldOut:
+        held = self._at_levels(self.held_out, "heldout", chunk)
+        trained = self._at_levels(self.compared, "trained", chunk) if self.compared else []
+        tokens = [e.latents.shape[0] for e in self.held_out]
+        names = [f"{sigma:.3f}" for sigma in self._levels(max(tokens, key=tokens.count))]
+        return HeldOut(
+            sum(held) / len(held),
+            dict(zip(names, held, strict=True)),
+            len(self.held_out),
+            sum(trained) / len(trained) if trained else None,
+            dict(zip(names, trained, strict=True)) if trained else {},
+        )
+
+    def _levels(self, tokens: int) -> list[float]:
+        """The fixed noise levels of pictures of one size."""
+        count = int(self.config.values["held_out_levels"])
+        return flow.quantile_sigmas(count, flow.time_shift_mu(tokens, self.scheduler))
+
+    def _at_levels(
+        self, examples: Sequence[Example], stream: order.Stream, chunk: int
+    ) -> list[float]:
+        """Mean loss of examples at each level, each with its own noise of `stream`."""
         import torch
 
-        config = self.config
-        levels = int(config.values["held_out_levels"])
+        levels = int(self.config.values["held_out_levels"])
         by_size: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for index, example in enumerate(self.held_out):
+        for index, example in enumerate(examples):
             pairs = [(index, level) for level in range(levels)]
             by_size.setdefault((example.width, example.height), []).extend(pairs)
         sums = [0.0] * levels
-        sigmas: list[float] = []
         with torch.no_grad():
             for pairs in by_size.values():
-                tokens = self.held_out[pairs[0][0]].latents.shape[0]
-                sigmas = flow.quantile_sigmas(levels, flow.time_shift_mu(tokens, self.scheduler))
                 for start in range(0, len(pairs), chunk):
                     part = pairs[start : start + chunk]
                     with kernels.exact(self.exact):
-                        losses = self._fixed(part, sigmas)
+                        losses = self._fixed(examples, part, stream)
                     for (_, level), value in zip(part, losses, strict=True):
                         sums[level] += value
-        means = [total / len(self.held_out) for total in sums]
-        named = {f"{sigma:.3f}": mean for sigma, mean in zip(sigmas, means, strict=True)}
-        return HeldOut(sum(means) / levels, named, len(self.held_out))
+        return [total / len(examples) for total in sums]
 
-    def _fixed(self, pairs: Sequence[tuple[int, int]], sigmas: Sequence[float]) -> list[float]:
+    def _fixed(
+        self, examples: Sequence[Example], pairs: Sequence[tuple[int, int]], stream: order.Stream
+    ) -> list[float]:
+        """Losses of (example, level) pairs of one picture size."""
         import torch
 
-        chosen = [self.held_out[index] for index, _ in pairs]
+        chosen = [examples[index] for index, _ in pairs]
         noise = torch.stack(
             [
                 torch.randn(
                     e.latents.shape,
-                    generator=order.generator(self.config.seed, "heldout", index, level),
+                    generator=order.generator(self.config.seed, stream, index, level),
                 )
                 for e, (index, level) in zip(chosen, pairs, strict=True)
             ]
         )
+        sigmas = self._levels(chosen[0].latents.shape[0])
         levels = torch.tensor([sigmas[level] for _, level in pairs])
         zeros, false = [0] * len(pairs), [False] * len(pairs)
         losses = self.loss(chosen, zeros, false, noise.to(self.device), levels.to(self.device))

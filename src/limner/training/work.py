@@ -16,7 +16,7 @@ from limner.events import Progress
 from limner.models import resolve_base
 from limner.project import Project
 from limner.project.records import Dataset, Run
-from limner.training import data, kernels, prepare, stamp
+from limner.training import data, kernels, order, prepare, stamp
 from limner.training.config import RunConfig
 from limner.training.trainer import Example, Trainer
 
@@ -151,5 +151,13 @@ def make_trainer(work: Work, team: Team | None = None) -> Trainer:
         data.buckets(work.train, work.config.resolution),
         work.examples[1],
         weights={i: p.weight for i, p in enumerate(work.train) if p.weight != 1},
+        compared=_compared(work),
         team=team,
     )
+
+
+def _compared(work: Work) -> list[int]:
+    """As many pictures of the character as are held out, drawn once for the whole run."""
+    own = [i for i, p in enumerate(work.train) if p.own]
+    own.sort(key=lambda i: order.counter_seed(work.config.seed, "trained", i))
+    return own[: len(work.held_out)]

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -272,6 +273,23 @@ def test_a_projects_run_is_done_when_its_record_says_so(tmp_path: Path) -> None:
         now = Watch(project.root / place / "run_1").look()
         assert (now["state"], now["total"]) == ("done", 200)  # else a live view never ends
     assert Watch(project.root / "models" / "run_2").look()["state"] != "done"
+
+
+def test_pictures_learned_by_heart_are_told_from_a_healthy_run(tmp_path: Path) -> None:
+    def look(held: list[float], trained: list[float]) -> dict[str, Any]:
+        rows = [{"step": n, "loss": 0.5, "learning_rate": 1e-4} for n in range(1, 31)]
+        for number, (a, b) in enumerate(zip(held, trained, strict=True)):
+            by = {"held_out_by_sigma": {"0.9": a}, "trained_by_sigma": {"0.9": b}}
+            rows.append({"step": 10 * number, "held_out_loss": a, "trained_loss": b, **by})
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        return Watch(tmp_path).look(Machine(disk_free_gb=100))
+
+    healthy = look([1.0, 0.9, 0.85, 0.8], [1.1, 0.98, 0.92, 0.86])
+    assert not healthy["flags"] and "by-heart" not in healthy["not_looked"]
+    ahead = look([1.0, 0.9, 0.85, 0.84], [1.1, 0.9, 0.8, 0.7])["flags"]
+    assert [f["rule"] for f in ahead] == ["by-heart"] and "% of step 0's" in ahead[0]["what"]
+    risen = look([1.0, 0.8, 0.9, 0.95], [1.1, 0.9, 0.98, 1.0])["flags"]
+    assert risen[0]["evidence"]["lowest"] == 10 and "above its lowest" in risen[0]["what"]
 
 
 def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None:

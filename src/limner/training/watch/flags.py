@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from limner.training import heldout
 from limner.training.watch import curve
 from limner.training.watch.seen import Seen
 
@@ -151,6 +152,33 @@ def no_fall(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
             "Check learning rate and captions with `limner check`; does the LoRA's alpha fit its "
             "rank?",
             {"change": -fell, "steps": points[-1].step},
+        )
+    ]
+
+
+def by_heart(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
+    """Training pictures ahead of held-out ones, at the same fixed noise."""
+    if len(seen.fixed) < 3 or seen.fixed[0].step != 0:
+        return None
+    start, last = seen.fixed[0], seen.fixed[-1]
+    lowest = min(seen.fixed[1:], key=lambda p: p.loss)
+    gap, rise = heldout.ahead(start, last), last.loss / lowest.loss - 1 if lowest.loss > 0 else 0.0
+    if rise < v["watch_held_out_rise"] and (gap is None or gap < v["watch_gap"]):
+        return []
+    side = heldout.where(heldout.ahead_by_level(start, last))
+    said = [
+        f"is {rise:.1%} above its lowest of step {lowest.step}" if rise > 0 else "still falls",
+        f"training pictures are {gap:.1%} of step 0's loss ahead" if gap is not None else "",
+        side,
+    ]
+    return [
+        Flag(
+            "by-heart",
+            "info",
+            "The loss on held-out pictures " + ", ".join(s for s in said if s),
+            f"Compare the files around step {lowest.step} first (`limner evaluate`): later ones "
+            "may copy the pictures.",
+            {"lowest": lowest.step, "rise": round(rise, 4), "ahead": gap, "step": last.step},
         )
     ]
 
@@ -316,6 +344,7 @@ CHECKS: dict[str, Rule] = {
     "plateau": plateau,
     "fast-fall": fast_fall,
     "no-fall": no_fall,
+    "by-heart": by_heart,
     "dead-process": dead,
     "checkpoints": checkpoints,
     "log": failures,

@@ -5,16 +5,19 @@ In: a path. Out: `Seen`. Nothing is written and no process is asked for more tha
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
 import math
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError, UsageError
+from limner.training import heldout
 from limner.training.watch import database, events, logtext
 from limner.training.watch.seen import Point, SampleFile, SavedFile, Seen
 
@@ -110,9 +113,9 @@ def _recorded(project: Project, run: Run) -> Seen:
     config = run.config.get("run", {})
     total = config.get("steps") if isinstance(config, dict) else None
     seen.total = seen.total or (int(total) if isinstance(total, int) else None)
-    process = _holder(project.root / ".limner" / "training.lock")
+    lock = project.root / ".limner" / "training.lock"
     if run.state == "running":
-        seen.pid, seen.alive = process, _alive(process)
+        seen.pid, seen.alive = _holder(lock), _is_held(lock)
     return seen
 
 
@@ -328,6 +331,7 @@ def _add_scalars(seen: Seen, scalars: events.Scalars, source: str) -> None:
 def _add_jsonl(seen: Seen, path: Path) -> None:
     """Lines with `step` and `loss`: Limner's metrics, SimpleTuner's training_metrics."""
     points: dict[int, Point] = {}
+    rows: list[dict[str, Any]] = []
     try:
         lines = path.read_text("utf-8", errors="replace").splitlines()
     except OSError:
@@ -339,6 +343,7 @@ def _add_jsonl(seen: Seen, path: Path) -> None:
             continue
         if not isinstance(row, dict) or not isinstance(row.get("step"), int):
             continue
+        rows.append(row)
         value = next((row[k] for k in ("loss", "train_loss", "step_loss") if k in row), None)
         rate = row.get("learning_rate", row.get("lr"))
         seen.learning_rate = rate if isinstance(rate, int | float) else seen.learning_rate
@@ -349,6 +354,8 @@ def _add_jsonl(seen: Seen, path: Path) -> None:
             points[row["step"]] = Point(row["step"], number, when)
             seen.averaged = seen.averaged or row.get("averaged") is True
     _add_losses(seen, [points[s] for s in sorted(points)], path.name)
+    with suppress(TypeError, ValueError):  # another program's lines may mean other things by it
+        seen.fixed = heldout.points(rows)
 
 
 def _add_process(seen: Seen, path: Path) -> None:
@@ -365,6 +372,18 @@ def _add_process(seen: Seen, path: Path) -> None:
     if data.get("state") == "running":
         seen.states, seen.claimed_by = "running", path.name
         seen.alive = _alive(seen.pid)
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process holds the lock now; its number alone may be another process's by now."""
+    try:
+        with lock.open("r") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _holder(lock: Path) -> int | None:

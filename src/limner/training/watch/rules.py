@@ -37,6 +37,18 @@ RULES: dict[str, Rule] = {
     "watch_no_fall": Rule(
         0.0, "starting value", "the last fifth against the first", "least relative fall by then"
     ),
+    "watch_gap": Rule(
+        0.1,
+        "starting value",
+        "0 when training and held-out pictures are learned alike",
+        "share of step 0's fixed-noise loss that training pictures are ahead",
+    ),
+    "watch_held_out_rise": Rule(
+        0.01,
+        "starting value",
+        "evaluation protocol",
+        "relative rise above the lowest held-out loss",
+    ),
     "watch_saturation": Rule(
         0.25, "starting value", "burnt samples are more colourful", "relative rise of saturation"
     ),

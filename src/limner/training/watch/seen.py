@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from limner.training import heldout
+
 
 @dataclass(frozen=True)
 class Point:
@@ -60,6 +62,8 @@ class Seen:
     total: int | None = None
     seconds_per_step: float | None = None
     learning_rate: float | None = None
+    fixed: list[heldout.Point] = field(default_factory=list)
+    """Losses at fixed noise on held-out and training pictures (Limner's own runs)."""
     samples: list[SampleFile] = field(default_factory=list)
     saved: list[SavedFile] = field(default_factory=list)
     save_every: int | None = None
