@@ -371,7 +371,11 @@ def strangers(found: Records, value: Values) -> Test:
         len(known),
         tuple(p for t in odd[:4] if (p := paths.get(t))),
     )
-    return Test(fact, bool(odd), "", "Some training pictures show another face.")
+    low = numbers.at_least(len(odd), len(known))
+    holds = True if low > value["odd_share"] else None if odd else False
+    cause = "Some training pictures show another face."
+    reason = "so few fall under such a line by chance; look at them"
+    return Test(fact, holds, "odd_share", cause, reason, "limner review --again")
 
 
 def caption_findings(found: Records, value: Values) -> Test:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,11 +128,6 @@ class Records:
         """Measures of the trained takes."""
         return {t.id: self.project.store.measures(t.id) for t in self.trained}
 
-    def trained_values(self, name: str) -> list[float]:
-        """One measure over the trained takes, where it was measured."""
-        found = (m.get(name) for m in self.take_measures.values())
-        return [m.value for m in found if m is not None and m.value is not None]
-
     def attribute_counts(self, axis: str) -> dict[str, int]:
         """Value -> trained takes whose shot has it on this axis, most frequent first."""
         shots = {s.id: s for s in self.project.store.shots()}
@@ -182,13 +177,6 @@ class Records:
     def identity(self) -> str:
         """Score name of the identity the verdict speaks by."""
         return f"identity_{self.data.get('embedder')}"
-
-    def first_known(self, names: Iterable[str]) -> str | None:
-        """The first of these scores that any fresh picture of the chosen arm has a value for."""
-        for name in names:
-            if any(p.value(name) is not None for p in self.chosen):
-                return name
-        return None
 
     def paired(
         self, name: str, first: Sequence[Picture], second: Sequence[Picture], *, ratio: bool = False

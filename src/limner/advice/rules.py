@@ -14,10 +14,6 @@ RULES: dict[str, Rule] = {
         -2.0, "starting value", "evaluation protocol: reference distribution",
         "skin texture this many deviations from the training pictures' is plastic",
     ),
-    "skin_pictures": Rule(
-        8, "starting value", "evaluation protocol: median of at least 8 close-ups",
-        "fewest pictures with readable skin",
-    ),
     "consistent": Rule(
         0.85, "community", "guide: retrain when face consistency is under 85 %",
         "share of fresh pictures that must show the person",
@@ -25,6 +21,10 @@ RULES: dict[str, Rule] = {
     "ceiling": Rule(
         0.9, "starting value", "evaluation protocol: below it fix the data first",
         "share of the dataset's own pictures that must pass",
+    ),
+    "odd_share": Rule(
+        0.05, "starting value", "outliers that a set of one person has by chance",
+        "share of training pictures under the set's own identity limit that is tolerable",
     ),
     "bleed_deviations": Rule(
         2.0, "starting value", "evaluation protocol: base + 2 sd",
