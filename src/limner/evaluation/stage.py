@@ -217,6 +217,18 @@ def _fits(path: Path, info: BaseInfo, what: str) -> None:
         )
 
 
+def _one_rank(path: Path) -> None:
+    """Raise InputError for a LoRA of several ranks: stacking puts ranks side by side."""
+    from limner.models import lora
+
+    if lora.info(path).rank is None:
+        raise InputError(
+            "The style LoRA has modules of several ranks, which can not be stacked",
+            where=str(path),
+            fix="Give a LoRA of one rank, or merge it into one first.",
+        )
+
+
 def _tests(
     project: Project, usable: Sequence[EvalPrompt], choices: Choices, info: BaseInfo
 ) -> tuple[Tests, list[str]]:
@@ -225,6 +237,7 @@ def _tests(
 
     for path, _ in choices.styles:
         _fits(path, info, "style LoRA")
+        _one_rank(path)
     character = project.character
     tests = make_tests(
         choices.tests,
