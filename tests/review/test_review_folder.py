@@ -162,6 +162,8 @@ def test_the_endpoint_is_asked_once_and_not_believed_when_it_always_agrees(
     assert found["artefacts"].value == 1
     decision = project.store.standing_decisions()[take]
     assert decision.verdict == "undecided" and "hands" in decision.reasons[0]
+    assert (found["expression"].value, found["nudity"].value) == (1.0, 1.0)  # it says yes to both
+    assert "the model sees nudity" in decision.reasons
 
     with told("yes", "yes") as server:
         monkeypatch.setenv("LIMNER_LLM_URL", server.url)
@@ -173,8 +175,9 @@ def test_the_endpoint_is_asked_once_and_not_believed_when_it_always_agrees(
     assert "agrees with a wrong prompt" in (found["prompt_yes"].reason or "")
 
     collect(review(project))
-    reason = project.store.measures(take)["artefacts"].reason or ""
-    assert "no vision endpoint" in reason
+    for name in ("artefacts", "expression", "nudity"):
+        unasked = project.store.measures(take)[name]
+        assert unasked.value is None and "no vision endpoint" in (unasked.reason or "")
 
 
 def _matches(shot: object, shots: list[object], body: dict[str, object]) -> bool:

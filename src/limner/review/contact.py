@@ -46,7 +46,7 @@ def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
     tiles = []
     for take in takes:
         decision = standing.get(take.id)
-        note = "drawing" if kind_of(take.source) == "drawing" else ""
+        note = "drawing" if kind_of(take.source, take.labels) == "drawing" else ""
         if decision and decision.author != "rule":
             note = f"by {decision.author}"
         tiles.append(

@@ -112,6 +112,7 @@ def _artefacts(
             questions.judge(one, None, table)
         return
     asked = [Question("artefact", about, text) for about, text in questions.ARTEFACTS]
+    asked.append(questions.NUDITY)
     asked.append(Question("control", "nonsense", questions.NONSENSE))
     ticker = Ticker("ask", len(judged))
     with Client(find_endpoint()) as client:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from limner.review import asked, doubles, identity, within
+from limner.review import asked, body, doubles, identity, within
 from limner.review.case import Case, Judgement
 from limner.review.rules import Rule
 from limner.vision.embedders import Vector
@@ -52,6 +52,7 @@ def judge(
         _file(one, table)
         asked.judge(one, table)
     within.judge(found, table)  # first: a blurred face is not accused of being somebody else
+    body.judge(found, table)
     calibration = identity.judge(found, table, references, brought or {})
     doubles.judge(found, table)
     for one in found:

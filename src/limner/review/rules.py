@@ -232,6 +232,14 @@ RULES: tuple[Rule, ...] = (
         BENCH, "derived",
     ),
     Rule(
+        "body_set_min", 4, "takes", "fewer full bodies: proportions are measured, not judged",
+        "ours", "starting value",
+    ),
+    Rule(
+        "body_off", 0.35, "share", "a body this much taller or shorter in faces needs a look",
+        "ours: nine good drawings lay within a third of their set's", "starting value",
+    ),
+    Rule(
         "prompt_min", 0.6, "share", "fewer prompt questions answered yes need a look",
         "ours", "starting value",
     ),
@@ -263,13 +271,10 @@ WARM = frozenset(
 """Lights of the lexicon under which skin is half as colourful again (`review.lights` knows more of
 the atelier's)."""
 
-PICTURE_KINDS: dict[str, Kind] = {"atelier": "drawing"}
-"""Source -> kind of its pictures; any other source gives photographs."""
 
-
-def kind_of(source: str) -> Kind:
-    """What kind of pictures a source makes."""
-    return PICTURE_KINDS.get(source, "photo")
+def kind_of(source: str, labels: Mapping[str, object]) -> Kind:
+    """What kind of pictures a source makes: the atelier's, and what says that it is drawn."""
+    return "drawing" if source == "atelier" or labels.get("drawing") else "photo"
 
 
 def rules(own: Mapping[str, float]) -> dict[str, Rule]:

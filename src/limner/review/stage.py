@@ -54,7 +54,7 @@ def review(
             raise NotReadyError(
                 "There are no takes to review", fix="Make some with `limner generate`."
             )
-        kinds = {take.id: kind_of(take.source) for take in takes}
+        kinds = {take.id: kind_of(take.source, take.labels) for take in takes}
         smallest = {t.id: table["smallest_face"].at(kinds[t.id]) for t in takes}
         ticker = Ticker("review", len(takes))
         seen: list[Seen] = []
@@ -142,7 +142,7 @@ def _cases(project: Project, seen: list[Seen]) -> list[Case]:
     for one in seen:
         by_hand = _by_hand(standing.get(one.take.id))
         if by_hand != "reject":
-            kind = kind_of(one.take.source)
+            kind = kind_of(one.take.source, one.take.labels)
             cases.append(Case(one.take, shots[one.take.shot_id], one, kind, by_hand == "keep"))
     return cases
 

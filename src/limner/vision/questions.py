@@ -18,7 +18,7 @@ from typing import Any, Literal
 from limner.llm import Client, EndpointError, picture, user
 from limner.project.files import write_text
 
-Kind = Literal["prompt", "control", "artefact"]
+Kind = Literal["prompt", "control", "artefact", "content"]
 CACHE = "answers"
 TOKENS = 200
 
@@ -36,7 +36,7 @@ CONTROLLED = ("setting", "outfit")
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked; `about` is the axis or the part. Yes is right, save for a control."""
+    """What is asked; `about` is the axis or the part. No is right for control and content."""
 
     kind: Kind
     about: str
