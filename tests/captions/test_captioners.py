@@ -199,9 +199,13 @@ def test_a_repeating_answer_is_asked_for_again_with_another_seed(project: Projec
     with ChatServer(lambda body: answers.pop(0)) as server:
         found = collect(describe(project, opened(server)))
         seeds = [b["seed"] for b in asked(server)]
+        answers.append(WORDS[2])  # run again: only that one is asked for, with a seed not yet tried
+        again = collect(describe(project, opened(server)))
+        later = [b["seed"] for b in asked(server)][len(seeds) :]
     assert seeds == [1, 2, 1, 1, 2, 3, 1]
     assert found["described"] == 3 and [f["shot"] for f in found["failed"]] == ["shot_003"]
     assert "repeats itself" in found["failed"][0]["text"]
+    assert later == [4] and (again["described"], again["failed"]) == (1, [])
 
 
 def test_pictures_and_plans_are_compared_and_disagreements_flagged(

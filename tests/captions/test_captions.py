@@ -160,6 +160,18 @@ def test_a_file_older_than_its_caption_is_no_edit(project: Project) -> None:
     assert file.read_text() == project.store.captions()[take.id].text
 
 
+def test_a_persons_text_counts_however_old_its_file_is(project: Project) -> None:
+    """`cp -p`, unzip and rsync bring files back with the times they had elsewhere."""
+    collect(compile(project))
+    take = project.store.kept()[0]
+    file = project.root / "takes" / f"{take.shot_id}_a1.txt"
+    file.write_text("grace_char, words of my own, from another machine")
+    os.utime(file, (1_000_000_000, 1_000_000_000))
+    assert read_back(project) == [take.id]
+    collect(compile(project))
+    assert file.read_text() == "grace_char, words of my own, from another machine"
+
+
 def test_captions_tell_what_was_made_instead(project: Project) -> None:
     take = next(t for t in project.store.kept())
     shot = project.store.shot(take.shot_id)

@@ -14,7 +14,7 @@ from limner import lexicon
 from limner.errors import InputError, LimnerError, UsageError
 from limner.events import collect
 from limner.project import Project
-from limner.shots import Wanted, export, gather, make_plan, take_in
+from limner.shots import Wanted, export, gather, make_plan, replan, take_in
 from limner.shots.importing import LIMITS, Imported, parse
 from limner.shots.items import of_entries, shares
 from limner.shots.listing import by_domain, exported, mapping, table
@@ -171,6 +171,14 @@ def test_a_file_becomes_a_projects_plan(tmp_path: Path) -> None:
         assert odd in text
         assert [e.text for e in parse(text.encode()).entries] == [s.prompt for s in shots]
     assert len(list(csv.DictReader(export(project, "csv").open()))) == 16
+    assert odd in export(project, "txt", dialect="comfyui").read_text(), "a person's words stay"
+    full = next(s for s in shots if s.prompt == PROMPTS[0])
+    assert PROMPTS[0] in export(project, "txt", dialect="comfyui").read_text()
+    for own in (mine, full):
+        with pytest.raises(UsageError, match="its own words would be lost"):
+            collect(replan(project, [own.id]))
+    planned = next(s for s in shots if s.id not in (mine.id, full.id))
+    assert collect(replan(project, [planned.id]))["replanned"] == [planned.id]
     with pytest.raises(UsageError, match="would be another"):
         collect(take_in(project, file, fill=False))
     file.write_text("g_char at home, smiling")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from limner.project import Project
 from limner.project.files import sha256_file
 from limner.shots import plan
 from limner.sources import (
+    LaterError,
     Note,
     Order,
     Picture,
@@ -86,6 +88,38 @@ class Flat:
     def stop(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Slow(Flat):
+    """The first picture comes at once; another is finished only when the run is interrupted."""
+
+    at_once = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.interrupted = threading.Event()
+
+    def make(self, request: Request, order: Order, note: Note) -> list[Picture]:
+        if request.shot_id != "shot_001":
+            self.interrupted.wait(20)
+            note({"request_id": f"paid {request.shot_id}"})
+            if request.shot_id != "shot_002":
+                raise LaterError("interrupted while it was under way")
+        return super().make(request, order, note)
+
+    def stop(self) -> None:
+        self.interrupted.set()
+
+
+def test_what_was_ordered_while_a_run_is_interrupted_is_kept(tmp_path: Path) -> None:
+    """Ctrl-C between an order and its journal: the number and the picture are paid for."""
+    project = new(tmp_path)
+    run = generate(project, source=Slow())
+    next(e for e in run if isinstance(e, Progress) and e.done == 1)
+    run.close()  # type: ignore[attr-defined]
+    takes = {t.shot_id: t for t in project.store.takes()}
+    assert takes["shot_001"].state == "done" and takes["shot_002"].state == "done"
+    assert project.path(takes["shot_002"].path or "").is_file()
 
 
 def test_the_atelier_draws_who_the_character_is(tmp_path: Path) -> None:

@@ -67,18 +67,16 @@ def _unlabel(text: str) -> str:
     return re.sub(pattern, say, text, flags=re.IGNORECASE)
 
 
-def take_trigger(text: str, trigger: str, class_word: str | None) -> tuple[str, int, bool]:
-    """The text with `MARK` for the trigger, where it first stood (-1: nowhere), and whether the
-    class word stood beside it; labels and finite verbs in one form."""
+def take_trigger(text: str, trigger: str, class_word: str | None) -> tuple[str, int]:
+    """The text with `MARK` for the trigger and where it first stood (-1: nowhere); the class word
+    beside it is taken off, labels and finite verbs come in one form."""
     pattern = rf"(?<!\w)(?:{re.escape(trigger)}|\[trigger(?:_word)?\]|\[name\])(?:'s)?(?!\w)"
     first = re.search(pattern, text, re.IGNORECASE)
     text = re.sub(pattern, f" {MARK} ", text, flags=re.IGNORECASE)
-    beside_it = False
     if class_word:
         beside = rf"({re.escape(MARK)})\s*,?\s*(?:the |a |an )?{re.escape(class_word)}(?!\w)"
-        text, times = re.subn(beside, r"\1 ", text, flags=re.IGNORECASE)
-        beside_it = bool(times)
-    return _participles(_unlabel(text)), first.start() if first else -1, beside_it
+        text = re.sub(beside, r"\1 ", text, flags=re.IGNORECASE)
+    return _participles(_unlabel(text)), first.start() if first else -1
 
 
 _FINITE = {

@@ -172,9 +172,10 @@ def _listen(
 ) -> Iterator[tuple[Take | None, Any]]:
     """(take, Heard) for every take, with (None, event) between; answers are journaled at once."""
     identity = captioner.identity
-    answered, under_way = _journal(project)
+    answered, under_way, spent = _journal(project)
     keys = {t.id: _key(project, t, identity) for t in takes}
-    lost = [t for t in takes if keys[t.id] in under_way and keys[t.id] not in answered]
+    told = {*answered, *spent}
+    lost = [t for t in takes if keys[t.id] in under_way and keys[t.id] not in told]
     if lost:
         yield (
             None,
@@ -188,11 +189,10 @@ def _listen(
     for take in takes:
         key = keys[take.id]
         if key in answered:
-            text = answered[key]
-            yield take, Heard(text, new=False, why=_unusable(text))
+            yield take, Heard(answered[key], new=False, why=None)
             continue
         try:
-            text = _ask(project, captioner, take, key, attempts)
+            text = _ask(project, captioner, take, key, attempts, spent.get(key, 0))
         except LimnerError as error:
             in_a_row += 1
             if in_a_row >= RULES["failures_in_a_row"].value:
@@ -208,14 +208,19 @@ def _tick(ticker: Ticker, take: Take) -> Event:
     return ticker.tick(note=take.shot_id)
 
 
-def _ask(project: Project, captioner: Captioner, take: Take, key: str, attempts: int) -> str:
-    """Journal, ask, journal. A repeating answer is asked for again with another seed."""
+def _ask(
+    project: Project, captioner: Captioner, take: Take, key: str, attempts: int, before: int
+) -> str:
+    """Journal, ask, journal. A repeating answer is asked for again with another seed.
+
+    before: attempts that earlier runs made in vain; their seeds are not tried again.
+    """
     picture = project.path(str(take.path))
     project.store.log("captions", "asked", take=take.id, key=key)
     said = Said("", "")
     tries = 0
-    for attempt in range(max(attempts, 1)):
-        tries = attempt + 1
+    for attempt in range(before, before + max(attempts, 1)):
+        tries = attempt + 1 - before
         said = captioner.caption(picture, attempt)
         if _unusable(said.text) is None:
             break
@@ -233,16 +238,22 @@ def _ask(project: Project, captioner: Captioner, take: Take, key: str, attempts:
     return said.text
 
 
-def _journal(project: Project) -> tuple[dict[str, str], set[str]]:
-    """Key -> words of answered questions, and the keys that were asked at all."""
+def _journal(project: Project) -> tuple[dict[str, str], set[str], dict[str, int]]:
+    """Key -> words of usable answers, the keys that were asked at all, and key -> attempts that
+    gave nothing usable: those are asked again."""
     answered: dict[str, str] = {}
     asked: set[str] = set()
+    spent: dict[str, int] = {}
     for line in project.store.diary("captions", limit=10**9):
         if line.kind == "asked":
             asked.add(str(line.data["key"]))
         elif line.kind == "answered":
-            answered[str(line.data["key"])] = str(line.data["text"])
-    return answered, asked
+            key, text = str(line.data["key"]), str(line.data["text"])
+            if _unusable(text) is None:
+                answered[key] = text
+            else:
+                spent[key] = spent.get(key, 0) + int(line.data.get("tries", 1))
+    return answered, asked, spent
 
 
 def _key(project: Project, take: Take, identity: dict[str, Any]) -> str:

@@ -65,8 +65,6 @@ def compile_text(
     edits: list[dict[str, str]] = []
     if reading.trigger_at > 0:
         edits.append(edit(trigger, trigger, "trigger_first", "the trigger stands first"))
-    if reading.class_word_seen and class_word is None:
-        reading.dropped.append(P.drop(str(class_word), "class_word"))
     parts = _body(reading, text) if template == "body" else _character(reading, profile, written)
     dropped = list(reading.dropped)
     kept = _scrub(parts, trigger, lambda t: _leaks(t, class_word, allow), dropped)

@@ -53,7 +53,6 @@ class Reading:
     dropped: list[P.Dropped] = field(default_factory=list)
     light: list[str] = field(default_factory=list)
     trigger_at: int = -1
-    class_word_seen: bool = False
     allow: frozenset[str] = frozenset()
 
     def of(self, slot: str) -> list[Phrase]:
@@ -76,7 +75,7 @@ def read(
     if len(text) > MOST_CHARACTERS:
         found.dropped.append(P.drop(text[MOST_CHARACTERS:][:80] + " ...", "unknown"))
         text = text[:MOST_CHARACTERS]
-    text, found.trigger_at, found.class_word_seen = take_trigger(text, trigger, class_word)
+    text, found.trigger_at = take_trigger(text, trigger, class_word)
     for number, clause in enumerate(clauses(text)):
         _read_clause(clause, number, found)
     found.dropped = [d for d in found.dropped if d["text"].strip()]

@@ -173,9 +173,9 @@ def write_beside(project: Project, take: Take, text: str) -> None:
 def read_back(project: Project) -> list[int]:
     """Take over captions a person changed in files; returns the takes' ids.
 
-    Looked at: the text beside each kept picture, and the newest dataset's folders. A file counts as
-    edited when its text is neither the newest caption nor what Limner wrote there, and it was saved
-    after the newest caption. Raises InputError for a file that is no UTF-8.
+    Looked at: the text beside each kept picture, and the newest dataset's folders. A text that the
+    take never had is a person's, however old its file says to be (copies keep their times); an
+    earlier caption counts when it was saved after the newest one. Raises InputError for no UTF-8.
     """
     with project.exclusive("captions"):
         return read_back_now(project)
@@ -192,8 +192,9 @@ def read_back_now(project: Project) -> list[int]:
         if written is not None and hashlib.sha256(file.read_bytes()).hexdigest() == written:
             continue
         saved = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-        if history and saved <= datetime.fromisoformat(history[-1].created_at):
-            continue
+        known = any(text == one.text for one in history)
+        if known and saved <= datetime.fromisoformat(history[-1].created_at):
+            continue  # left behind by a kill between record and file
         project.store.put_caption(take_id, text, "person")
         project.store.log("captions", "read back", take=take_id, file=project.relative(file))
         found.append(take_id)

@@ -23,6 +23,8 @@ FREE = ("setting", "lighting", "outfit", "pose", "camera")
 """Axes that may change, where no quota counts them."""
 AGAIN = "replanned"
 """Attribute that counts how often a shot was planned anew."""
+OWN_WORDS = "own_words"
+"""Attribute of an imported shot: its prompt is a person's and is never written anew."""
 TRIES = 400
 """Combinations looked at for a shot (work budget)."""
 
@@ -43,12 +45,21 @@ def replan_shots(
 
     counted: axes with a quota of their own, which stay. The new combination is, among `TRIES`
     possible ones of values that the plan uses, the least like any other shot; it never has the
-    old place, unless places are counted. Raises UsageError for an unknown id.
+    old place, unless places are counted. Raises UsageError for an unknown id, and for an imported
+    shot: its own words would be lost.
     """
     known = {s.id for s in shots}
     if missing := [i for i in ids if i not in known]:
         raise UsageError(f"There is no shot {missing[0]}", fix="`limner shots export` lists them.")
     current = {s.id: s for s in shots}
+    for shot_id in dict.fromkeys(ids):
+        was = current[shot_id].attributes
+        if OWN_WORDS in was or not all(axis in was for axis in lexicon.AXES):
+            raise UsageError(
+                f"{shot_id} was imported: its own words would be lost if it were planned anew",
+                where=shot_id,
+                fix="Change its text and import it again (`limner shots import`).",
+            )
     for shot_id in dict.fromkeys(ids):
         old = current[shot_id]
         others = [s for s in current.values() if s.id != shot_id]
@@ -75,7 +86,7 @@ def _other_values(
     was = old.attributes
     fixed = {*counted, *(("outfit",) if TAG in was else ())}
     options = {axis: _options(axis, was, others, rules, axis in fixed) for axis in FREE}
-    use = {axis: Counter(s.attributes[axis] for s in others) for axis in FREE}
+    use = {axis: Counter(s.attributes.get(axis, "") for s in others) for axis in FREE}
     fits = fits_of(rules)
     best: tuple[float, dict[str, str]] | None = None
     for _ in range(TRIES):
@@ -100,7 +111,7 @@ def _options(
     """Values to choose from: those the plan uses; places of the same kind, not the old one."""
     if fixed:
         return [was[axis]]
-    used = {s.attributes[axis] for s in others} | {was[axis]}
+    used = {s.attributes.get(axis, "") for s in others} | {was[axis]}
     values = [v for v in rules.values[axis] if v in used]
     if axis == "setting":
         kind = lexicon.settings()[was[axis]].mix
@@ -113,8 +124,8 @@ def _likeness(row: Mapping[str, str], others: Sequence[Shot]) -> float:
     count as five."""
     total = 0.0
     for shot in others:
-        same = sum(row[axis] == shot.attributes[axis] for axis in lexicon.AXES)
+        same = sum(row[axis] == shot.attributes.get(axis) for axis in lexicon.AXES)
         total += same * (same - 1) / 2
-        if all(row[axis] == shot.attributes[axis] for axis in ("setting", "outfit")):
+        if all(row[axis] == shot.attributes.get(axis) for axis in ("setting", "outfit")):
             total += 5
     return total

@@ -27,6 +27,7 @@ from limner.shots.listing import by_domain, exported, mapping, plain, table
 from limner.shots.planner import PLANNED_COUNTS, ShotPlan, make_targets, shot_seed
 from limner.shots.promptset import write_prompts
 from limner.shots.quotas import REST
+from limner.shots.replanning import OWN_WORDS
 from limner.shots.rules import rules_for, wear_of
 from limner.shots.signature import TAG, tags_of, with_signature
 from limner.shots.stage import dialect_for, learn, planned, signature_of, store_plan
@@ -291,7 +292,10 @@ def _as_shots(
     items: Sequence[Item], made: ShotPlan | None, seed: int, tags: Mapping[str, str]
 ) -> list[Shot]:
     """Imported prompts and planned shots in domain order, numbered through; outfits tagged."""
-    rough = [Shot("", 0, i.attributes, i.text, 0, face_visible=i.face_visible) for i in items]
+    rough = [
+        Shot("", 0, {**i.attributes, OWN_WORDS: "yes"}, i.text, 0, face_visible=i.face_visible)
+        for i in items
+    ]
     rough += made.shots if made else []
     order = sorted(rough, key=lambda s: lexicon.angles()[s.attributes["angle"]].domain)
     shots = []
@@ -336,12 +340,14 @@ def _asked_of(project: Project) -> dict[str, dict[str, int]]:
 
 
 def spoken(shots: Sequence[Shot], trigger: str, class_word: str | None, dialect: str) -> list[Shot]:
-    """The same shots with prompts in another source's dialect; imported words stay as they are.
-
-    A prompt that was imported and says more than the lexicon knows cannot be written anew.
-    """
+    """The same shots with prompts in another source's dialect; imported prompts stay as they are,
+    since they may say more than their attributes do."""
     speech = dialect_of(dialect)
-    known = [s for s in shots if all(a in s.attributes for a in lexicon.AXES)]
+    known = [
+        s
+        for s in shots
+        if OWN_WORDS not in s.attributes and all(a in s.attributes for a in lexicon.AXES)
+    ]
     word = None if speech.trigger else class_word
     prompts = write_prompts(
         [s.attributes for s in known],

@@ -72,30 +72,49 @@ class Run:
         ticker = Ticker(_BUSY.get(self.source.name, "generating"), len(jobs))
         waiting = iter(jobs)
         running: dict[int, _Open] = {}
-        with ThreadPoolExecutor(workers) as pool:
-            try:
-                while True:
-                    while len(running) < workers and self._halt is None:
-                        job = next(waiting, None)
-                        if job is None:
+        try:
+            with ThreadPoolExecutor(workers) as pool:
+                try:
+                    while True:
+                        while len(running) < workers and self._halt is None:
+                            job = next(waiting, None)
+                            if job is None:
+                                break
+                            one = self._journal(job)
+                            running[one.take.id] = one
+                            pool.submit(self._work, one)
+                        if not running:
                             break
-                        one = self._journal(job)
-                        running[one.take.id] = one
-                        pool.submit(self._work, one)
-                    if not running:
-                        break
-                    take_id, kind, value = self._said.get()
-                    if kind == "note":
-                        self._note(running[take_id], value)
-                        continue
-                    one = running.pop(take_id)
-                    yield from self._finish(one, kind, value)
-                    yield ticker.tick(note=one.take.shot_id)
-            except BaseException:
-                self.source.stop()  # the pool waits for its threads: do not let them poll on
-                raise
+                        take_id, kind, value = self._said.get()
+                        if kind == "note":
+                            self._note(running[take_id], value)
+                            continue
+                        one = running.pop(take_id)
+                        yield from self._finish(one, kind, value)
+                        yield ticker.tick(note=one.take.shot_id)
+                except BaseException:
+                    self.source.stop()  # the pool waits for its threads: do not let them poll on
+                    raise
+        except BaseException:
+            self._keep_what_came(running)
+            raise
         if self._halt is not None:
             raise self._halt
+
+    def _keep_what_came(self, running: dict[int, _Open]) -> None:
+        """After an interruption: what threads said meanwhile, orders just sent and pictures paid.
+
+        Errors are left out: their takes stay pending. A full disk ends it; the rest is pending too.
+        """
+        try:
+            while not self._said.empty():
+                take_id, kind, value = self._said.get()
+                if take_id in running and kind == "note":
+                    self._note(running[take_id], value)
+                elif take_id in running and kind == "made":
+                    self._write(running.pop(take_id), value)
+        except (LimnerError, OSError):
+            return
 
     def _journal(self, job: Job) -> _Open:
         """The take with its order is on disk before the source hears of it."""
