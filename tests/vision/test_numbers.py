@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from limner.atelier import Drawing
 from limner.vision import auc, calibrate, duplicates, quality
 from limner.vision.align import warp
+from limner.vision.spread import fit_spread, shipped_spread, through
 from limner.vision.templates import build_template, core_members, leave_one_out, robust_scores
 
 
@@ -124,3 +125,33 @@ def test_auc_counts_pairs() -> None:
     assert auc([3, 4], [1, 2]) == 1.0 and auc([1], [2]) == 0.0 and auc([1, 2], [1, 2]) == 0.5
     with pytest.raises(ValueError, match="finite"):
         calibrate([], target_far=0.01, source="test")
+
+
+def test_what_varies_within_a_person_is_weighed_down() -> None:
+    rng = np.random.default_rng(2)
+    mood = rng.normal(size=(6, 64))  # directions in which everybody's pictures vary
+    mood /= np.linalg.norm(mood, axis=1, keepdims=True)
+
+    def cast(number: int, pictures: int) -> list[list[np.ndarray]]:
+        made = []
+        for _ in range(number):
+            centre = rng.normal(size=64)
+            centre /= np.linalg.norm(centre)
+            rows = centre + 0.6 * rng.normal(size=(pictures, 6)) @ mood
+            made.append(list((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("f4")))
+        return made
+
+    def parted(people: list[list[np.ndarray]]) -> float:
+        same = [float(p[0] @ v) for p in people for v in p[1:]]
+        other = [float(p[0] @ q[1]) for p in people for q in people if q is not p]
+        return auc(same, other)
+
+    matrix, unseen = fit_spread(cast(12, 8)), cast(30, 4)
+    plain, moved = parted(unseen), parted([through(matrix, p) for p in unseen])
+    assert plain < 0.9 and moved > plain + 0.08
+    assert np.allclose([np.linalg.norm(v) for v in through(matrix, unseen[0])], 1, atol=1e-5)
+    shipped = shipped_spread("dlib", "drawing")
+    assert shipped is not None and shipped.shape == (128, 128)
+    assert shipped_spread("dlib", "photo") is None and through(None, unseen[0]) == unseen[0]
+    with pytest.raises(ValueError, match="two pictures"):
+        fit_spread([[unseen[0][0]]])
