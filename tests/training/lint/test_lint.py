@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import random
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from limner.cli import shell
 from limner.errors import UsageError
@@ -319,6 +321,39 @@ def mutate(text: str, rng: random.Random) -> str:
         else:
             rows[i] = rows[i][: rng.randrange(len(rows[i]) + 1)]
     return "\n".join(rows)
+
+
+def test_values_of_any_shape_are_findings_and_never_make_a_mended_file_worse(
+    tmp_path: Path,
+) -> None:
+    for wrong in ("datasets: 5", "datasets: text", "datasets: {folder_path: here}"):
+        start = setups.AITOOLKIT.index("      datasets:")
+        end = setups.AITOOLKIT.index("      train:")
+        text = f"{setups.AITOOLKIT[:start]}      {wrong}\n{setups.AITOOLKIT[end:]}"
+        found = checked(tmp_path, "a.yaml", text)
+        said = [f["what"] for f in found["findings"] if f["rule"] == "wrong-type"]
+        assert said == ["`datasets` must be a list"]
+        again = checked(tmp_path, "a.yaml", found["fixed"])
+        assert not any(f["rule"] == "wrong-type" for f in again["findings"])
+    for steps in (".inf", ".nan", "-5", "0"):
+        text = setups.AITOOLKIT.replace("steps: 3000", f"steps: {steps}")
+        found = checked(tmp_path, "a.yaml", text)
+        assert any("train.steps` wants a" in f["what"] for f in found["findings"]), steps
+        assert "steps: -5" not in (found["fixed"] or "") and "inf" not in (found["fixed"] or "")
+    several = setups.MUSUBI.replace(
+        "resolution = [1024, 1024]\ncap", 'resolution = [\n  960,\n  "544",\n]\ncap', 1
+    )
+    found = checked(tmp_path, "d.toml", several)
+    assert any(f["rule"] == "wrong-type" for f in found["findings"])
+    assert found["fixed"] and tomllib.loads(found["fixed"])["general"]["batch_size"] == 1
+    (tmp_path / "dataset" / "grace_char").mkdir(parents=True)
+    for number in range(4):
+        place = tmp_path / "dataset" / "grace_char" / f"{number}.png"
+        Image.new("RGB", (1024, 1024), (number, 9, 9)).save(place)
+        place.with_suffix(".txt").write_text("grace_char, a photo")
+    text = setups.AITOOLKIT.replace("steps: 3000", "steps: 3000  # 40 images x 75 = 3000")
+    told = json.dumps(checked(tmp_path, "a.yaml", text, images=4)["findings"])
+    assert "there are 8" not in told and "there are 4" in told
 
 
 def test_500_mutated_files_give_findings_and_never_a_traceback(tmp_path: Path) -> None:

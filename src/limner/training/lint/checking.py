@@ -216,11 +216,11 @@ def _aitoolkit(
 ) -> str | None:
     runs = setup.setups(doc, found)
     for run in runs:
-        here = images
+        here = 0
         for row in run.datasets if home is not None else []:
             folder = _local(home, row.get("folder_path")) if home else None
             if folder is not None:
-                here = (here or 0) + pictures.count_pictures(folder)
+                here += pictures.count_pictures(folder)
                 _data_folder(folder, row, run, found, v, home)
         aitoolkit.check_setup(run, found, here or images, v)
     if not found.rows:

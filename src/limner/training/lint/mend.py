@@ -7,6 +7,7 @@ order; one without is written anew with the guide's values where they are valid.
 from __future__ import annotations
 
 import io
+import math
 import re
 from difflib import get_close_matches
 from typing import Any
@@ -68,13 +69,17 @@ def _section(process: Any, name: str) -> Any:
     return process[name]
 
 
+def _data_rows(process: Any) -> list[Any]:
+    listed = process.get("datasets")
+    return [r for r in listed if isinstance(r, dict)] if isinstance(listed, list) else []
+
+
 def _put(process: Any, target: str, value: Any) -> None:
     """Set `section.key` of a process unless it is set; `datasets[].key` in every data set."""
     section, _, key = target.rpartition(".")
     if section == "datasets[]":
-        for row in process.get("datasets") or []:
-            if isinstance(row, dict):
-                row.setdefault(key, value)
+        for row in _data_rows(process):
+            row.setdefault(key, value)
     elif section == "train.optimizer_params":
         _section(_section(process, "train"), "optimizer_params").setdefault(key, value)
     elif section:
@@ -152,6 +157,8 @@ def _converted(value: Any, wanted: str) -> Any:
             found = float(text)
         except ValueError:
             return None
+        if not math.isfinite(found):
+            return None
         return int(found) if found == int(found) and "." not in text and "e" not in text else found
     return str(value) if wanted == "text" and not isinstance(value, dict | list) else None
 
@@ -175,7 +182,7 @@ def _mend_values(process: Any, setup: Setup) -> None:
 
 
 def _controlled(process: Any) -> bool:
-    rows = [r for r in process.get("datasets") or [] if isinstance(r, dict)]
+    rows = _data_rows(process)
     keys = ("control_path", "control_path_1", "control_path_2", "control_path_3")
     return bool(rows) and all(
         any(r.get(k) for k in keys) or r.get("control_from_same_folder") is True for r in rows
@@ -352,7 +359,7 @@ def _anew(setup: Setup) -> dict[str, Any]:
         "trigger_word": trigger,
         "network": {"type": "lora", "linear": rank, "linear_alpha": rank},
         "save": {"dtype": "bf16", "save_every": max(steps // 10, 1)},
-        "datasets": setup.process.get("datasets") or [_data_set(trigger)],
+        "datasets": _data_rows(setup.process) or [_data_set(trigger)],
         "train": {
             "batch_size": ask.batch,
             "steps": steps,

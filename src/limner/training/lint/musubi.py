@@ -6,6 +6,7 @@ In: a `Doc` of a TOML file, or the arguments of a command. Out: findings and the
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import PurePosixPath
@@ -17,6 +18,8 @@ from limner.training.lint.reading import Doc, number, whole
 
 VERSIONS = ("original", "edit", "edit-2509", "edit-2511", "layered")
 KOHYA_KEYS = ("train_data_dir", "reg_data_dir", "pretrained_model_name_or_path", "subsets")
+MOST_ROWS = 60
+"""Rows that one value is looked for in (starting value)."""
 _WHOLE = ("batch_size", "num_repeats", "fp_latent_window_size", "fp_1f_target_index")
 _FLAGS = ("enable_bucket", "bucket_no_upscale", "no_resize_control", "multiple_target")
 _PAIRS = ("resolution", "control_resolution")
@@ -351,8 +354,11 @@ def _lengths(given: Mapping[str, Any], line: Callable[[str], int | None], found:
         )
 
 
-def mended_dataset(text: str, findings: list[dict[str, Any]]) -> str:
-    """The TOML with what a line tells mended: keys renamed or dropped, missing ones added."""
+def mended_dataset(text: str, findings: list[dict[str, Any]]) -> str | None:
+    """The TOML with what a line tells mended: keys renamed or dropped, missing ones added.
+
+    None where what comes out is no TOML: no file is better than a broken one.
+    """
     rows = text.splitlines()
     drop: set[int] = set()
     add: dict[int, list[str]] = {}
@@ -366,8 +372,9 @@ def mended_dataset(text: str, findings: list[dict[str, Any]]) -> str:
             if target and "=" in rows[at]:
                 rows[at] = re.sub(r"^(\s*)[\w\"'-]+", rf"\g<1>{target[1]}", rows[at])
             elif "=" in rows[at]:
-                drop.add(at)
+                drop.update(_value_rows(rows, at))
         elif rule in ("wrong-type", "shared-cache") and " = " in instead and "=" in rows[at]:
+            drop.update(_value_rows(rows, at)[1:])
             rows[at] = instead
         elif rule in ("size-default", "control-size", "folder-repeats", "missing-caption"):
             key = instead.split(" = ")[0]
@@ -375,13 +382,30 @@ def mended_dataset(text: str, findings: list[dict[str, Any]]) -> str:
             if same is None:
                 add.setdefault(at, []).append(instead)
             else:
+                drop.update(_value_rows(rows, same)[1:])
                 rows[same] = instead
     made: list[str] = []
     for index, row in enumerate(rows):
         if index not in drop:
             made.append(row)
         made += add.get(index, [])
-    return "\n".join(made) + "\n"
+    mended = "\n".join(made) + "\n"
+    try:
+        tomllib.loads(mended)
+    except tomllib.TOMLDecodeError:
+        return None
+    return mended
+
+
+def _value_rows(rows: list[str], at: int) -> list[int]:
+    """Numbers of the rows that one value takes: a list may go over several."""
+    for end in range(at + 1, min(at + MOST_ROWS, len(rows)) + 1):
+        try:
+            tomllib.loads("\n".join(rows[at:end]))
+        except tomllib.TOMLDecodeError:
+            continue
+        return list(range(at, end))
+    return [at]
 
 
 def _key_of(row: str) -> str:

@@ -19,6 +19,12 @@ BARE_SECTIONS = ("network", "optimizer", "training", "train", "model", "save", "
 
 ARCHS = ("qwen_image", "qwen_image_edit", "qwen_image_edit_plus")
 
+COUNTS = (
+    ("train", "steps"), ("train", "batch_size"), ("train", "gradient_accumulation"),
+    ("network", "linear"), ("save", "save_every"),
+)  # fmt: skip
+"""Settings that count something: less than 1 means nothing."""
+
 NESTED = ("network", "save", "train", "model", "logging", "sample")
 
 
@@ -163,6 +169,15 @@ def _job(doc: Doc, found: Findings, name: str, base: Path_, process: dict[str, A
         elif rows is not None:
             _no_mapping(doc, found, section, (*base, section))
     _check_lists(setup, found)
+    for section, key in COUNTS:
+        value = number(setup.value(section, key))
+        if value is not None and value < 1:
+            found.add(
+                "wrong-type",
+                setup.line(section, key),
+                f"`{section}.{key}` wants a number of 1 or more, it has {value:g}",
+                f"Write a positive {key}, or leave it out for the trainer's default.",
+            )
     return setup
 
 
@@ -188,7 +203,15 @@ def _take(setup: Setup, section: str, rows: dict[str, Any], path: Path_) -> None
 
 def _check_lists(setup: Setup, found: Findings) -> None:
     """Keys of data sets, samples and the nested settings of `train`."""
-    for index, row in enumerate(setup.process.get("datasets") or []):
+    listed = setup.process.get("datasets")
+    if listed is not None and not isinstance(listed, list):
+        found.add(
+            "wrong-type",
+            setup.doc.line(*setup.base, "datasets"),
+            "`datasets` must be a list",
+            "Write `datasets:` and below it `- folder_path: ...`.",
+        )
+    for index, row in enumerate(listed if isinstance(listed, list) else []):
         path = (*setup.base, "datasets", index)
         if isinstance(row, dict):
             check_section(setup.doc, found, "datasets", row, path)

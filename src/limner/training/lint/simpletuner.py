@@ -281,5 +281,5 @@ def _mend_row(rows: list[Any], finding: dict[str, Any], update: dict[str, Any]) 
         if finding["rule"] == "repeats-off-by-one":
             if row.get("repeats") == update.get("repeats", -2) + 1:
                 row.update(update)
-        elif finding["rule"] == "filename-captions":
+        elif finding["rule"] == "filename-captions" and row.get("caption_strategy") == "filename":
             row.update(update)
