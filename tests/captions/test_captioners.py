@@ -165,6 +165,18 @@ def test_a_prompt_in_a_project_takes_its_trigger_and_its_own_words(
     assert capsys.readouterr().out == "grace_char, wearing red dress, white salt flat background\n"
 
 
+def test_a_request_is_shown_without_any_endpoint(
+    project: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LIMNER_LLM_URL", "OPENAI_BASE_URL", "OPENAI_API_KEY", "LIMNER_LLM_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+    here = ["-C", str(project.root), "captions", "describe"]
+    assert cli.run([*here, "--show", "--json"]) == 0
+    request = json.loads(capsys.readouterr().out)["request"]
+    assert "no-endpoint-is-set" in request["url"] and "grace_char" in str(request["body"])
+    assert cli.run(here) == 2, "asking needs one"
+
+
 def test_what_is_shown_is_what_is_sent(
     project: Project, server: ChatServer, capsys: pytest.CaptureFixture[str]
 ) -> None:

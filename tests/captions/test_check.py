@@ -355,6 +355,8 @@ def test_the_commands_tell_one_story(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert {f["rule"] for f in told["findings"]} == {"trigger_missing", "constant"}
     page = (tmp_path / "c.html").read_text(encoding="utf-8")
     assert "<script" not in page and not re.search(r'(?:src|href)="(?!data:|#)', page)
+    code, told = run(capsys, "fix", root, "--trigger", "grace_char", "--rule", "camra")
+    assert code == 2 and "Did you mean camera? The rules are: " in told["error"]["fix"]
     code, told = run(capsys, "fix", root, "--trigger", "grace_char")
     assert code == 0 and not told["applied"] and (root / "a.txt").read_bytes() == before
     code, told = run(capsys, "fix", root, "--trigger", "grace_char", "--apply")

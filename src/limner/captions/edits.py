@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 
 from limner.captions.encoding import decode
-from limner.captions.findings import RANK, Finding, Mend, printable
+from limner.captions.findings import RANK, RULES, Finding, Mend, printable
 from limner.captions.folder import Item, Sheet
 from limner.captions.lines import CaptionLine, read_line
 from limner.captions.merging import diff_lines
@@ -165,8 +166,17 @@ def pick(
 ) -> list[Finding]:
     """Findings by id, or by rule (with `*`), in files like `file`; neither given: all of them.
 
-    Raises InputError for an id that is none.
+    Raises InputError for an id that is none, UsageError for a rule that no finding can have.
     """
+    for rule in rules:
+        if not any(fnmatchcase(name, rule) for name in RULES):
+            near = get_close_matches(rule, RULES, 1)
+            meant = f"Did you mean {near[0]}? " if near else ""
+            raise UsageError(
+                f"there is no rule {rule!r}",
+                where="--rule",
+                fix=f"{meant}The rules are: {', '.join(RULES)}.",
+            )
     known = {f.id for f in findings}
     if unknown := [n for n in names if n not in known]:
         raise InputError(

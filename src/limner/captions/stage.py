@@ -66,7 +66,7 @@ def kept_takes(project: Project) -> list[Take]:
     if not takes:
         raise NotReadyError(
             "No take is kept yet, so there is nothing to caption",
-            where=str(project.root),
+            where=str(project.root / "takes"),
             fix="Run `limner generate` and `limner review` first.",
         )
     return takes

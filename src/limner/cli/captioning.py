@@ -208,7 +208,7 @@ def captions_describe(
     asked = captioners.captioner_prompt(
         settings, name, class_word or (own.class_word if own is not None else "person")
     )
-    captioner = captioners.open_captioner(settings, asked)
+    captioner = captioners.open_captioner(settings, asked, only_shown=show)
     try:
         if show:
             return _show_request(captioner, picture)

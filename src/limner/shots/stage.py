@@ -131,7 +131,7 @@ def _only_rejected(project: Project, ids: Sequence[str]) -> None:
             if take.state != "failed" and verdict != "reject":
                 raise UsageError(
                     f"{shot_id} has a take that is not rejected (take {take.id})",
-                    where=str(project.root),
+                    where=shot_id,
                     fix=f"Run `limner reject {take.id}` first, or leave the shot as it is.",
                 )
 
@@ -152,7 +152,7 @@ def store_plan(project: Project, shots: list[Shot], *, replace: bool) -> bool:
     if old and project.store.takes():
         raise UsageError(
             "Takes were made for the plan that is here, so it cannot be replaced",
-            where=str(project.root),
+            where=str(project.root / "character.yaml"),
             fix="Make another project for another plan, or set shots back as they were.",
         )
     if old and not replace:
@@ -184,6 +184,6 @@ def planned(project: Project) -> list[Shot]:
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
-            "There is no plan of shots yet", where=str(project.root), fix="Run `limner shots plan`."
+            "There is no plan yet", where="shots/prompts.txt", fix="Run `limner shots plan`."
         )
     return shots

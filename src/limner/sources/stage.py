@@ -117,7 +117,7 @@ def generate(
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
-            "There is no plan of shots yet", where=str(project.root), fix="Run `limner shots plan`."
+            "There is no plan yet", where="shots/prompts.txt", fix="Run `limner shots plan`."
         )
     with project.exclusive("sources"):
         _sweep(project)

@@ -31,13 +31,18 @@ __all__ = [
 ]
 
 
-def open_captioner(settings: CaptionerSettings, prompt: Prompt) -> Captioner:
-    """The captioner the settings name. Raises UsageError, InputError (no such model or endpoint),
-    MissingExtraError (local models without limner[train])."""
+def open_captioner(
+    settings: CaptionerSettings, prompt: Prompt, *, only_shown: bool = False
+) -> Captioner:
+    """The captioner the settings name. only_shown: for its `request` alone, without an endpoint.
+
+    Raises UsageError, InputError (no such model or endpoint), MissingExtraError (local models
+    without limner[train]).
+    """
     if settings.where == "local":
         from limner.captions.captioners.local import LocalCaptioner
 
         return LocalCaptioner(settings, prompt)
     from limner.captions.captioners.http import HttpCaptioner
 
-    return HttpCaptioner(settings, prompt)
+    return HttpCaptioner(settings, prompt, only_shown=only_shown)

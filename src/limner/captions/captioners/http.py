@@ -12,16 +12,31 @@ from typing import Any
 from limner import llm
 from limner.captions.captioners.interface import CaptionerSettings, Said
 from limner.captions.captioners.prompt import Prompt
+from limner.errors import UsageError
+
+NOWHERE = "http://no-endpoint-is-set.invalid/v1"
+"""What a request is shown with while no endpoint is set (RFC 2606: never resolved)."""
+ANY_MODEL = "(the model that the endpoint serves)"
 
 
 class HttpCaptioner:
-    """See the module. Raises UsageError when no endpoint is set, InputError for a wrong address."""
+    """See the module. Raises UsageError when no endpoint is set, InputError for a wrong address.
 
-    def __init__(self, settings: CaptionerSettings, prompt: Prompt) -> None:
+    only_shown: nothing will be sent, so no endpoint need be set.
+    """
+
+    def __init__(
+        self, settings: CaptionerSettings, prompt: Prompt, *, only_shown: bool = False
+    ) -> None:
         self._settings, self._prompt = settings, prompt
-        endpoint = llm.find_endpoint(
-            settings.url or None, settings.model or None, from_file=settings.from_file
-        )
+        try:
+            endpoint = llm.find_endpoint(
+                settings.url or None, settings.model or None, from_file=settings.from_file
+            )
+        except UsageError:
+            if not only_shown:
+                raise
+            endpoint = llm.Endpoint(NOWHERE, settings.model or ANY_MODEL)
         self._client = llm.Client(endpoint)
 
     @property

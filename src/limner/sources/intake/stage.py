@@ -59,7 +59,7 @@ def inbox(
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
-            "There is no plan of shots yet", where=str(project.root), fix="Run `limner shots plan`."
+            "There is no plan yet", where="shots/prompts.txt", fix="Run `limner shots plan`."
         )
     with project.exclusive("sources"), opened(path) as (dropped, out):
         seen: list[_Seen] = []
