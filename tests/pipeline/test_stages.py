@@ -1,4 +1,4 @@
-"""The status as a project grows, goes back and grows again; read from records alone."""
+"""The status as a project grows, goes back and grows again; read from records and folders."""
 
 from __future__ import annotations
 
@@ -33,7 +33,21 @@ def then(project: Project) -> str:
 def shoot(project: Project, shot_id: str) -> int:
     take = project.store.journal_take(shot_id, "atelier", 1, {})
     project.store.update_take(take.id, state="done", path=f"takes/{take.id}.png")
+    (project.root / "takes" / f"{take.id}.png").write_bytes(b"picture")
     return take.id
+
+
+def test_pictures_that_are_gone_are_said(project: Project) -> None:
+    store = project.store
+    store.replace_shots([Shot("shot_001", 1, {"angle": "front"}, "prompt", seed=1)])
+    take = shoot(project, "shot_001")
+    store.decide(take, "keep", ["all rules passed"], "rule")
+    assert state(project, "sources") == "done"
+    (project.root / "takes" / f"{take}.png").unlink()
+    assert state(project, "sources") == "partial" and counts(project, "sources")["gone"] == 1
+    assert then(project) == f"limner reject {take}"
+    store.decide(take, "reject", ["gone"], "person")
+    assert then(project) == "limner generate", "rejected, it is made again"
 
 
 def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(

@@ -1,6 +1,6 @@
 """Where a project stands: every stage's state and counts, and the one next action.
 
-In: a `Project` (only its records are read: no picture, no pydantic, no heavy import).
+In: a `Project` (its records, and which files are there: no pydantic, no heavy import).
 Out: a JSON-able dict.
 """
 
@@ -93,6 +93,12 @@ class Facts:
         return [t for t in self.takes if t.state == "done" and self._verdict(t) is None]
 
     @property
+    def gone(self) -> list[Take]:
+        """Pictures that were made and not rejected, whose file is not there."""
+        files = [(t, self.project.path(t.path)) for t in self.takes if t.state == "done" and t.path]
+        return [t for t, file in files if self._verdict(t) != "reject" and not file.is_file()]
+
+    @property
     def wanting(self) -> list[Shot]:
         """Shots that still need a picture: none kept, none waiting for a decision."""
         covered = {
@@ -130,6 +136,11 @@ def _sources(facts: Facts) -> Stage:
     }
     if not facts.shots:
         return Stage("sources", "waiting", counts)
+    if gone := facts.gone:
+        counts["gone"] = len(gone)
+        why = f"{len(gone)} pictures are gone from takes/: bring them back, or reject them and "
+        first = f"reject {gone[0].id}"
+        return Stage("sources", "partial", counts, first, f"{why}`limner generate` makes others.")
     if not wanting and not counts["pending"]:
         return Stage("sources", "done", counts)
     why = f"{len(wanting)} of {len(facts.shots)} shots need a picture."
