@@ -3,6 +3,7 @@
     python bench/planted_faults.py --work DIR [--characters 12] [--calibrating 6]
     python bench/planted_faults.py --work DIR --calibrate     # the odds of identity, anew
     python bench/planted_faults.py --work DIR --group calibrating --spread   # where thresholds lie
+    python bench/planted_faults.py --work DIR --group calibrating --lights   # review.lights.DRAWN
 
 Each character has a planned set of 24 drawings of 256 px and 70 more: drawn or spoilt with a fault.
 Its set is judged ten times, with a tenth of the faults each. Thresholds are set on the calibrating
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--group", choices=tuple(FIRST), default="judged")
     parser.add_argument("--calibrate", action="store_true", help="fit the odds of identity anew")
     parser.add_argument("--spread", action="store_true", help="where good and spoilt measures lie")
+    parser.add_argument("--lights", action="store_true", help="what each light does to a face")
     parser.add_argument("--text", action="store_true", help="look for writing (needs rapidocr)")
     given = parser.parse_args()
     group = "calibrating" if given.calibrate else given.group
@@ -98,6 +100,8 @@ def main() -> None:
     found = characters(given.work, group, number, text=given.text)
     if given.calibrate:
         print(json.dumps(write_fusion(found), indent=1))
+    elif given.lights:
+        print("\n".join(calibrate.lights(found)))
     elif given.spread:
         print("\n".join(calibrate.spread(found)))
     else:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from faults.items import Item
-from limner.review.asked import TURNED
+from limner.review.case import TURNED
+from limner.review.lights import Light, stops
 from limner.vision.embedders import NAMES
 from limner.vision.fusion import Evidence, Fusion, fit
 from limner.vision.reading import Reading
@@ -142,6 +143,36 @@ def fusion(characters: Mapping[str, Read]) -> tuple[Fusion, dict[str, Any]]:
 
 def _mad(values: np.ndarray) -> float:
     return float(np.median(np.abs(values - np.median(values))))
+
+
+def lights(characters: Mapping[str, Read], rounds: int = 6) -> list[str]:
+    """What each light does to a face, for review.lights.DRAWN: stops and times the chroma, medians
+    over the characters' good faces; each character's own level and the lights in turn."""
+    found: dict[str, Light] = {}
+    for _ in range(rounds):
+        stop: dict[str, list[float]] = {}
+        times: dict[str, list[float]] = {}
+        for read in characters.values():
+            faces = [(i.asked["lighting"], r.values) for i, r in read if _lit(i, r)]
+            known = [found.get(name, Light()) for name, _ in faces]
+            level = [
+                stops(v["lightness"]) - k.stops for (_, v), k in zip(faces, known, strict=True)
+            ]
+            colour = [v["face_chroma"] / k.chroma for (_, v), k in zip(faces, known, strict=True)]
+            for name, values in faces:
+                stop.setdefault(name, []).append(stops(values["lightness"]) - np.median(level))
+                times.setdefault(name, []).append(values["face_chroma"] / np.median(colour))
+        found = {k: Light(float(np.median(stop[k])), float(np.median(times[k]))) for k in stop}
+    return [
+        f'"{k}": Light({found[k].stops:.2f}, {found[k].chroma:.2f}),  # {len(stop[k])}'
+        for k in sorted(found)
+    ]
+
+
+def _lit(item: Item, reading: Reading) -> bool:
+    face = reading.face
+    good = item.fault in ("", "watermark") and item.asked.get("angle") not in TURNED
+    return good and face is not None and face.sure and "lightness" in reading.values
 
 
 MEASURED = (

@@ -25,8 +25,8 @@ class Light:
 DRAWN: dict[str, Light] = {
     "blue_hour": Light(-0.47, 0.67),
     "bright_sun": Light(0.26, 1.09),
-    "dramatic_side": Light(-0.73, 0.97),
-    "golden_hour": Light(0.46, 1.62),
+    "dramatic_side": Light(-0.73, 0.96),
+    "golden_hour": Light(0.46, 1.63),
     "morning_light": Light(0.34, 0.99),
     "neon": Light(-0.20, 0.97),
     "overcast": Light(0.02, 0.91),
