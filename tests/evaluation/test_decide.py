@@ -145,6 +145,8 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     assert next_of(GOOD, {100: 0.6})[0]["command"] == "limner release"
     close = next_of(replace(GOOD, claimed=Count(36, 60)), {100: 0.6})
     assert "claim_seeds to 17" in close[0]["says"]  # 60 and 142 more over 12 prompts
+    alike = replace(GOOD, claimed=Count(36, 60, Interval(0.35, 0.85)))
+    assert "evaluation.prompts to" in next_of(alike, {100: 0.6})[0]["says"]
 
 
 def test_thresholds_have_sources_and_can_be_changed() -> None:

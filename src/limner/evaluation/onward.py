@@ -27,12 +27,26 @@ def onward(
     if said.word == "the same person":
         return [{"says": "Bundle it with guide, card and proof.", "command": "limner release"}]
     if said.word == "too close to call" and said.more_pictures:
-        each = -(-(evidence.claimed.n + said.more_pictures) // max(1, evidence.prompts))
-        says = f"Draw more: set evaluation.claim_seeds to {each} in character.yaml."
-        return [{"says": says, "command": AGAIN}, ADVISE]
+        wanted = evidence.claimed.n + said.more_pictures
+        return [{"says": _more(evidence, wanted), "command": AGAIN}, ADVISE]
     if said.word == "not enough evidence":
         return [{"says": "Mend what is missing, then evaluate again.", "command": AGAIN}, ADVISE]
     return [*_dataset(evidence, limits), *_curve(choice), ADVISE]
+
+
+def _more(evidence: Evidence, wanted: int) -> str:
+    """The setting that gives `wanted` pictures: more prompts where pictures of one resemble each
+    other (more seeds of the same would say little), else more seeds."""
+    if evidence.claimed.design > ALIKE:
+        claiming = -(-wanted // max(1, evidence.seeds))
+        setting, value = "prompts", -(-3 * claiming // 2)  # a third of all prompts chooses
+    else:
+        setting, value = "claim_seeds", -(-wanted // max(1, evidence.prompts))
+    return f"Draw more: set evaluation.{setting} to {value} in character.yaml."
+
+
+ALIKE = 1.3
+"""Design effect above which new prompts are worth more than new seeds (starting value)."""
 
 
 def _dataset(evidence: Evidence, limits: Mapping[str, float]) -> list[Row]:
