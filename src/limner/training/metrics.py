@@ -93,8 +93,8 @@ def _wandb(folder: Path, config: RunConfig) -> Any:
     except ImportError:
         raise MissingExtraError(
             "training.wandb names a project, and wandb is not installed",
-            fix="pip install wandb, or leave training.wandb empty; TensorBoard files are written "
-            "in any case.",
+            fix="pip install 'limner[wandb]', or leave training.wandb empty; TensorBoard files are "
+            "written in any case.",
         ) from None
     run = wandb.init(
         project=config.wandb,

@@ -130,7 +130,7 @@ class Team:
         try:
             work()
         except RuntimeError as error:
-            raise self._lost(str(error).splitlines()[0]) from None
+            raise self._lost(str(error).partition("\n")[0] or type(error).__name__) from None
 
     def _lost(self, why: str) -> LimnerError:
         said = _last_line(self.log) if self.log else ""

@@ -44,12 +44,15 @@ def plan(project: Project, *, measure: bool = True) -> dict[str, Any]:
     config, shapes = _config(settings, info, dataset, train, held_out)
     arithmetic.refuse_pruning(len(config.checkpoints), settings.keep)
     memory = _memory(config, info, train, shapes)
+    chosen = _fast(settings, info, config, memory)
     config = replace(
         config,
-        gradient_checkpointing=_needs_checkpointing(config.device, memory),
+        gradient_checkpointing=not chosen and _needs_checkpointing(config.device, memory),
         attention=kernels.attention(config.device, memory["tokens"], config.values),
-        fast=_fast(settings, info, config, memory),
+        fast=chosen,
     )
+    if chosen and config.device == "cuda":
+        memory = _as_chosen(memory, config, _dimensions(info))
     kept = current_plan(project)
     if kept is not None and _has_begun(project, kept):
         # a run goes on as it began, whatever else fills the memory of this machine now
@@ -254,20 +257,53 @@ def _fast(
                 where="character.yaml, training.fast",
                 fix="Set training.processes to 2 or more, and no training.fast.swapped.",
             )
-    modules = lora.base_modules(Path(info.path))
-    first = modules["transformer_blocks.0.attn.to_q"][0]
-    if config.device != "cuda" or first < WIDE:
+    size = _dimensions(info)
+    if config.device != "cuda" or size["width"] < WIDE:
         return dict(settings.fast)
-    found = fast.planned(
-        memory["there"],
-        memory["tokens"],
-        batch=config.batch,
-        rank=config.rank,
-        blocks=sum(name.endswith(".attn.to_q") for name in modules),
-        width=first,
-        joint=modules["txt_in"][1],
-    )
+    each = -(-config.batch // config.processes)
+    there, tokens = memory["there"], memory["tokens"]
+    found = fast.planned(there, tokens, batch=each, rank=config.rank, **size)
     return {**found, **settings.fast}
+
+
+def _dimensions(info: BaseInfo) -> dict[str, Any]:
+    """Blocks, width and the text embeddings' width of a base's transformer."""
+    modules = lora.base_modules(Path(info.path))
+    return {
+        "blocks": sum(name.endswith(".attn.to_q") for name in modules),
+        "width": modules["transformer_blocks.0.attn.to_q"][0],
+        "joint": modules["txt_in"][1],
+    }
+
+
+def _as_chosen(
+    memory: dict[str, Any], config: RunConfig, size: Mapping[str, int]
+) -> dict[str, Any]:
+    """The estimate of a run with fast choices on a GPU: what `fast.memory` says of them."""
+    from limner.training import fast
+    from limner.training.fast import memory as model
+
+    choice = fast.choice_of(config.fast)
+    work = model.Work(
+        memory["tokens"],
+        -(-config.batch // config.processes),
+        config.rank,
+        int(config.fast.get("optimizer_bits", 32)),
+        config.processes,
+    )
+    found = model.forecast(choice, work, model.Shape(**size))
+    peak = round(max(found.bytes, memory["encoders_while_caching"]))
+    return {
+        **memory,
+        "transformer": round(found.parts["weights"]),
+        "lora_and_optimizer": round(found.parts["lora"] + found.parts["moments"]),
+        "activations": round(found.parts["activations"]),
+        "activations_checkpointed": round(found.parts["activations"]),
+        "peak": peak,
+        "peak_checkpointed": peak,
+        "system": round(found.system),
+        "choice": f"{choice.precision} weights",
+    }
 
 
 def _processes(settings: TrainingSettings, info: BaseInfo, device: str) -> int:
@@ -432,8 +468,9 @@ def _warnings(
             "is learned by heart."
         )
     if memory["there"] and memory["peak_checkpointed"] > memory["there"]:
+        how = f"with {memory['choice']}" if "choice" in memory else "with gradient checkpointing"
         found.append(
-            f"About {memory['peak_checkpointed'] / 1e9:.1f} GB are needed even with gradient "
-            f"checkpointing, {memory['there'] / 1e9:.1f} GB are there: it will not fit."
+            f"About {memory['peak_checkpointed'] / 1e9:.1f} GB are needed even {how}, "
+            f"{memory['there'] / 1e9:.1f} GB are there: it will not fit."
         )
     return found
