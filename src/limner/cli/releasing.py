@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,13 +82,25 @@ def _advice_lines(data: dict[str, Any]) -> list[str]:
         lines += _found_lines(symptom)
     lines += ["", *(v["words"] for v in data["versions"])]
     first = data["next"]
-    lines.append(f"next: {first['command'] or first['says']}" if first else "next: nothing found")
+    said = _from_here(first["command"]) or first["says"] if first else "nothing found"
+    lines.append(f"next: {said}")
     return lines
 
 
 def _risks(symptom: dict[str, Any]) -> list[dict[str, Any]]:
     """Facts that would explain a symptom and hold, though the symptom itself was not found."""
     return [fact for fact in symptom["evidence"] if fact["holds"]]
+
+
+def _from_here(command: str) -> str:
+    """A command whose `-C ../NAME` is meant from the project, as it is typed where one stands."""
+    if root() == Path():
+        return command
+
+    def place(found: re.Match[str]) -> str:
+        return f"-C {shlex.quote(os.path.normpath(root() / (found[1] or found[2])))}"
+
+    return re.sub(r"-C (?:'(\.\./[^']+)'|(\.\./\S+))", place, command)
 
 
 def _found_lines(symptom: dict[str, Any]) -> list[str]:
@@ -99,7 +114,7 @@ def _found_lines(symptom: dict[str, Any]) -> list[str]:
         size = f" ({step['size']})" if step["size"] else ""
         lines.append(f"           {number}. {step['says']}{size}; {step['cost']}  [{step['tag']}]")
         if step["command"]:
-            lines.append(f"              {step['command']}")
+            lines.append(f"              {_from_here(step['command'])}")
     return lines
 
 
