@@ -67,7 +67,7 @@ def drawings(project: Project, number: int, side: int) -> Iterator[tuple[str, by
 
 
 def drop(pictures: list[tuple[str, bytes]], number: int, kind: str, root: Path) -> tuple[Any, Any]:
-    """A folder of shuffled pictures and which shot each belongs to."""
+    """A folder of shuffled pictures and which shot each belongs to ("" for a stranger's)."""
     folder = root / f"drop_{number}_{kind}"
     folder.mkdir()
     dice = random.Random(number)
@@ -90,11 +90,13 @@ def judged(project: Project, folder: Path, truth: dict[str, str]) -> dict[str, i
     found = collect(inbox(project, folder, dry_run=True))
     assert isinstance(found, dict)
     right = sum(truth[p["file"]] == p["shot"] for p in found["pairs"])
+    strangers = sum(not truth[p["file"]] for p in found["pairs"])
     unsure = found.get("unsure", [])
     return {
         "pictures": len(truth),
         "right": right,
-        "wrong": len(found["pairs"]) - right,
+        "wrong": len(found["pairs"]) - right - strangers,
+        "strangers_taken": strangers,
         "unsure": len(unsure),
         "unsure_right": sum(truth[u["file"]] == u["guesses"][0] for u in unsure),
         "unsure_among": sum(truth[u["file"]] in u["guesses"] for u in unsure),
@@ -110,6 +112,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=24)
     parser.add_argument("--side", type=int, default=320)
     parser.add_argument("--kinds", default="png,jpeg")
+    parser.add_argument("--strangers", type=int, default=0, help="as many are another plan's")
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     rows: dict[str, list[dict[str, int]]] = {}
@@ -118,6 +121,12 @@ def main() -> None:
         for number in range(chosen.first, chosen.first + chosen.characters):
             project = character(number, chosen.shots, root)
             pictures = list(drawings(project, number, chosen.side))
+            if chosen.strangers:
+                other = character(number % 3 + 1, chosen.shots, root / f"beside_{number}")
+                foreign = list(drawings(other, number % 3 + 1, chosen.side))
+                mixed = random.Random(number).sample(range(len(pictures)), chosen.strangers)
+                for at in mixed:
+                    pictures[at] = ("", foreign[at][1])
             for kind in chosen.kinds.split(","):
                 row = judged(project, *drop(list(pictures), number, kind, root))
                 rows.setdefault(kind, []).append(row)

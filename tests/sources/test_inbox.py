@@ -215,6 +215,32 @@ def test_odd_formats_become_plain_pictures(name: str, grace: Grace, tmp_path: Pa
         assert made.size == (64, 64)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "progressive", "WEBP", "PNG"])
+def test_nothing_private_stays_in_the_copy(kind: str) -> None:
+    """EXIF, XMP and what hangs behind the picture go; the pixels stay bit for bit."""
+    import numpy as np
+
+    from limner.sources.normal import plain
+
+    noise = np.random.default_rng(1).integers(0, 255, (72, 90, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0110] = "SECRET camera"
+    exif[0x8825] = {1: "N", 2: (52.0, 30.0, 0.0)}
+    more: dict[str, Any] = {"exif": exif.tobytes()}
+    if kind != "PNG":
+        more |= {"xmp": b"<x:xmpmeta>SECRET place</x:xmpmeta>"}
+    if kind == "progressive":
+        more |= {"progressive": True}
+    form = "JPEG" if kind == "progressive" else kind
+    data = saved(Image.fromarray(noise), form, **more) + b"ftypmp42 SECRET film with its place"
+    assert data.count(b"SECRET") >= 2
+    made = plain(data)
+    assert b"SECRET" not in made.data and made.suffix in (".jpg", ".webp", ".png")
+    assert not made.changes, made.changes
+    before, after = (np.array(Image.open(io.BytesIO(d))) for d in (data, made.data))
+    assert np.array_equal(before, after)
+
+
 def test_heic_is_read_or_says_what_it_needs(
     grace: Grace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -174,25 +174,62 @@ def without_notes(data: bytes, kind: str) -> bytes | None:
         return _bare_jpeg(data)
     if kind == "PNG":
         return _bare_png(data)
-    noted = b"EXIF" in data[:64] or b"XMP " in data or b"EXIF" in data[-65536:]
-    return None if noted else data
+    return _bare_webp(data)
 
 
 def _bare_jpeg(data: bytes) -> bytes | None:
+    """Without EXIF, XMP, IPTC, comments, and without what phones hang behind the end of the picture
+    (a film with its place, a second picture)."""
     out, at = bytearray(data[:2]), 2
-    while at + 4 <= len(data):
+    while at + 2 <= len(data):
         if data[at] != 0xFF:
             return None
         marker = data[at + 1]
-        if marker == 0xDA:  # the scan: everything after it is the picture
-            return bytes(out + data[at:])
+        if marker == 0xFF:  # a fill byte
+            at += 1
+            continue
+        if marker == 0xD9:  # the end of the picture
+            return bytes(out + b"\xff\xd9")
         size = int.from_bytes(data[at + 2 : at + 4], "big")
-        if size < 2:
+        end = at + 2 + size
+        if size < 2 or end > len(data):
             return None
-        if marker not in (0xE1, 0xED, 0xFE):  # EXIF and XMP, IPTC, comment
-            out += data[at : at + 2 + size]
-        at += 2 + size
+        if marker == 0xDA:  # a scan runs to the next marker that is no restart
+            found = _NEXT_MARKER.search(data, end)
+            if found is None:
+                return None
+            end = found.start()
+        profile = marker == 0xE2 and data[at + 4 : at + 15] == b"ICC_PROFILE"
+        if marker not in _NOTES or profile:
+            out += data[at:end]
+        at = end
     return None
+
+
+_NOTES = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))
+"""Application data and comments; 0xE0 (JFIF) and 0xEE (Adobe's colours) say how to decode."""
+_NEXT_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]", re.DOTALL)
+"""In a scan 0xFF is followed by 0 (stuffed) or a restart mark (D0 to D7); anything else ends it."""
+
+
+def _bare_webp(data: bytes) -> bytes | None:
+    """Without the EXIF and XMP chunks, and nothing behind the RIFF container."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    whole = min(8 + int.from_bytes(data[4:8], "little"), len(data))
+    out, at = bytearray(), 12
+    while at + 8 <= whole:
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        end = at + 8 + size + size % 2
+        if end > whole + 1:
+            return None
+        chunk = bytearray(data[at:end])
+        if chunk[:4] == b"VP8X":
+            chunk[8] &= ~0x0C & 0xFF  # says that EXIF (8) and XMP (4) follow
+        if chunk[:4] not in (b"EXIF", b"XMP "):
+            out += chunk
+        at = end
+    return b"RIFF" + (4 + len(out)).to_bytes(4, "little") + b"WEBP" + bytes(out)
 
 
 def _bare_png(data: bytes) -> bytes | None:
