@@ -26,7 +26,7 @@ PARTS = (
     ("review", "review.html", ("h1", "#pictures > section:nth-of-type(1)"), 780),
     ("captions", "captions.html", ("#captions", "#captions"), 520),
     ("watch", "watch.html", ("h1", ".legend"), 640),
-    ("report", "report.html", (".opening", "#identity"), 900),
+    ("report", "report.html", (".opening .verdict", "#identity"), 900),
     ("checkpoints", "report.html", ("#checkpoints", "#checkpoints"), 640),
     ("advice", "report.html", ("#advice", "#advice"), 460),
 )

@@ -123,7 +123,7 @@ def command(
             _opened.clear()
             answer = work(**values)
             _screen.answer(replace(answer, lines=[here(line) for line in answer.lines]))
-            if name in MOVES:
+            if name in MOVES and not any(line.startswith("next:") for line in answer.lines):
                 _say_next()
             raise typer.Exit(1 if answer.findings else 0)
 
