@@ -46,6 +46,15 @@ def at_least(hits: int, n: int, looks: int = 1) -> float:
     return max(0.0, middle - half)
 
 
+def widened(found: Estimate, looks: int) -> Estimate:
+    """An estimate whose 95 % interval holds for the best of `looks` (Bonferroni, by normal
+    quantiles): who is best among many was lucky too."""
+    times = NormalDist().inv_cdf(1.0 - 0.025 / max(1, looks)) / _Z
+    low = found.value - times * (found.value - found.low)
+    high = found.value + times * (found.high - found.value)
+    return Estimate(found.value, low, high, found.n)
+
+
 def share_difference(one: Estimate, two: Estimate) -> Estimate:
     """First minus second of two independent shares (Newcombe 1998, method 10)."""
     gap = one.value - two.value

@@ -125,6 +125,7 @@ def late_fall(found: Records, value: Values) -> Test:
     gap, pairs = found.paired(found.identity, arms[later[-1]], arms[best])
     if gap is None or pairs < 2:
         return unknown("late_fall", what, "too few pictures in common", EVALUATE)
+    gap = numbers.widened(gap, len(arms))  # the best was picked on these very pictures
     falls = numbers.Estimate(-gap.value, -gap.high, -gap.low, gap.n)
     holds = _grows(falls, value["equal"])
     words = f"Step {later[-1][0]:,} against the best, {best[0]:,}: mean identity"
