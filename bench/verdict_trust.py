@@ -316,9 +316,10 @@ def tables(found: dict[str, Counts]) -> str:
         "",
         "Prompts differ: some are easy, some hard (intraclass correlation as given). The exact "
         "interval takes pictures for independent and then holds the truth too seldom; the "
-        "verdict's own is on each side the wider of it and the one over whole prompts. Where few "
-        "prompts almost always match and are much alike (12 x 6 at 0.9) even that is too narrow: "
-        "ask for more prompts rather than for more seeds.",
+        "verdict's own is on each side the wider of it and the one over whole prompts. With 12 "
+        "prompts that nearly always match, much alike, and four or six seeds of each even that "
+        "holds it in 85 to 93 % only: ask for more prompts rather than for more seeds (24 x 2 "
+        "holds it, at the same price).",
         "",
         "| share, prompts x seeds, correlation | exact: truth inside | width | "
         "the verdict's: truth inside | width |",
