@@ -49,9 +49,8 @@ def verdict_figure(project: Project, out: Path) -> Path:
     height = head + ROW * len(read.rates) + 44
     canvas, pen = _canvas(WIDTH, height)
     ink = colours()
-    word, role, _ = read.state
-    role = {"ok": "ok", "attention": "attention"}.get(role, "ink-3")
-    _text(pen, MARGIN, MARGIN, word, 14, ink[role], bold=True)
+    role = {"ok": "ok", "attention": "attention"}.get(read.state[1], "ink-3")
+    _text(pen, MARGIN, MARGIN, read.label, 14, ink[role], bold=True)
     for number, words in enumerate(lines):
         _text(pen, MARGIN, MARGIN + 24 + 34 * number, words, 27, ink["ink"], bold=True)
     for number, rate in enumerate(read.rates):

@@ -112,6 +112,16 @@ class Reading:
         """State in words, colour role and glyph."""
         return OUTCOMES.get(self.outcome, OUTCOMES["not_enough"])
 
+    @property
+    def label(self) -> str:
+        """What stands over the sentence: the state, unless the sentence opens with it."""
+        return "Verdict" if self.sentence.startswith(self.state[0]) else self.state[0]
+
+    @property
+    def said(self) -> str:
+        """State and sentence, the state once."""
+        return self.sentence if self.label == "Verdict" else f"{self.state[0]}. {self.sentence}"
+
 
 def _rate(data: dict[str, Any]) -> Rate:
     measured = data.get("hits") is not None and data.get("n")
