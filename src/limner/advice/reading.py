@@ -189,7 +189,11 @@ def like_the_base(found: Records, value: Values) -> Test:
         None,
         data["n"],
     )
-    return Test(fact, not clear, "", "The trigger word does not call the person.")
+    holds = False if clear else True if mine[1] < value["majority"] else None
+    cause = "The trigger word does not call the person."
+    reason = f"{data['n']} pictures leave it open"
+    how = f"Raise evaluation.prompts, then {EVALUATE}"
+    return Test(fact, holds, "majority", cause, reason, how)
 
 
 def loss_falling(found: Records, value: Values) -> Test:
@@ -374,6 +378,8 @@ def strangers(found: Records, value: Values) -> Test:
     )
     low = numbers.at_least(len(odd), len(known))
     holds = True if low > value["odd_share"] else None if odd else False
+    if odd and len(known) < value["fewest_pictures"]:
+        holds = None  # so few have no line of their own
     cause = "Some training pictures show another face."
     reason = "so few fall under such a line by chance; look at them"
     return Test(fact, holds, "odd_share", cause, reason, "limner review --again")

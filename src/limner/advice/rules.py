@@ -69,6 +69,10 @@ RULES: dict[str, Rule] = {
         0.02, "starting value", "cosine difference nobody can see, as in the evaluation",
         "difference of mean identity that counts as none",
     ),
+    "majority": Rule(
+        0.5, "starting value", "as in the evaluation: most pictures",
+        "share of matches under which, without a lead over the base, the person is not learned",
+    ),
     "still_falling": Rule(
         0.01, "starting value", "evaluation protocol: underfit while it falls over 1 % a look",
         "share by which held-out loss fell at the last look",
