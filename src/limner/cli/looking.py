@@ -107,11 +107,12 @@ def doctor(
 
     found = look(root())
     lines = []
+    width = max(len(row["name"]) for row in found["checks"])
     for row in found["checks"]:
         mark = "ok  " if row["ok"] else "--  " if row["optional"] else "LACK"
-        lines.append(f"{mark} {row['name']:<14} {row['value']}")
+        lines.append(f"{mark} {row['name']:<{width}} {row['value']}")
         if row["fix"] and not row["ok"]:
-            lines.append(f"     {'':<14} {row['fix']}")
+            lines.append(f"     {'':<{width}} {row['fix']}")
     for row in found["can"]:
         needs = f"{row['gb']:g} of {row['there_gb']:g} GB [{row['tag']}]"
         with_ = f" with {row['precision']} weights" if row["ok"] else ": does not fit"
