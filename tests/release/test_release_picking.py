@@ -44,7 +44,7 @@ def test_a_tied_checkpoint_is_released_as_a_persons_choice(project: Project) -> 
         assert "A person chose step 300" in text and "too close to call" in text, name
     card = (bundle / "README.md").read_text()
     assert "Step 300 at strength 1, pictures of choosing, not fresh | 6 of 6" in card
-    assert "about step 200 at strength 1, the verdict's choice | 54 of 60" in card
+    assert "Step 200 at strength 1, fresh seeds, the verdict's choice | 54 of 60" in card
     assert "**The same person" not in card  # that was said of another file
     header = tensorfile.header(bundle / value["lora"])[1]
     assert header["limner.chosen_by"] == "person" and header["limner.step"] == "300"

@@ -283,7 +283,7 @@ def _choose(project: Project, read: reading.Reading | None, force: bool) -> tupl
             raise NotReadyError(f"{what}, so there is nothing to release", fix=fix)
         if read.outcome != "same_person":
             raise NotReadyError(
-                f"The verdict is not `the same person`: {read.sentence}",
+                f"The verdict is not `the same person`. {read.sentence}",
                 fix="Mend what it names, or release with --force; the card then says so.",
             )
     if chosen is not None:

@@ -88,8 +88,8 @@ def _told(
         strength=strength,
         outcome="person",
         sentence=f"A person chose {mine}. The verdict chose {theirs}; {mine} is {link}.",
-        detail=[f"The verdict, {note}: {read.sentence}", *read.detail],
-        rates=[_own_rate(read, step, strength, arm), *(_others(r, note) for r in read.rates)],
+        detail=[f"The verdict's own words are about {theirs}: {read.sentence}", *read.detail],
+        rates=[_own_rate(read, step, strength, arm), *(_others(r, theirs) for r in read.rates)],
         arms=[_arm(a, read, step, strength) for a in read.arms],
         measures=[{**m, "name": f"{m['name']} ({note})"} for m in read.measures],
         benchmarks=[_undecided(b, note) for b in read.benchmarks],
@@ -121,11 +121,12 @@ def _own_rate(read: Reading, step: int, strength: float, arm: Arm | None) -> Rat
     return replace(arm.rate, name=name, note=note, role="picked")
 
 
-def _others(rate: Rate, note: str) -> Rate:
+def _others(rate: Rate, theirs: str) -> Rate:
     """The winner's own rates stay as its own; base, control and ceiling are nobody's."""
-    if rate.role not in ("claim", "second"):
+    if rate.role not in ("claim", "second", "untriggered"):
         return rate
-    return replace(rate, role="other", note=", ".join(filter(None, [rate.note, note])))
+    whose = "the verdict's choice" if rate.role == "claim" else theirs
+    return replace(rate, role="other", note=", ".join(filter(None, [rate.note, whose])))
 
 
 def _arm(arm: Arm, read: Reading, step: int, strength: float) -> Arm:
