@@ -96,6 +96,8 @@ def test_a_person_has_the_last_word(
         standing = project.store.standing_decisions()
         assert kept == [chosen]
         assert sum(standing[t].verdict == "keep" for t in (first, second, third)) == 1
+    undo(project, first)  # what stood before stands again: the third was kept
+    assert [t.id for t in project.store.kept() if t.shot_id == "good_0"] == [third]
     undo(project, stranger)
     assert said(project, "stranger")[0] == "reject"
     undone = project.store.shot("stranger")
@@ -143,6 +145,8 @@ def test_without_the_extras_nothing_is_made_up(
     for name in ("identity_dlib", "identity_drawn", "face_count", "sharpness"):
         assert found[name].value is None and "install limner" in (found[name].reason or "")
     assert said(project, "mirrored")[0] == "reject"  # hashes need no face
+    verdict, why = said(project, "stranger")
+    assert verdict == "undecided" and "nobody looked for a face: install limner" in why
     monkeypatch.undo()
     assert collect(review(project))["measured"] == 14  # the extra is there now: read again
 

@@ -116,12 +116,16 @@ def _score(
     own = _Own([], [])
     if references is not None and references.vectors.get(name):
         own = _Own(references.vectors[name], references.yaws[name])
-    elif len(judged) < (least := int(table["identity_set_min"].value)):
+    least = int(table["identity_set_min"].value)
+    level = len(own.vectors) >= int(table["identity_references_min"].value)
+    if not level and len(judged) < least:
+        reason = f"only {len(judged)} takes can be compared, {least} are needed"
+        if own.vectors:
+            reason += f" (or {table['identity_references_min'].value:g} references)"
         for place, _, _ in judged:
-            reason = f"only {len(judged)} takes can be compared, {least} are needed"
             found[place].put(measure, None, "cosine", reason)
         return None
-    scores, median, spread, said = _against(own, vectors, yaws, deviations)
+    scores, median, spread, said = _against(own, vectors, yaws, deviations, level)
     set_line = median - deviations * spread
     held = Held({}, {}, median)
     matrix = shipped_spread(name, "drawing")
@@ -129,7 +133,7 @@ def _score(
     parted, held.parted_median, _, _ = (
         (scores, median, 0.0, {})
         if matrix is None
-        else _against(moved, through(matrix, vectors), yaws, deviations)
+        else _against(moved, through(matrix, vectors), yaws, deviations, level)
     )
     lines: dict[str, Any] = {}
     for (place, _, yaw), score, apart in zip(judged, scores, parted, strict=True):
@@ -150,16 +154,24 @@ def _score(
 
 
 def _against(
-    own: _Own, vectors: Sequence[Vector], yaws: Sequence[float | None], deviations: float
+    own: _Own,
+    vectors: Sequence[Vector],
+    yaws: Sequence[float | None],
+    deviations: float,
+    level: bool,
 ) -> tuple[NDArray[np.float64], float, float, dict[str, Any]]:
-    """Scores (n,), their own median and MAD, and what they were held against."""
+    """Scores (n,), the median and MAD that are usual, and what they were held against.
+
+    level: there are references enough to tell what is usual among them; one alone is as like
+    itself as nothing else is, so that then the judged pictures' own scores tell it.
+    """
     if not own.vectors:
         fit = robust_scores(vectors, yaws, deviations=deviations)
         said = {"against": "the set itself, leave one out", "core": int(fit.core.sum())}
         return fit.scores, fit.median, fit.mad, said
     template = build_template(own.vectors, own.yaws)
     scores = np.array([template.score(v, y) for v, y in zip(vectors, yaws, strict=True)])
-    basis = leave_one_out(own.vectors, own.yaws) if len(own.vectors) > 1 else np.array([1.0])
+    basis = leave_one_out(own.vectors, own.yaws) if level else scores
     basis = basis[np.isfinite(basis)]
     median = float(np.median(basis))
     spread = float(np.median(np.abs(basis - median)))

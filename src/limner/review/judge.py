@@ -80,6 +80,9 @@ def _file(one: Judgement, table: Mapping[str, Rule]) -> None:
     if "face_count" in reading.missing:
         for name in ("face_count", "face_width", "yaw"):
             one.put(name, None, "", reading.missing["face_count"])
+        if table["blind_pile"].value > 0:
+            said = f"nobody looked for a face: {reading.missing['face_count']}"
+            one.found("blind", "look", said)
         return
     one.put("face_count", float(len(reading.faces)), "faces")
     most = table["faces_max"].value

@@ -62,6 +62,10 @@ RULES: tuple[Rule, ...] = (
         "ours", "starting value",
     ),
     Rule(
+        "identity_references_min", 4, "pictures", "fewer references: the set says what is usual",
+        "ours: with two of them half of the true pictures lie below", "starting value",
+    ),
+    Rule(
         "identity_odds_reject", -0.39, "log-odds", "both embedders together say another person",
         BENCH, "derived",
     ),
@@ -246,6 +250,10 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "control_max", 0.5, "share", "a model that agrees more with a wrong prompt is not believed",
         "ours: chance", "starting value",
+    ),
+    Rule(
+        "blind_pile", 1, "0 or 1", "1: takes in which no face could be looked for are undecided",
+        "ours: a stranger must not be kept for want of an extra", "starting value",
     ),
     Rule(
         "artefacts_pile", 0, "0 or 1", "1: artefacts that nobody measured leave a take undecided",

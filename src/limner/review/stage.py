@@ -88,8 +88,7 @@ def keep(project: Project, take_id: int, reason: str = "") -> None:
         for other in store.takes(shot_id=take.shot_id, state="done"):
             decision = standing.get(other.id)
             if other.id != take_id and decision is not None and decision.verdict == "keep":
-                said = f"take {take_id} of this shot was kept instead"
-                store.decide(other.id, "undecided", [said], decision.author)
+                store.decide(other.id, "undecided", [_instead(take_id)], decision.author)
         store.decide(take_id, "keep", [reason] if reason else [], "person")
         _settle(project, take.shot_id)
 
@@ -120,8 +119,16 @@ def undo(project: Project, take_id: int) -> Decision:
                 fix="`limner keep` and `limner reject` decide by hand; rules decide in `review`.",
             )
         store.undo_decision(take_id)
+        for other in store.takes(shot_id=take.shot_id, state="done"):
+            stepped = next(reversed(store.decisions(other.id)), None)
+            if stepped is not None and stepped.reasons == [_instead(take_id)]:
+                store.undo_decision(other.id)
         _settle(project, take.shot_id)
     return newest
+
+
+def _instead(take_id: int) -> str:
+    return f"take {take_id} of this shot was kept instead"
 
 
 def _done_take(project: Project, take_id: int) -> Take:

@@ -112,8 +112,8 @@ def ask(client: Client, path: Path, digest: str, asked: Sequence[Question], cach
     model = client.model()
     key = json.dumps([digest, model, [q.text for q in asked]])
     file = cache / CACHE / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-    if file.is_file():
-        said = json.loads(file.read_text(encoding="utf-8"))
+    said = _cached(file, len(asked))
+    if said is not None:
         return Answers(tuple(zip(asked, said, strict=True)), model, cached=True)
     lines = "\n".join(f"{i}. {q.text}" for i, q in enumerate(asked, 1))
     text = (
@@ -129,6 +129,16 @@ def ask(client: Client, path: Path, digest: str, asked: Sequence[Question], cach
         return Answers(fault="the model answered with neither yes nor no", model=model)
     write_text(file, json.dumps(answers))
     return Answers(tuple(zip(asked, answers, strict=True)), model)
+
+
+def _cached(file: Path, count: int) -> list[bool | None] | None:
+    """What was answered before; a damaged file is no answer."""
+    try:
+        said = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    fits = isinstance(said, list) and len(said) == count
+    return said if fits and all(a in (True, False, None) for a in said) else None
 
 
 def parse(text: str, count: int) -> list[bool | None]:
