@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -306,6 +307,31 @@ def _huge_png() -> bytes:
         found += struct.pack(">I", len(data)) + kind + data
         found += struct.pack(">I", zlib.crc32(kind + data))
     return found
+
+
+def test_odd_names_and_wrong_folders(
+    grace: Grace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    picture(drop / "日本 shot_001.png", 1)
+    picture(drop / "new\nline shot_002.png", 2)
+    raw = drop / os.fsdecode(b"bad\xff shot_003.png")
+    picture(drop / "plain.png", 3).rename(raw)
+    found = run(project, drop)
+    assert {p["file"]: p["shot"] for p in found["pairs"]} == {
+        "日本 shot_001.png": "shot_001",
+        "new\\nline shot_002.png": "shot_002",
+        "bad\\xff shot_003.png": "shot_003",
+    }
+    assert found["taken"] == 3 and json.dumps(found["pairs"]).encode()
+    for wrong in (project.root, project.root.parent):
+        with pytest.raises(UsageError, match="holds the project itself"):
+            run(project, wrong)
+    args = ["-C", str(project.root), "inbox", str(drop), "--json"]
+    for more, word in ((["--licence", "CC0"], "--licence"), (["--by", ""], "--by")):
+        assert shell.run([*args, *more]) == 2
+        assert json.loads(capsys.readouterr().out)["error"]["where"] == word
 
 
 def test_links_in_a_folder_are_not_followed(grace: Grace, tmp_path: Path) -> None:

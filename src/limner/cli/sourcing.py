@@ -10,6 +10,7 @@ import typer
 
 from limner.cli.shell import app, command, project, screen
 from limner.cli.show import Answer
+from limner.errors import UsageError
 
 soul_id_app = typer.Typer(help="A trained reference at a service.", rich_markup_mode=None)
 app.add_typer(soul_id_app, name="soul-id")
@@ -126,7 +127,13 @@ def inbox(
     here = project()
     if kind != "shots":
         return _realism(path, kind, licence, consent, dry_run)
-    ways = tuple(w.strip() for w in by.split(",")) if by else sources.WAYS
+    if licence or consent:
+        raise UsageError(
+            "A licence and a consent are recorded with real bodies only",
+            where="--licence" if licence else "--consent",
+            fix="Add --kind realism, or leave them away.",
+        )
+    ways = sources.WAYS if by is None else tuple(w.strip() for w in by.split(","))
     preview: dict[str, Any] = screen().run(sources.inbox(here, path, ways=ways, dry_run=True))
     lines = _match_lines(preview)
     if dry_run or not preview["pairs"]:
@@ -167,10 +174,9 @@ def _match_lines(found: dict[str, Any]) -> list[str]:
 
 def _realism(path: Path, kind: str, licence: str, consent: str, dry_run: bool) -> Answer:
     from limner import sources
-    from limner.errors import UsageError
 
     if kind != "realism":
-        raise UsageError(f"There is no kind {kind!r}", fix="Use shots or realism.")
+        raise UsageError(f"There is no kind {kind!r}", where="--kind", fix="Use shots or realism.")
     found = screen().run(
         sources.realism(project(), path, licence=licence, consent=consent, dry_run=dry_run)
     )

@@ -107,7 +107,11 @@ def load(path: Path) -> Workflow:
             f"The workflow cannot be read ({error.strerror})", where=str(path)
         ) from None
     except ValueError as error:
-        raise InputError(f"The workflow is no JSON ({error})", where=str(path)) from None
+        raise InputError(
+            f"The workflow is no JSON ({error})",
+            where=str(path),
+            fix="In ComfyUI use Workflow > Export (API) and give that file.",
+        ) from None
     return parse(found, where=str(path))
 
 

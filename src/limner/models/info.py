@@ -162,6 +162,7 @@ def _downloaded(repo_id: str) -> str:
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError):
         raise InputError(
             f"{repo_id} is not on this machine",
+            where=repo_id,
             fix=f"Download it (about 58 GB for Qwen-Image-Edit-2509): hf download {repo_id}. "
             "Without a way to the hub, copy the folder from another machine and name it.",
         ) from None

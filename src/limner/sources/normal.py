@@ -226,7 +226,7 @@ def _bare_webp(data: bytes) -> bytes | None:
         chunk = bytearray(data[at:end])
         if chunk[:4] == b"VP8X":
             chunk[8] &= ~0x0C & 0xFF  # says that EXIF (8) and XMP (4) follow
-        if chunk[:4] not in (b"EXIF", b"XMP "):
+        if bytes(chunk[:4]) not in (b"EXIF", b"XMP "):
             out += chunk
         at = end
     return b"RIFF" + (4 + len(out)).to_bytes(4, "little") + b"WEBP" + bytes(out)

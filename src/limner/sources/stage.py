@@ -54,12 +54,17 @@ def open_source(
     """
     found = name or project.character.source.name
     if found not in NAMES:
-        raise UsageError(f"There is no source {found!r}", fix=f"Use one of: {', '.join(NAMES)}.")
+        raise UsageError(
+            f"There is no source {found!r}",
+            where="--with",
+            fix=f"Use one of: {', '.join(NAMES)}.",
+        )
     given = zip(HEARD, (base_url, workflow, model, references), strict=True)
     for option, value in given:
         if value and found not in HEARD[option]:
             raise UsageError(
                 f"{option} means nothing to the source {found}",
+                where=option,
                 fix=f"It belongs to: {', '.join(f'--with {n}' for n in HEARD[option])}.",
             )
     if found == "higgsfield":
@@ -220,7 +225,11 @@ def _of_domain(project: Project, shots: list[Shot], source: str, domain: str) ->
         number = int(domain)
     else:
         known = ", ".join(f"{a.domain} {a.id}" for a in angles.values())
-        raise UsageError(f"There is no domain {domain!r}", fix=f"Use `next` or one of: {known}.")
+        raise UsageError(
+            f"There is no domain {domain!r}",
+            where="--domain",
+            fix=f"Use `next` or one of: {known}.",
+        )
     return [s for s in shots if angles[s.attributes["angle"]].domain == number]
 
 

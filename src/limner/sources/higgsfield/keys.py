@@ -67,6 +67,7 @@ def find_keys(environ: Mapping[str, str] | None = None) -> Keys:
     half = next((n for pair in PAIRS for n in pair if env.get(n)), None)
     raise UsageError(
         f"Only half of a Higgsfield key is set ({half})" if half else "No Higgsfield key is set",
+        where="environment",
         fix="Set HIGGSFIELD_API_KEY and HIGGSFIELD_SECRET to the two parts shown in Higgsfield's "
         "developer console (HF_TOKEN is Hugging Face's, not this).",
     )

@@ -16,6 +16,7 @@ from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes, write_json
 from limner.project.store import now
 from limner.sources.intake.opening import LeftOut, opened
+from limner.sources.intake.stage import refuse_own_folder
 from limner.sources.normal import plain
 
 FOLDER = Path("takes") / "realism"
@@ -40,6 +41,7 @@ def realism(
                 fix='Name it, e.g. --licence "CC0, example.org/set-12" '
                 '--consent "model release 2026-03, releases/set-12.pdf".',
             )
+    refuse_own_folder(project, path)
     folder = project.folder(FOLDER.as_posix())
     added: list[dict[str, Any]] = []
     with project.exclusive("sources"), opened(path) as (dropped, out):

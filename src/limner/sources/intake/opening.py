@@ -56,6 +56,13 @@ def natural(name: str) -> list[tuple[int, str]]:
     return [(int(p), "") if p.isdigit() else (-1, p) for p in parts]
 
 
+def shown(name: str) -> str:
+    """A name as it can be printed and stored: bytes that are no UTF-8 and control characters are
+    written out (`\\xff`, `\\n`)."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[list[Dropped], list[LeftOut]]]:
     """The pictures of a folder or zip. Raises UsageError, InputError (damaged zip, too many)."""
@@ -82,7 +89,7 @@ def _folder(root: Path) -> tuple[list[Dropped], list[LeftOut]]:
     found, out = [], []
     inside = root.resolve()
     for file in sorted(root.rglob("*"), key=lambda p: natural(p.relative_to(root).as_posix())):
-        name = file.relative_to(root).as_posix()
+        name = shown(file.relative_to(root).as_posix())
         if any(_JUNK.match(part) for part in PurePosixPath(name).parts):
             continue
         if file.is_symlink() or not file.resolve().is_relative_to(inside):
@@ -125,7 +132,7 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> tuple[list[Dropped], list[Left
         )
     seen: set[str] = set()
     for info in sorted(infos, key=lambda i: natural(i.filename)):
-        name = info.filename.replace("\\", "/")
+        name = shown(info.filename.replace("\\", "/"))
         parts = PurePosixPath(name).parts
         if info.is_dir() or any(_JUNK.match(part) for part in parts if part != ".."):
             continue

@@ -44,10 +44,10 @@ def inbox(
 ) -> Events:
     """Match the pictures of a folder or zip to the project's shots, and take them unless `dry_run`.
 
-    ways: of `WAYS`, in order. Raises NotReadyError without a plan, UsageError for an unknown way,
-    InputError for a damaged zip. Result: {pairs [{file, shot, by, why, notes, width, height}],
-    unsure [{file, guesses [shot], why}] (never taken), leftovers [{file, reason}], gaps [shot],
-    taken, takes, dry_run}.
+    ways: of `WAYS`, in order. Raises NotReadyError without a plan, UsageError for an unknown way
+    or a folder that holds the project, InputError for a damaged zip. Result: {pairs [{file, shot,
+    by, why, notes, width, height}], unsure [{file, guesses [shot], why}] (never taken), leftovers
+    [{file, reason}], gaps [shot], taken, takes, dry_run}.
     """
     unknown = [way for way in ways if way not in WAYS]
     if unknown or not ways:
@@ -56,6 +56,7 @@ def inbox(
             where="--by",
             fix=f"Use some of {', '.join(WAYS)}.",
         )
+    refuse_own_folder(project, path)
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
@@ -71,6 +72,17 @@ def inbox(
             project.store.log("sources", "inbox", taken=len(takes), left=len(found.left))
     yield Result({**_said(project, found, seen, out), "taken": len(takes), "takes": takes,
                   "dry_run": dry_run})  # fmt: skip
+
+
+def refuse_own_folder(project: Project, path: Path) -> None:
+    """Raises UsageError for a folder that is or holds the project: its own takes would come in."""
+    own, given = project.root.resolve(), path.resolve()
+    if own == given or own.is_relative_to(given):
+        raise UsageError(
+            "This folder holds the project itself, whose own pictures would be taken in",
+            where=str(given),
+            fix="Put the new pictures into a folder of their own and name that.",
+        )
 
 
 def _look(
