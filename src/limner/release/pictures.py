@@ -6,11 +6,10 @@ model drew them. Originals are never changed.
 
 from __future__ import annotations
 
-import base64
-import io
 import zlib
 from pathlib import Path
 
+from limner import look
 from limner.errors import InputError
 
 WEBP_QUALITY = 76
@@ -35,9 +34,7 @@ def thumbnail(path: Path, side: int) -> str | None:
             square = ImageOps.fit(image.convert("RGB"), (side, side), Image.Resampling.LANCZOS)
     except (OSError, ValueError):
         return None
-    out = io.BytesIO()
-    square.save(out, "WEBP", quality=WEBP_QUALITY, method=4)
-    return "data:image/webp;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    return look.data_uri(square, "WEBP", WEBP_QUALITY)
 
 
 def marked_png(path: Path, parameters: str = "") -> bytes:
@@ -77,6 +74,4 @@ def cover(path: Path, side: int) -> str | None:
             small.thumbnail((side, side), Image.Resampling.LANCZOS)
     except (OSError, ValueError):
         return None
-    out = io.BytesIO()
-    small.save(out, "JPEG", quality=JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode("ascii")
+    return look.data_uri(small, "JPEG", JPEG_QUALITY)

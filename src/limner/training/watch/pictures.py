@@ -5,8 +5,6 @@ In: `SampleFile`s. Out: flags, and small previews for pages. Pillow and NumPy, l
 
 from __future__ import annotations
 
-import base64
-import io
 import itertools
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from limner.look import data_uri
 from limner.training.watch.flags import Flag
 from limner.training.watch.seen import SampleFile
 
@@ -155,6 +154,4 @@ def preview(path: Path) -> str | None:
     if picture is None:
         return None
     picture.thumbnail((PREVIEW, PREVIEW))
-    out = io.BytesIO()
-    picture.save(out, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+    return data_uri(picture)
