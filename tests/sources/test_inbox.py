@@ -289,7 +289,7 @@ def test_a_hostile_zip_gets_nowhere(
     assert not list(tmp_path.parent.glob("shot_00*")) and not list(tmp_path.glob("shot_00*"))
     broken = tmp_path / "broken.zip"
     broken.write_bytes(file.read_bytes()[:-30])
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match="damaged or cut off"):
         run(project, broken)
     monkeypatch.setitem(INBOX, "all_bytes", type(INBOX["files"])(10, "derived", "", ""))
     with pytest.raises(InputError, match="would unpack to more"):

@@ -29,7 +29,12 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
         return WorkFailedError(
             "The folder cannot be written", where=str(path), fix="Give write permission, or move."
         )
-    return WorkFailedError(f"Writing failed: {error.strerror or error}", where=str(path))
+    in_the_way = error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+    return WorkFailedError(
+        f"Writing failed: {error.strerror or error}",
+        where=str(path),
+        fix="Something else of that name is in the way: move it." if in_the_way else None,
+    )
 
 
 def write_bytes(path: Path, data: bytes) -> None:

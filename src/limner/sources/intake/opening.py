@@ -72,8 +72,9 @@ def opened(path: Path) -> Iterator[tuple[list[Dropped], list[LeftOut]]]:
     if not path.is_file():
         raise UsageError("There is no such folder or zip", where=str(path), fix="Check the path.")
     if not zipfile.is_zipfile(path):
+        cut = path.suffix.lower() == ".zip"
         raise InputError(
-            "This is neither a folder nor a zip",
+            "The zip is damaged or cut off" if cut else "This is neither a folder nor a zip",
             where=str(path),
             fix="Give a folder of pictures or a whole .zip.",
         )
