@@ -144,12 +144,12 @@ def _evaluate(
         yield Notice("No pace is known yet: two short pictures measure it.")
         each, source = pace.trial(plan, ground, references, opener)
         forecast = pace.timed(forecast, price, each, source)
+    if choices.dry_run:  # the forecast is the answer
+        yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
+        return
     yield Notice(pace.words(forecast))
     if omitted := pace.omitted(forecast):
         yield Notice(omitted)
-    if choices.dry_run:
-        yield Result({"grid": None, "pictures": 0, "drawn_now": 0, "forecast": forecast})
-        return
     version = find_grid(project, plan)
     work = Work(project, plan, version, ground, references, opener)
     try:
