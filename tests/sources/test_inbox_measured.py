@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from limner.cli import shell
+from limner.errors import InputError
 from limner.lexicon.hues import hues, hues_in
 from limner.project import Project
 from limner.project.records import Shot
@@ -70,6 +71,10 @@ def test_measures_place_what_is_shuffled_and_leave_what_fits_two_shots() -> None
     assert [d.name for d in got.unsure] == ["a.png"]
     assert set(got.unsure[0].guesses[:2]) == {"shot_004", "shot_005"}
     assert got.gaps == ["shot_004", "shot_005"], "what is not sure fills no gap"
+    wary = match(shuffled, SHOTS, ways=("measured",), own={"sure": 99})
+    assert not wary.pairs and len(wary.unsure) == 4, "your own number wins"
+    with pytest.raises(InputError, match="no value called 'shure'"):
+        match(shuffled, SHOTS, own={"shure": 1})
     crowd = Candidate("e.png", (), looks(0.45, 3, "red", "white", faces=2))
     got = match([crowd], SHOTS, ways=("measured",))
     assert not got.pairs and "2 faces" in got.unsure[0].why

@@ -170,6 +170,10 @@ class SourceSettings(_Settings):
     limits: dict[str, float] = Field(
         default_factory=dict, description="Value name -> your own; see docs/sources.md"
     )
+    inbox: dict[str, float] = Field(
+        default_factory=dict,
+        description="Number of the inbox's matching -> your own; see docs/sources.md",
+    )
     higgsfield: HiggsfieldSettings = Field(default_factory=HiggsfieldSettings)
     comfyui: ComfySettings = Field(default_factory=ComfySettings)
     diffusers: DiffusersSettings = Field(default_factory=DiffusersSettings)

@@ -8,11 +8,12 @@ simply be wrong. What was not measured costs every shot the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limner.project.rules import Rule
+from limner.project.rules import Rule, values_of
 from limner.sources.intake.looks import Lab, Looks
 from limner.sources.intake.wanted import Wanted
 
@@ -29,6 +30,16 @@ LIKENESS: dict[str, Rule] = {
     "lightness": Rule(0.5, "starting value", "ours", "weight of L* beside a*, b*: light varies"),
     "hidden": Rule(0.6, "starting value", "ours", "chance that a turned or small head is missed"),
     "missed": Rule(0.05, "starting value", "ours", "chance that a large face is missed"),
+    "small": Rule(
+        0.15, "starting value", "ours", "share of the height below which a face is small"
+    ),
+    "turned": Rule(60, "starting value", "ours", "degrees from which a head is turned away"),
+    "clothes_near": Rule(0.6, "derived", _DRAWN, "weight of: all cloth has an expected colour"),
+    "clothes_shown": Rule(0.6, "derived", _DRAWN, "weight of: every expected colour is there"),
+    "place_near": Rule(0.7, "derived", _DRAWN, "the same for the place"),
+    "place_shown": Rule(0.3, "derived", _DRAWN, "the same for the place"),
+    "wall": Rule(0.02, "starting value", "ours", "edges below which a place is a plain wall"),
+    "unknown": Rule(1.0, "starting value", "ours", "most that an unknown colour costs (nats)"),
     "sure": Rule(2.0, "derived", _DRAWN, "nats by which a match must lead to be taken"),
     "worst": Rule(10.0, "derived", _DRAWN, "a picture that costs more fits no shot"),
     "blind": Rule(4.0, "starting value", "ours", "the same for a picture without any face"),
@@ -37,73 +48,130 @@ LIKENESS: dict[str, Rule] = {
     "hair": Rule(30.0, "starting value", "ours", "colour difference of hair to the set's median"),
     "hair_least": Rule(8, "starting value", "ours", "heads that make a median"),
 }
-"""Every number of matching by measure."""
+"""Every number of matching by measure; `source.inbox` of character.yaml overrides them."""
 
 Matrix = NDArray[np.float64]
 
 
-def costs(pictures: Sequence[Looks], shots: Sequence[Wanted]) -> Matrix:
-    """(pictures, shots) in nats, 0 for a picture that is all a shot asks for."""
-    total: Matrix = np.zeros((len(pictures), len(shots)))
-    for one in parts(pictures, shots).values():
-        total += one
-    return total
+def values(own: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The numbers with the user's own. Raises InputError for an unknown name."""
+    return values_of(LIKENESS, own, "source.inbox")
 
 
-def parts(pictures: Sequence[Looks], shots: Sequence[Wanted]) -> Mapping[str, Matrix]:
-    """The costs measure by measure."""
-    if not pictures or not shots:
-        return {"none": np.zeros((len(pictures), len(shots)))}
-    return {
-        "yaw": _each(pictures, shots, _yaw),
-        "share": _each(pictures, shots, _share),
-        "clothes": _gauss(_colours(pictures, [s.clothes for s in shots], _clothes), "clothes"),
-        "legs": _gauss(_colours(pictures, [s.legs for s in shots], _legs), "legs"),
-        "place": _gauss(_colours(pictures, [s.place for s in shots], _place), "place"),
-        "busy": _each(pictures, shots, _busy),
-        "light": _light(pictures, shots),
-    }
+@dataclass(frozen=True)
+class Likeness:
+    """Costs of pictures for shots, by these numbers."""
 
+    v: Mapping[str, float]
 
-def _each(pictures: Sequence[Looks], shots: Sequence[Wanted], one: object) -> Matrix:
-    assert callable(one)
-    return np.array([[float(one(p, s)) for s in shots] for p in pictures])
+    def costs(self, pictures: Sequence[Looks], shots: Sequence[Wanted]) -> Matrix:
+        """(pictures, shots) in nats, 0 for a picture that is all a shot asks for."""
+        total: Matrix = np.zeros((len(pictures), len(shots)))
+        for one in self.parts(pictures, shots).values():
+            total += one
+        return total
 
+    def parts(self, pictures: Sequence[Looks], shots: Sequence[Wanted]) -> dict[str, Matrix]:
+        """The costs measure by measure; nothing for no pictures or no shots."""
+        if not pictures or not shots:
+            return {}
+        return {
+            "yaw": _each(pictures, shots, self._yaw),
+            "share": _each(pictures, shots, self._share),
+            "clothes": self._gauss(
+                _colours(pictures, [s.clothes for s in shots], self._clothes), "clothes"
+            ),
+            "legs": self._gauss(_colours(pictures, [s.legs for s in shots], self._legs), "legs"),
+            "place": self._gauss(
+                _colours(pictures, [s.place for s in shots], self._place), "place"
+            ),
+            "busy": _each(pictures, shots, self._busy),
+            "light": self._light(pictures, shots),
+        }
 
-def _cost(error: float, width: str) -> float:
-    return float(min(0.5 * (error / LIKENESS[width].value) ** 2, LIKENESS["cap"].value))
+    def _cost(self, error: float, width: str) -> float:
+        return float(min(0.5 * (error / self.v[width]) ** 2, self.v["cap"]))
 
+    def _gauss(self, errors: Matrix, width: str) -> Matrix:
+        """Costs of errors; where no word names a colour, the median of the picture's known ones."""
+        found = np.minimum(0.5 * (errors / self.v[width]) ** 2, self.v["cap"])
+        known = ~np.isnan(found)
+        usual = [
+            float(np.median(row[there])) if there.any() else 0.0
+            for row, there in zip(found, known, strict=True)
+        ]
+        return np.where(known, found, np.minimum(usual, self.v["unknown"])[:, None])
 
-def _gauss(errors: Matrix, width: str) -> Matrix:
-    """Costs of errors; where a word names no colour, the mean of the picture's known errors."""
-    found = np.minimum(0.5 * (errors / LIKENESS[width].value) ** 2, LIKENESS["cap"].value)
-    known = ~np.isnan(found)
-    usual = np.array([np.median(row[row_known]) if row_known.any() else 0.0
-                      for row, row_known in zip(found, known, strict=True)])  # fmt: skip
-    return np.where(known, found, np.minimum(usual, 1.0)[:, None])
-
-
-def _yaw(looks: Looks, shot: Wanted) -> float:
-    """Degrees outside the range; without a face, how unlikely it is that this one was missed."""
-    if looks.faces is None or shot.yaw is None:
-        return 0.0
-    low, high = shot.yaw
-    if looks.yaw is None or looks.share is None:
-        if not shot.face:
+    def _yaw(self, looks: Looks, shot: Wanted) -> float:
+        """Degrees outside the range; without a face, how unlikely it is that one was missed."""
+        if looks.faces is None or shot.yaw is None:
             return 0.0
-        small = shot.share is not None and shot.share[1] < 0.15
-        turned = high > 60
-        return -float(np.log(LIKENESS["hidden" if small or turned else "missed"].value))
-    seen = -float(np.log(LIKENESS["missed"].value)) if not shot.face else 0.0
-    return seen + _cost(max(low - looks.yaw, looks.yaw - high, 0.0), "yaw")
+        low, high = shot.yaw
+        if looks.yaw is None or looks.share is None:
+            if not shot.face:
+                return 0.0
+            small = shot.share is not None and shot.share[1] < self.v["small"]
+            hidden = small or high > self.v["turned"]
+            return -float(np.log(self.v["hidden" if hidden else "missed"]))
+        seen = -float(np.log(self.v["missed"])) if not shot.face else 0.0
+        return seen + self._cost(max(low - looks.yaw, looks.yaw - high, 0.0), "yaw")
+
+    def _share(self, looks: Looks, shot: Wanted) -> float:
+        if looks.share is None or shot.share is None:
+            return 0.0
+        low, high = shot.share
+        error = max(np.log2(low / looks.share), np.log2(looks.share / high), 0.0)
+        return self._cost(float(error), "share")
+
+    def _clothes(self, looks: Looks, colors: Lab) -> float:
+        if looks.share is None:  # the middle of the picture holds much else
+            return self._shown(looks.clothes, colors)
+        near, shown = self._near(looks.clothes, colors), self._shown(looks.clothes, colors)
+        return self.v["clothes_near"] * near + self.v["clothes_shown"] * shown
+
+    def _legs(self, looks: Looks, colors: Lab) -> float | None:
+        return None if looks.legs is None else self._shown(looks.legs, colors)
+
+    def _place(self, looks: Looks, colors: Lab) -> float:
+        near, shown = self._near(looks.place, colors), self._shown(looks.place, colors)
+        return self.v["place_near"] * near + self.v["place_shown"] * shown
+
+    def _distances(self, pixels: Lab, colors: Lab) -> Matrix:
+        """(pixels, colours): CIE76 with L* weighed down."""
+        scale = np.array([self.v["lightness"], 1.0, 1.0])
+        apart: Matrix = np.linalg.norm((pixels[:, None] - colors[None]) * scale, axis=2)
+        return apart
+
+    def _near(self, pixels: Lab, colors: Lab) -> float:
+        """How far the pixels are from the nearest expected colour, at the median."""
+        return float(np.median(self._distances(pixels, colors).min(axis=1)))
+
+    def _shown(self, pixels: Lab, colors: Lab) -> float:
+        """How far each expected colour is from the tenth of the pixels most like it, on average."""
+        return float(np.percentile(self._distances(pixels, colors), 10, axis=0).mean())
+
+    def _busy(self, looks: Looks, shot: Wanted) -> float:
+        if shot.studio is None:
+            return 0.0
+        if shot.studio:
+            return self._cost(looks.busy, "busy")
+        return self.v["unknown"] if looks.busy < self.v["wall"] else 0.0
+
+    def _light(self, pictures: Sequence[Looks], shots: Sequence[Wanted]) -> Matrix:
+        """Lightness and warmth: where a picture stands in its set, where the words put a shot."""
+        total: Matrix = np.zeros((len(pictures), len(shots)))
+        for name in ("lightness", "warmth"):
+            seen = _standing(np.array([getattr(p, name) for p in pictures]))
+            asked = _standing(np.array([getattr(s, name) for s in shots]))
+            error = (seen[:, None] - asked[None]) / self.v["light"]
+            total += np.minimum(0.5 * error**2, self.v["cap"] / 2)
+        return total
 
 
-def _share(looks: Looks, shot: Wanted) -> float:
-    if looks.share is None or shot.share is None:
-        return 0.0
-    low, high = shot.share
-    error = max(np.log2(low / looks.share), np.log2(looks.share / high), 0.0)
-    return _cost(float(error), "share")
+def _each(
+    pictures: Sequence[Looks], shots: Sequence[Wanted], one: Callable[[Looks, Wanted], float]
+) -> Matrix:
+    return np.array([[one(p, s) for s in shots] for p in pictures], dtype=np.float64)
 
 
 def _colours(
@@ -119,56 +187,6 @@ def _colours(
         found = {key: error(one, palette) for key, palette in known.items()}
         rows.append([np.nan if k is None or found[k] is None else found[k] for k in keys])
     return np.array(rows, dtype=np.float64)
-
-
-def _clothes(looks: Looks, colors: Lab) -> float:
-    if looks.share is None:  # the middle of the picture holds much else
-        return _shown(looks.clothes, colors)
-    return 0.6 * _apart(looks.clothes, colors) + 0.6 * _shown(looks.clothes, colors)
-
-
-def _legs(looks: Looks, colors: Lab) -> float | None:
-    return None if looks.legs is None else _shown(looks.legs, colors)
-
-
-def _place(looks: Looks, colors: Lab) -> float:
-    return 0.7 * _apart(looks.place, colors) + 0.3 * _shown(looks.place, colors)
-
-
-def _distances(pixels: Lab, colors: Lab) -> Matrix:
-    """(pixels, colours): CIE76 with L* weighed down."""
-    scale = np.array([LIKENESS["lightness"].value, 1.0, 1.0])
-    apart: Matrix = np.linalg.norm((pixels[:, None] - colors[None]) * scale, axis=2)
-    return apart
-
-
-def _apart(pixels: Lab, colors: Lab) -> float:
-    """How far the pixels are from the nearest expected colour, at the median."""
-    return float(np.median(_distances(pixels, colors).min(axis=1)))
-
-
-def _shown(pixels: Lab, colors: Lab) -> float:
-    """How far each expected colour is from the tenth of the pixels most like it, on average."""
-    return float(np.percentile(_distances(pixels, colors), 10, axis=0).mean())
-
-
-def _busy(looks: Looks, shot: Wanted) -> float:
-    if shot.studio is None:
-        return 0.0
-    if shot.studio:
-        return _cost(looks.busy, "busy")
-    return 1.0 if looks.busy < 0.02 else 0.0
-
-
-def _light(pictures: Sequence[Looks], shots: Sequence[Wanted]) -> Matrix:
-    """Lightness and warmth: where a picture stands in its set, where the words put a shot."""
-    total: Matrix = np.zeros((len(pictures), len(shots)))
-    for name in ("lightness", "warmth"):
-        seen = _standing(np.array([getattr(p, name) for p in pictures]))
-        asked = _standing(np.array([getattr(s, name) for s in shots]))
-        error = (seen[:, None] - asked[None]) / LIKENESS["light"].value
-        total += np.minimum(0.5 * error**2, LIKENESS["cap"].value / 2)
-    return total
 
 
 def _standing(values: Matrix) -> Matrix:

@@ -7,15 +7,14 @@ itself or silent: what two shots share equally is left over, not guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from limner.project.records import Shot
-from limner.sources.intake import likeness
 from limner.sources.intake.assigning import Matrix, Placed, assign
-from limner.sources.intake.likeness import LIKENESS
+from limner.sources.intake.likeness import Likeness, values
 from limner.sources.intake.looks import Looks
 from limner.sources.intake.opening import INBOX, natural
 from limner.sources.intake.wanted import wanted
@@ -71,8 +70,10 @@ def match(
     *,
     ways: Sequence[str] = WAYS,
     wanting: set[str] | None = None,
+    own: Mapping[str, float] | None = None,
 ) -> Matching:
     """Place every candidate at most once. wanting: shots without a picture (None: all of them).
+    own: the user's own numbers of `LIKENESS`. Raises InputError for a name that is none of them.
 
     By prompt, name and measure several pictures may go to one shot: they are its takes. Where the
     order of as many pictures as shots agrees with what is measured, the order is believed; where
@@ -89,7 +90,7 @@ def match(
         elif way == "name":
             placed = _by_name(rest, shots)
         elif way == "measured":
-            placed, doubts = _by_measure(rest, free, ordered="order" in ways)
+            placed, doubts = _by_measure(rest, free, values(own), ordered="order" in ways)
         else:  # what was measured has spoken already, for the order or against it
             placed = [] if doubts or _measured(rest) else _by_order(rest, free)
         found.pairs += placed
@@ -203,7 +204,11 @@ def _measured(candidates: Sequence[Candidate]) -> bool:
 
 
 def _by_measure(
-    candidates: Sequence[Candidate], shots: Sequence[Shot], *, ordered: bool
+    candidates: Sequence[Candidate],
+    shots: Sequence[Shot],
+    v: Mapping[str, float],
+    *,
+    ordered: bool,
 ) -> tuple[list[Pair], dict[str, Doubt]]:
     """The likeliest match as a whole; what does not lead by enough is doubted, not taken.
 
@@ -212,15 +217,13 @@ def _by_measure(
     seen = [(c, c.looks) for c in candidates if c.looks is not None and not c.looks.plain]
     if not seen or not shots:
         return [], {}
-    costs = likeness.costs([looks for _, looks in seen], [wanted(s) for s in shots])
-    placed = assign(
-        costs, worst=LIKENESS["worst"].value, again=LIKENESS["again"].value, most=MOST_TAKES
-    )
+    costs = Likeness(v).costs([looks for _, looks in seen], [wanted(s) for s in shots])
+    placed = assign(costs, worst=v["worst"], again=v["again"], most=MOST_TAKES)
     names = [c for c, _ in seen]
-    if ordered and len(names) == len(candidates) == len(shots) and _in_order(costs, placed):
+    if ordered and len(names) == len(candidates) == len(shots) and _in_order(costs, placed, v):
         why = f"{len(shots)} pictures for {len(shots)} shots in their order, and they look like it"
         return [Pair(c.name, s.id, "order", why) for c, s in zip(names, shots, strict=True)], {}
-    strange = _strangers([looks for _, looks in seen], placed)
+    strange = _strangers([looks for _, looks in seen], placed, v)
     pairs, doubts = [], {}
     for row, (one, (_, looks)) in enumerate(zip(placed, seen, strict=True)):
         if one.shot is None:
@@ -231,7 +234,7 @@ def _by_measure(
             doubts[name] = Doubt(name, guesses, f"{looks.faces} faces are seen, a shot has one")
         elif row in strange:
             doubts[name] = Doubt(name, guesses, "the hair is unlike that of the others")
-        elif one.margin < (least := LIKENESS["sure" if looks.share else "blind"].value):
+        elif one.margin < (least := v["sure" if looks.share else "blind"]):
             said = f"{_odds(one.margin)} for the first, {_odds(least)} is asked for"
             doubts[name] = Doubt(name, guesses, said if looks.share else f"no face is seen; {said}")
         else:
@@ -256,22 +259,24 @@ def _guesses(costs: Matrix, first: int, shots: Sequence[Shot]) -> tuple[str, ...
     return tuple(shots[n].id for n in ranked[:GUESSES])
 
 
-def _in_order(costs: Matrix, placed: Sequence[Placed]) -> bool:
+def _in_order(costs: Matrix, placed: Sequence[Placed], v: Mapping[str, float]) -> bool:
     """Whether no picture fits the shot of its own place much worse than the one it would get."""
-    worst = LIKENESS["worst"].value
+    worst = v["worst"]
     own = np.diag(costs)
     best = [worst if p.shot is None else costs[row, p.shot] for row, p in enumerate(placed)]
-    return bool(np.all(own - np.array(best) <= LIKENESS["order"].value))
+    return bool(np.all(own - np.array(best) <= v["order"]))
 
 
-def _strangers(looks: Sequence[Looks], placed: Sequence[Placed]) -> set[int]:
+def _strangers(
+    looks: Sequence[Looks], placed: Sequence[Placed], v: Mapping[str, float]
+) -> set[int]:
     """Rows whose hair colour is far from the median of all: likely somebody else's picture."""
     rows = [n for n, p in enumerate(placed) if p.shot is not None and looks[n].hair is not None]
-    if len(rows) < LIKENESS["hair_least"].value:
+    if len(rows) < v["hair_least"]:
         return set()
-    hair = np.array([looks[n].hair for n in rows]) * (LIKENESS["lightness"].value, 1.0, 1.0)
+    hair = np.array([looks[n].hair for n in rows]) * (v["lightness"], 1.0, 1.0)
     apart = np.linalg.norm(hair - np.median(hair, axis=0), axis=1)
-    limit = max(LIKENESS["hair"].value, 4 * float(np.median(apart)))
+    limit = max(v["hair"], 4 * float(np.median(apart)))
     return {rows[n] for n in np.flatnonzero(apart > limit)}
 
 

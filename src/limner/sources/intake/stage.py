@@ -132,7 +132,8 @@ def _match(project: Project, shots: list[Shot], seen: list[_Seen], ways: Sequenc
         if early.left:
             looks = yield from _looks([s for s in seen if s.dropped.name in early.left])
             candidates = [replace(c, looks=looks.get(c.name)) for c in candidates]
-    return match(candidates, shots, ways=ways, wanting=wanting)
+    own = project.character.source.inbox
+    return match(candidates, shots, ways=ways, wanting=wanting, own=own)
 
 
 def _looks(seen: list[_Seen]) -> Any:
