@@ -8,6 +8,7 @@ wall seconds; on a busy machine they are the ones to read. Aims: trainer / bare 
 batch 8 and 1.08 at batch 1.
 
     python bench/train_slices.py [--slices miniature,1,4] [--batches 1,8] [--pairs 6] [--out FILE]
+    ... --again     measures anew what FILE holds already; without it a stopped run goes on
 
 Four blocks need 3 GB of memory in bf16; some ten minutes in all on a quiet core (estimate).
 """
@@ -185,14 +186,20 @@ def main() -> int:
     parser.add_argument("--heads", type=int, default=24)
     parser.add_argument("--joint", type=int, default=3584)
     parser.add_argument("--out", type=Path, default=Path("build/bench/train_slices.json"))
+    parser.add_argument("--again", action="store_true", help="measure what is there already too")
     args = parser.parse_args()
     import torch
 
     torch.set_num_threads(args.threads)
-    rows = []
+    settings = {k: v for k, v in vars(args).items() if k not in ("out", "again", "slices")}
+    facts = {"settings": {**settings, "batches": ""}, "torch": torch.__version__}
+    rows = [] if args.again else measured_before(args.out, facts)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temp:
         for name in args.slices.split(","):
             for batch in map(int, args.batches.split(",")):
+                if any((r["slice"], r["batch"]) == (name, batch) for r in rows):
+                    continue
                 if name == "miniature":
                     base = open_base(base_folder(None, Path(temp)))
                     trainer = make_trainer(
@@ -203,12 +210,20 @@ def main() -> int:
                 row = {"slice": name, "batch": batch, **measure(trainer, args.pairs)}
                 rows.append(row)
                 print(json.dumps(row), flush=True)
+                write_json(args.out, {**facts, "rows": rows})
+                write_text(args.out.with_suffix(".md"), table(rows, args.precision))
                 del trainer
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    facts = {k: v for k, v in vars(args).items() if k != "out"}
-    write_json(args.out, {"settings": facts, "torch": torch.__version__, "rows": rows})
-    write_text(args.out.with_suffix(".md"), table(rows, args.precision))
     return 0
+
+
+def measured_before(place: Path, facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a run that was stopped; none when it had other settings."""
+    try:
+        found = json.loads(place.read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    same = all(found.get(key) == value for key, value in facts.items())
+    return list(found["rows"]) if same else []
 
 
 def table(rows: list[dict[str, Any]], precision: str) -> str:

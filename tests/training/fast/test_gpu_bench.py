@@ -102,3 +102,6 @@ def test_the_slices_are_compared_in_one_run(
     assert all(row[f"{way}_cpu_s"] > 0 and row[f"{way}_wall_ratio"] > 0 for way in slices.WAYS)
     assert row["bare_cpu_ratio"] == 1.0
     assert "| 1 | 2 |" in out.with_suffix(".md").read_text()
+    before = out.read_bytes()
+    monkeypatch.setattr(slices, "measure", lambda *_: _raise(AssertionError("measured again")))
+    assert slices.main() == 0 and out.read_bytes() == before, "a stopped run goes on"
