@@ -133,11 +133,11 @@ def six_pictures(project: Project) -> None:
 
 
 def constants_in_captions(project: Project) -> None:
-    """Every caption names what never changes, as a careless person would."""
+    """Every caption file names what never changes, as a careless person writes it."""
     look = look_of(project.character.shots.seed - 1)
     for take_id, caption in project.store.captions().items():
-        if look not in caption.text:
-            project.store.put_caption(take_id, f"{caption.text}, {look}", "person")
+        file = project.path(str(project.store.take(take_id).path)).with_suffix(".txt")
+        files.write_text(file, f"{caption.text}, {look}\n")
 
 
 def copy_of_the_chosen(project: Project) -> None:
