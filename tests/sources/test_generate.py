@@ -250,3 +250,25 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError:
         return b""
+
+
+def test_ctrl_c_is_heard_once(tmp_path: Path) -> None:
+    """A terminal sends it to the whole group; the drawing processes must not print their end."""
+    project = new(tmp_path / "p")
+    command = "from limner.cli import main; main()"
+    args = ["-C", str(project.root), "generate", "--workers", "2"]
+    run = subprocess.Popen(
+        [sys.executable, "-c", command, *args],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not project.store.takes() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)  # the children are at work, or still starting
+    os.killpg(run.pid, signal.SIGINT)
+    said = run.communicate(timeout=60)[1]
+    assert run.returncode == 130 and "Stopped; what is done is kept" in said
+    assert "Traceback" not in said, said

@@ -155,6 +155,7 @@ class _Child:
             stdout=subprocess.PIPE,
             text=True,
             env=env,
+            process_group=0,  # Ctrl-C is the parent's to hear; a child ends when its input ends
         )
         self._send({"identity": identity})
 
