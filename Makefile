@@ -10,7 +10,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint test-long bench bench-gpu docs clean browser
+.PHONY: install demo test lint test-long bench bench-gpu bench-planted docs clean browser
 
 install: $(STAMP)
 
@@ -54,6 +54,10 @@ bench: install
 	$(BIN)/python bench/demo_stages.py
 	$(BIN)/python bench/train_step.py
 	$(BIN)/python bench/train_slices.py
+
+# Whole runs with one fault planted in each, hours of CPU: stop it when you like, it goes on.
+bench-planted: install
+	$(BIN)/python -m bench.planted_runs --out docs/trust.md
 
 # All that a GPU must measure, on any CUDA machine, in one go; run it again to go on after a stop.
 # e.g. make bench-gpu GPU_ARGS="--minutes 25"

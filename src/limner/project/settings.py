@@ -23,7 +23,10 @@ class Consent(_Settings):
 
     evidence: str = Field(min_length=3, description="File, link or id of the written consent")
     date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Day of the consent, YYYY-MM-DD")
-    scope: str = Field(default="", description="What was agreed to, in the person's words")
+    scope: str = Field(
+        default="",
+        description="What was agreed to, from: train, publish, dataset; e.g. train, publish",
+    )
     revoked: str = Field(
         default="",
         pattern=r"^(\d{4}-\d{2}-\d{2})?$",
