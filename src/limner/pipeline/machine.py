@@ -31,9 +31,14 @@ EXTRAS = {
 }
 """Extra -> the packages that must be there; the names of pyproject.toml."""
 
-OPTIONAL = {"heic": ("pi-heif",), "keyring": ("keyring",), "provenance": ("c2pa-python",)}
+OPTIONAL = {
+    "wandb": ("wandb",),
+    "heic": ("pi-heif",),
+    "keyring": ("keyring",),
+    "provenance": ("c2pa-python",),
+}
 """The same for extras that the local way does without: HEIC pictures, keys in the OS keyring,
-content credentials."""
+content credentials, runs logged at Weights & Biases."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
