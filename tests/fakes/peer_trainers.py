@@ -3,7 +3,7 @@
 In: a folder. Out: `run.py`, or `src/musubi_tuner/qwen_image_*.py` and an `accelerate` module. Their
 faults are kept: files numbered from 0, pruning by age, resume without the random state, NaN and
 out-of-memory swallowed. Behaviour is steered by the environment: FAKE_STEP_S (pace), FAKE_DIE_AT
-(exit at a step, once), FAKE_LOSS (a Python expression of `step`).
+(exit at a step, once), FAKE_LOSS (a Python expression of `step`), FAKE_CACHE_S (each cache).
 """
 
 from __future__ import annotations
@@ -185,6 +185,7 @@ def main():
         os.makedirs(cache, exist_ok=True)
         open(os.path.join(cache, os.path.basename(sys.argv[0]) + ".done"), "w").close()
     if "train_network" not in sys.argv[0]:
+        time.sleep(float(os.environ.get("FAKE_CACHE_S", "0")))
         return
     for row in data["datasets"]:
         caches = os.listdir(row["cache_directory"])

@@ -21,7 +21,7 @@ from limner.models import lora
 from limner.pipeline.handover import train_with
 from limner.project import Project
 from limner.training.metrics import read as read_metrics
-from limner.training.peers import running, taking
+from limner.training.peers import musubi, running, taking
 from limner.training.watch import Watch
 
 TOTAL = 60
@@ -39,15 +39,15 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AI_TOOLKIT_HOME", str(peer_trainers.aitoolkit(tmp_path / "aitk")))
-    musubi = peer_trainers.musubi(tmp_path / "musubi")
-    monkeypatch.setenv("MUSUBI_HOME", str(musubi))
+    place = peer_trainers.musubi(tmp_path / "musubi")
+    monkeypatch.setenv("MUSUBI_HOME", str(place))
     for name in ("AI_TOOLKIT_PYTHON", "MUSUBI_PYTHON"):
         monkeypatch.setenv(name, sys.executable)
     for name in ("DIT", "VAE", "TEXT_ENCODER"):
         file = tmp_path / f"{name}.safetensors"
         file.write_bytes(b"weights")
         monkeypatch.setenv(f"MUSUBI_{name}", str(file))
-    monkeypatch.setenv("PYTHONPATH", str(musubi / "bin"))
+    monkeypatch.setenv("PYTHONPATH", str(place / "bin"))
     monkeypatch.setattr(running, "LOOK_EVERY_S", 0.1)
 
 
@@ -132,6 +132,53 @@ def test_limner_dies_and_the_trainer_goes_on(
     found = collect(iter(events))
     assert found["state"] == "done" and len(found["checkpoints"]) == 3
     assert console.read_text().count("# train") == 1  # never a second one beside it
+
+
+def test_limner_dies_while_pictures_are_cached_and_the_run_goes_on_from_there(
+    project: Project, homes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_CACHE_S", "2")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
+        "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
+        "collect(train_with(Project.open(Path(sys.argv[1])), 'musubi'))"
+    )
+    ours = subprocess.Popen([sys.executable, "-c", code, str(project.root)])
+    caches = project.root / "logs" / "run_1" / "process.json"
+    _wait(lambda: caches.is_file() and '"running"' in caches.read_text())
+    ours.send_signal(signal.SIGKILL)
+    ours.wait()
+    monkeypatch.setenv("FAKE_CACHE_S", "0")
+    events = list(train_with(project, "musubi"))
+    assert any("at work already" in e.text for e in events if isinstance(e, Notice))
+    found = collect(iter(events))
+    assert found["state"] == "done" and found["run"] == 1
+    console = (project.root / "logs" / "run_1" / "console.log").read_text()
+    assert [console.count(f"# {step}") for step in musubi.STEPS] == [1, 1, 1]
+
+
+def test_a_trainer_started_in_the_moment_limner_dies_is_found(
+    project: Project, homes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_STEP_S", "0.05")
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
+        "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
+        "from limner.training.peers import running\n"
+        "write = running._note_process\n"
+        "def cut(work, state, *rest):\n"
+        "    os.kill(os.getpid(), 9) if state == 'running' else write(work, state, *rest)\n"
+        "running._note_process = cut\n"
+        "collect(train_with(Project.open(Path(sys.argv[1])), 'ai-toolkit'))"
+    )
+    ours = subprocess.run([sys.executable, "-c", code, str(project.root)], check=False)
+    assert ours.returncode == -signal.SIGKILL
+    logs = project.root / "logs" / "run_1"
+    assert '"starting"' in (logs / "process.json").read_text()
+    events = list(train_with(project, "ai-toolkit"))
+    assert any("at work already" in e.text for e in events if isinstance(e, Notice))
+    assert collect(iter(events))["state"] == "done"
+    assert (logs / "console.log").read_text().count("# train") == 1
 
 
 def test_an_interrupt_ends_the_trainer_too(

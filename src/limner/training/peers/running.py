@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -33,6 +34,10 @@ LOOK_EVERY_S = 1.0
 """Between two looks at the console; files are looked at every tenth time (starting values)."""
 PATIENCE_S = 20.0
 """After an interrupt, before the process is ended by force (starting value)."""
+
+_LAST = 'cat "/proc/$$/stat" > "$1" 2> /dev/null; shift 2; exec "$@"'
+_STEP = 'cat "/proc/$$/stat" > "$1" 2> /dev/null; done=$2; shift 2; "$@" && : > "$done"'
+"""$1: where the process says who it is, $2: the mark of a step that ended well."""
 
 _CAUSES = {
     "Missing control images": "Export with --control blank or self: edit models need references.",
@@ -70,6 +75,15 @@ class Work:
     def process(self) -> Path:
         """The record of the process."""
         return self.logs / "process.json"
+
+    @property
+    def child(self) -> Path:
+        """What the process wrote about itself: its line of /proc/PID/stat."""
+        return self.logs / ".process"
+
+    def marker(self, step: str) -> Path:
+        """There when a step before the last has ended well."""
+        return self.logs / f".{step}.done"
 
 
 def run(
@@ -216,24 +230,22 @@ def _work(work: Work) -> Generator[Event, None, bool]:
     work.logs.mkdir(parents=True, exist_ok=True)
     taking = Taking(work.project, work.run.version, work.setup, work.output, work.models, work.logs)
     steps = _commands(work)
-    pid = _running(work)
+    pid, name = _running(work)
     if pid is not None:
         yield Notice(f"{work.setup.trainer} is at work already (process {pid}); reading on.")
         yield from _follow(work, taking, None, pid)
-        return _end(work, taking, None)
+        if name == steps[-1][0] or not work.marker(name).exists():
+            return _end(work, taking, None)
     for file in lay_aside_cut_files(work.output):
         yield Notice(f"{file} was cut by a kill and is laid aside.", "warning")
     code: int | None = 0
     for name, command in steps:
-        marker = work.logs / f".{name}.done"
-        if marker.exists():
+        if work.marker(name).exists():
             continue
         yield Notice(f"{work.setup.trainer}: {name.replace('_', ' ')}")
-        process = _start(work, command, name)
+        process = _start(work, command, name, last=name == steps[-1][0])
         yield from _follow(work, taking, process, process.pid)
         code = process.wait()
-        if code == 0 and name != steps[-1][0]:
-            write_text(marker, "")
         if code != 0:
             break
     return _end(work, taking, code)
@@ -273,14 +285,26 @@ def _commands(work: Work) -> list[tuple[str, list[str]]]:
     ]
 
 
-def _start(work: Work, command: list[str], name: str) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, its console appended to ours."""
+def _start(work: Work, command: list[str], name: str, *, last: bool) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, its console appended to ours.
+
+    The shell writes who it is before it becomes the program, and marks a step before the last as
+    done when that ended well: both hold though we are killed at any moment.
+    """
+    if shutil.which(command[0], path=os.environ.get("PATH")) is None:
+        raise WorkFailedError(
+            f"{work.setup.trainer} cannot be started: there is no such program",
+            where=command[0],
+            fix="Give the Python of its own environment with --python.",
+        )
+    _note_process(work, "starting", None, name)
+    told = [str(work.child.resolve()), str(work.marker(name).resolve())]
     with work.console.open("ab") as console:
         console.write(f"\n# {name}\n".encode())
         console.flush()
         try:
             process = subprocess.Popen(
-                command,
+                ["/bin/sh", "-c", _LAST if last else _STEP, "limner", *told, *command],
                 cwd=work.home.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
@@ -294,11 +318,11 @@ def _start(work: Work, command: list[str], name: str) -> subprocess.Popen[bytes]
                 where=command[0],
                 fix="Give the Python of its own environment with --python.",
             ) from None
-    _note_process(work, "running", process.pid)
+    _note_process(work, "running", process.pid, name)
     return process
 
 
-def _note_process(work: Work, state: str, pid: int | None) -> None:
+def _note_process(work: Work, state: str, pid: int | None, step: str | None = None) -> None:
     run = work.setup.counts
     write_json(
         work.process,
@@ -306,6 +330,7 @@ def _note_process(work: Work, state: str, pid: int | None) -> None:
             "pid": pid,
             "started_at": _start_time(pid),
             "state": state,
+            "step": step,
             "trainer": work.setup.trainer,
             "steps": run.logged_steps,
         },
@@ -315,20 +340,33 @@ def _note_process(work: Work, state: str, pid: int | None) -> None:
 def _start_time(pid: int | None) -> str | None:
     """The kernel's start time of a process: tells it from another one with the same number."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
-        return None if text[0] == "Z" else text[19]
-    except (OSError, IndexError):
+        return _started(Path(f"/proc/{pid}/stat").read_text("utf-8"))
+    except OSError:
         return None
 
 
-def _running(work: Work) -> int | None:
-    """The process of an earlier call, if it still lives."""
+def _started(stat: str) -> str | None:
+    """Start time in a line of /proc/PID/stat (proc(5)); None of one that has ended."""
+    words = stat.rpartition(")")[2].split()
+    return None if len(words) < 20 or words[0] == "Z" else words[19]
+
+
+def _running(work: Work) -> tuple[int | None, str]:
+    """The process of an earlier call, if it still lives, and the step it is at.
+
+    The record names the step before the process exists; a process that we had no time to record
+    is known by what it wrote itself.
+    """
     try:
         told = json.loads(work.process.read_text("utf-8"))
-        pid, started = int(told["pid"]), told["started_at"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return pid if started is not None and _start_time(pid) == started else None
+        name, pid, started = str(told.get("step") or ""), told["pid"], told["started_at"]
+        if pid is None and told["state"] == "starting":
+            stat = work.child.read_text("utf-8")
+            pid, started = stat.split()[0], _started(stat)
+        pid = int(pid)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None, ""
+    return (pid, name) if started is not None and _start_time(pid) == started else (None, name)
 
 
 def _follow(
@@ -401,7 +439,7 @@ def _last_words(console: Path) -> str:
 def _stop(work: Work) -> None:
     """End the process group: an interrupt first, force after a while. These trainers save nothing
     on the way out; the run goes on from its newest file."""
-    pid = _running(work)
+    pid, _ = _running(work)
     if pid is None:
         return
     for number, patience in ((signal.SIGINT, PATIENCE_S), (signal.SIGKILL, 2.0)):
