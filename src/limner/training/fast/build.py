@@ -7,7 +7,7 @@ its device in bf16, fp8, int8 or nf4. Each block is made, quantised and put away
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -126,8 +126,3 @@ def _made(config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill:
         if i in elsewhere:
             block.to("cpu")
     return model
-
-
-def parameter_count(modules: Iterable[nn.Module]) -> int:
-    """Stored values of modules, quantised or not."""
-    return sum(t.numel() for m in modules for t in (*m.parameters(), *m.buffers()))
