@@ -65,6 +65,34 @@ def test_versions_are_compared_picture_by_picture(
     assert told["answer"] == row["words"] and told["facts"]
 
 
+def test_rounds_on_other_training_pictures_are_compared_by_the_same_references(
+    project: Project,
+) -> None:
+    second_version(project, 10)
+    store = project.store
+    judge = {"references": ["r1", "r2"], "gallery": ["a", "b"], "tools": {"drawn": "t1"}}
+
+    def speak(grid: int, threshold: float, **other: object) -> None:
+        data = dict(store.verdict().data)  # type: ignore[union-attr]
+        told = {"judge": {**judge, **other}, "threshold": threshold}
+        store.add_verdict(grid_version=grid, data={**data, **told})
+
+    speak(1, 0.6)
+    speak(2, 0.6, gallery=["a", "c", "d"], strangers=40)
+    (row,) = advise(project)["versions"]
+    assert row["shared_pictures"] == 48 and "worse" in row["words"]
+    # by another threshold than before: both by the stricter, from the likeness that was recorded
+    for number, render in enumerate(store.renders(2)):
+        likeness = Measure("identity_drawn", None if number == 0 else 0.85)
+        store.put_scores(render.id, [likeness])
+    speak(2, 0.82)
+    (row,) = advise(project)["versions"]
+    assert (row["only_first"], row["only_second"]) == (0, 47) and row["threshold"] == 0.82
+    speak(2, 0.6, references=["r1", "r3"])
+    (row,) = advise(project)["versions"]
+    assert "different settings (reference pictures)" in row["why"]
+
+
 def test_unlike_pictures_are_never_compared(project: Project) -> None:
     second_version(project, 10, steps=30)
     with_judge(project)

@@ -160,6 +160,35 @@ def test_the_split_is_stable_and_spread(
         assert abs(got[number] - len(chosen) * size / len(seen)) < 1 + 1e-9
 
 
+def test_references_of_a_trained_run_stay_references(tmp_path: Path) -> None:
+    project = new(tmp_path)
+    store = project.store
+    collect(build(project))
+    first = store.dataset()
+    assert first is not None and len(first.held_out) == 3
+    plan = store.add_plan(dataset_version=1, data={})
+    store.add_run(
+        plan_version=plan, dataset_version=1, trainer="native", state="done", config={}, path="m"
+    )
+
+    def again() -> list[int]:
+        collect(build(project))
+        newest = store.dataset()
+        assert newest is not None and not set(newest.train) & set(newest.held_out)
+        return newest.held_out
+
+    for shot in [s.id for s in store.shots()][:10]:  # 15 % of what is left would be 2, and others
+        take = next(t for t in store.kept() if t.shot_id == shot)
+        if take.id not in first.held_out:
+            store.decide(take.id, "reject", [], "person")
+    assert again() == first.held_out
+    store.decide(first.held_out[0], "reject", [], "person")
+    found = again()
+    assert set(first.held_out[1:]) < set(found) and len(found) == 3
+    project.change_character(dataset__held_out=5)
+    assert set(found) < set(again())
+
+
 def test_real_bodies_are_a_second_folder_with_their_papers(tmp_path: Path) -> None:
     project = new(tmp_path)
     first = collect(build(project))

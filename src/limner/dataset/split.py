@@ -2,12 +2,13 @@
 
 In: kept takes with their shots. Out: ids to hold out. Deterministic: the same takes give the same
 split, whatever their order; stratified by yaw, because a reference judges faces of its own yaw.
+References of a run that was trained stay references: by others its pictures could not be compared.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from limner import lexicon
@@ -45,17 +46,22 @@ def default_held_out(total: int) -> int:
     return round(HELD_OUT_SHARE * total)
 
 
-def hold_out(candidates: Sequence[Candidate], wanted: int) -> list[int]:
+def hold_out(candidates: Sequence[Candidate], wanted: int, stay: Collection[int] = ()) -> list[int]:
     """Ids of `wanted` takes (fewer if fewer show a face): spread over yaw bins by their sizes.
 
     Inside a bin faces of close framings come first, then the order of a hash of the picture.
+    stay: ids that are taken before any other, whatever their bin: the references that an earlier
+    run is judged by.
     """
+    seen = [c for c in candidates if c.face_visible]
+    kept = sorted((c for c in seen if c.take in stay), key=_rank)[:wanted]
+    chosen = [c.take for c in kept]
     bins: dict[int, list[Candidate]] = {}
-    for candidate in candidates:
-        if candidate.face_visible:
+    for candidate in seen:
+        if candidate not in kept:
             bins.setdefault(_bin(candidate.yaw), []).append(candidate)
-    chosen: list[int] = []
-    for number, share in _shares({b: len(c) for b, c in bins.items()}, wanted).items():
+    rest = wanted - len(kept)
+    for number, share in _shares({b: len(c) for b, c in bins.items()}, rest).items():
         order = sorted(bins[number], key=_rank)
         chosen += [c.take for c in order[:share]]
     return sorted(chosen)

@@ -154,7 +154,12 @@ def _held_out(project: Project, takes: list[Take], shots: dict[str, Shot]) -> li
         seen = shot.face_visible and bool(take.labels.get("face_visible", True))
         framing = shot.attributes["framing"]
         candidates.append(Candidate(take.id, take.sha256 or "", framing, yaw, seen))
-    return hold_out(candidates, default_held_out(len(takes)) if wanted is None else wanted)
+    run = project.store.run()
+    judged_by = project.store.dataset(run.dataset_version) if run else None
+    stay = judged_by.held_out if judged_by else []
+    if wanted is None:
+        wanted = len(stay) or default_held_out(len(takes))
+    return hold_out(candidates, wanted, stay)
 
 
 def _clear(root: Path, wanted: Mapping[str, Sequence[Entry | Body]]) -> None:
