@@ -43,6 +43,9 @@ class FakeHub:
             def do_GET(self) -> None:
                 outer._serve(self)
 
+            def do_HEAD(self) -> None:
+                outer._serve(self)
+
             def do_PUT(self) -> None:
                 outer._serve(self)
 
@@ -69,12 +72,15 @@ class FakeHub:
         path = handler.path.split("?")[0]
         self.paths.append(f"{handler.command} {path}")
         status, value = self._answer(handler, path, body)
-        data = json.dumps(value).encode()
+        data = value if isinstance(value, bytes) else json.dumps(value).encode()
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
         handler.send_header("Content-Length", str(len(data)))
+        handler.send_header("ETag", f'"{hashlib.sha1(data).hexdigest()}"')
+        handler.send_header("X-Repo-Commit", "c0ffee")
         handler.end_headers()
-        handler.wfile.write(data)
+        if handler.command != "HEAD":
+            handler.wfile.write(data)
 
     def _answer(self, handler: BaseHTTPRequestHandler, path: str, body: bytes) -> tuple[int, Any]:
         if self.down:
@@ -89,7 +95,7 @@ class FakeHub:
         if path == "/api/validate-yaml":
             return 200, {"errors": [], "warnings": []}
         for name, repo in self.repos.items():
-            if path.startswith(f"/api/models/{name}") or path.startswith(f"/{name}.git"):
+            if path.startswith((f"/api/models/{name}", f"/{name}.git", f"/{name}/resolve/")):
                 rest = path.removeprefix("/api/models").removeprefix(f"/{name}")
                 return self._in_repo(name, repo, rest, handler, body)
         return 404, {"error": "Repository not found"}
@@ -127,6 +133,14 @@ class FakeHub:
             told = json.loads(body)
             there = len(self.objects.get(told["oid"], b"")) == told["size"]
             return (200, {}) if there else (404, {"error": "no such object"})
+        if rest.startswith("/resolve/main/"):
+            file = repo.files.get(rest.removeprefix("/resolve/main/"))
+            return (404, {"error": "Entry not found"}) if file is None else (200, file)
+        if rest.startswith("/tree/"):
+            return 200, [
+                {"type": "file", "path": name, "size": len(data), "oid": "0"}
+                for name, data in sorted(repo.files.items())
+            ]
         if rest.startswith("/commit/"):
             return self._commit(name, repo, body)
         if rest.startswith("/paths-info/"):
@@ -155,6 +169,8 @@ class FakeHub:
                 repo.commits.append(value["summary"])
             elif entry["key"] == "file":
                 repo.files[value["path"]] = base64.b64decode(value["content"])
+            elif entry["key"] == "deletedFile":
+                del repo.files[value["path"]]
             elif entry["key"] == "lfsFile":
                 if value["oid"] not in self.objects:
                     return 400, {"error": f"LFS object {value['oid']} is missing"}

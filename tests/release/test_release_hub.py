@@ -61,6 +61,40 @@ def test_the_whole_bundle_arrives_without_kit_and_dataset(
     assert KEY not in json.dumps([e.data for e in project.store.diary("release")])
 
 
+def test_an_older_release_leaves_nothing_behind_and_files_of_others_stay(
+    made: tuple[Project, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project, folder = made
+
+    def download(hub: FakeHub, place: Path) -> Path:
+        for name, data in hub.repos["me/iris"].files.items():
+            files.write_bytes(place / name, data)
+        return place
+
+    with FakeHub(KEY) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        old = collect(push(project, folder, "me/iris", with_dataset=True))
+        assert old["removed"] == []
+        there = hub.repos["me/iris"].files
+        there[".gitattributes"] = b"*.png filter=lfs"
+        # as an older release left it: a picture more, of a name that is a pattern too
+        told = json.loads(there["receipt.json"])
+        told["files"].append({"path": "samples/[9]*.png", "bytes": 3, "sha256": "0"})
+        there["receipt.json"] = json.dumps(told).encode()
+        there["samples/[9]*.png"] = b"old"
+        found = collect(push(project, folder, "me/iris"))
+        assert found["removed"] == ["iris_dataset.zip", "samples/[9]*.png"]
+        assert verify(download(hub, tmp_path / "whole")) == []
+        # what no receipt lists is somebody's own
+        there["notes.md"] = b"mine"
+        seen: list[object] = []
+        assert collect(push(project, folder, "me/iris"), seen.append)["removed"] == []
+        assert any(isinstance(e, Notice) and "notes.md" in e.text for e in seen)
+        assert {"notes.md", ".gitattributes", "samples/01.png"} <= set(there)
+        there["receipt.json"] = b"{"
+        assert collect(push(project, folder, "me/iris"))["removed"] == []
+
+
 def test_a_wrong_key_and_a_wrong_file_are_said_without_the_key(
     made: tuple[Project, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

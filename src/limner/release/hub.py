@@ -6,9 +6,12 @@ HF_TOKEN or the hub's own login; the address of another hub from HF_ENDPOINT.
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +31,12 @@ def push(
     private: bool = True,
     with_dataset: bool = False,
 ) -> Events:
-    """Upload a release as it lies in `folder`; Result: {repository, url, commit, private, lora}.
+    """Upload a release as it lies in `folder`; Result: {repository, url, commit, private, lora,
+    sha256, removed}.
 
-    Civitai's kit stays here, the dataset too unless with_dataset. Raises UsageError (name, no key),
+    Civitai's kit stays here, the dataset too unless with_dataset. What the receipt there lists of
+    an older release and this one does not send is removed in the same go; files of no release
+    stay, and are named. Raises UsageError (name, no key),
     InputError (the bundle does not hold, no consent), WorkFailedError (the hub refused, the file
     that arrived is another).
     """
@@ -60,12 +66,17 @@ def push(
         hidden = bool(api.repo_info(repository, repo_type="model").private)
         if private and not hidden:  # create_repo leaves a repository that is there as it is
             raise _VisibleError
+        removed, strange = _left_over(api, repository, _sent(folder, ignored))
+        if strange:
+            text = "Files there that are of no release stay, and `limner verify` names them: "
+            yield Notice(text + ", ".join(strange[:5]) + ", ..." * (len(strange) > 5), "warning")
         done = api.upload_folder(
             folder_path=str(folder),
             repo_id=repository,
             repo_type="model",
             commit_message=f"Release {folder.name} by Limner",
             ignore_patterns=ignored,
+            delete_patterns=[glob.escape(name) for name in removed] or None,
         )
         yield Progress("upload", 1, 2, note="checking what arrived")
         arrived = _sha256_there(api, repository, lora)
@@ -92,6 +103,7 @@ def push(
         "private": hidden,
         "lora": lora,
         "sha256": arrived,
+        "removed": removed,
     }
     project.store.log("release", "pushed", **value)
     yield Progress("upload", 2, 2)
@@ -100,6 +112,31 @@ def push(
 
 class _VisibleError(Exception):
     """A private release was asked for, and the repository is public."""
+
+
+def _sent(folder: Path, ignored: list[str]) -> set[str]:
+    """Paths that a push sends; patterns as the hub's client reads them."""
+    names = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    return {n for n in names if not any(fnmatch.fnmatchcase(n, pattern) for pattern in ignored)}
+
+
+def _left_over(api: Any, repository: str, sent: set[str]) -> tuple[list[str], list[str]]:
+    """What lies there and is not sent: files of an older release by the receipt there, others.
+
+    Only files that a receipt lists are Limner's to remove: a repository may hold more.
+    """
+    there = set(api.list_repo_files(repository, repo_type="model"))
+    rest = {n for n in there - sent if n.split("/")[0] not in receipt.HUBS_OWN}
+    if not rest or receipt.RECEIPT_FILE not in there:
+        return [], sorted(rest)
+    with tempfile.TemporaryDirectory() as place:
+        name = receipt.RECEIPT_FILE
+        path = api.hf_hub_download(repository, name, repo_type="model", local_dir=place)
+        try:
+            listed = {str(r["path"]) for r in json.loads(Path(path).read_bytes())["files"]}
+        except (ValueError, TypeError, KeyError):
+            listed = set()
+    return sorted(rest & listed), sorted(rest - listed)
 
 
 def _lora_name(folder: Path) -> str:
