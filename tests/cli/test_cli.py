@@ -218,6 +218,26 @@ def test_durations_are_said_as_people_say_them(seconds: float, said: str) -> Non
     assert duration(seconds) == said
 
 
+def test_a_verdict_says_one_thing_a_line(
+    grace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headline = "Too close to call: step 300 at strength 0.8 drew the same person in 20 of 36."
+    but = ["55.6 %, 95 % interval 38.1 to 72.1 %.", "A LoRA of another character was not tried."]
+    said = {"statement": " ".join([headline, *but]), "sentence": headline, "reservations": but}
+    data = {**said, "next": [{"says": "Draw more.", "command": "limner evaluate"}]}
+    monkeypatch.setattr("limner.evaluation.verdict", lambda project: iter([Result(data)]))
+    code, out, _ = limner(capsys, "-C", grace, "verdict")
+    assert code == 0 and out.splitlines()[:4] == [headline, *but, ""]
+    _, out, _ = limner(capsys, "-C", grace, "verdict", "--json")
+    assert last_json(out)["statement"] == data["statement"] and len(out.splitlines()) == 1
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = limner(capsys, "-C", grace, "verdict")
+    lines = out.splitlines()[: out.splitlines().index("")]
+    assert all(len(line) <= 40 for line in lines) and lines[2] == but[0]
+    assert " ".join(line.strip() for line in lines) == data["statement"]
+
+
 def test_status_shows_a_running_stage_and_two_processes_do_not_collide(
     grace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

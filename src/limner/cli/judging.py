@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli.shell import app, command, project, root, screen
-from limner.cli.show import Answer
+from limner.cli.show import Answer, sentences
 from limner.errors import UsageError
 
 
@@ -180,7 +180,7 @@ def _samples(
             kind=None if kind is None else ("photo" if kind is Kind.photo else "drawing"),
         )
     )
-    lines = [str(found["statement"]), "", "Not measured:"]
+    lines = [*sentences(found), "", "Not measured:"]
     lines += [f"  {one['what']}: {one['reason']}" for one in found["not_measured"]]
     return Answer(found, lines)
 
@@ -191,6 +191,6 @@ def verdict() -> Answer:
     from limner import evaluation
 
     found = screen().run(evaluation.verdict(project()))
-    lines = [str(found["statement"]), ""]
+    lines = [*sentences(found), ""]
     lines += [f"next: {' '.join(filter(None, [r['says'], r['command']]))}" for r in found["next"]]
     return Answer(found, lines)

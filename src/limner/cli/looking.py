@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from limner.cli.shell import app, command, root, screen
-from limner.cli.show import Answer, duration
+from limner.cli.show import Answer, duration, sentences
 from limner.errors import UsageError
 
 
@@ -152,7 +152,7 @@ def demo(
     verdict = found["verdict"]
     lines = [
         "",
-        str(verdict["statement"]),
+        *sentences(verdict),
         "",
         *(f"  {stage:<12} {duration(s):>12}" for stage, s in found["seconds"].items()),
         "",

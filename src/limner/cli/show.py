@@ -8,9 +8,11 @@ answer; with `--json` the last line of stdout is one JSON object and stderr stay
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,18 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def sentences(verdict: Mapping[str, Any]) -> list[str]:
+    """A verdict's statement for people: headline, then each reservation on a line of its own,
+    broken between words at the width of the terminal where there is one."""
+    said = [verdict.get("sentence"), *verdict.get("reservations", [])]
+    lines = [str(line) for line in said if line] or [str(verdict["statement"])]
+    if not sys.stdout.isatty():
+        return lines
+    width = max(shutil.get_terminal_size().columns, 20)
+    broken = (textwrap.wrap(line, width, subsequent_indent="  ") for line in lines)
+    return [part for parts in broken for part in parts]
 
 
 def event_line(event: Event) -> dict[str, Any]:
