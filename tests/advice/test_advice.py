@@ -264,6 +264,15 @@ def test_a_model_speaks_of_facts_or_is_not_shown(tmp_path: Path) -> None:
     assert failed["by"] == "rules" and "401" in failed["note"]
 
 
+@pytest.mark.parametrize(
+    ("n", "hits", "low", "high"),
+    [(20, 20, 0.839, 1.0), (20, 19, 0.764, 0.991), (40, 36, 0.769, 0.960), (60, 54, 0.799, 0.953)],
+)
+def test_shares_have_the_published_intervals(n: int, hits: int, low: float, high: float) -> None:
+    seen = numbers.share(hits, n)
+    assert (seen.low, seen.high) == pytest.approx((low, high), abs=6e-4)
+
+
 @given(st.integers(1, 400), st.data())
 def test_shares_stay_inside_their_intervals(n: int, data: st.DataObject) -> None:
     hits = data.draw(st.integers(0, n))

@@ -31,19 +31,20 @@ class Estimate:
 
 def share(hits: int, n: int) -> Estimate:
     """Share with Wilson's 95 % interval (Wilson 1927). n > 0."""
-    p = hits / n
-    middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(p * (1 - p) / n + _Z**2 / (4 * n * n))
-    return Estimate(p, max(0.0, middle - half), min(1.0, middle + half), n)
+    low, high = _wilson(hits / n, n, _Z)
+    return Estimate(hits / n, low, high, n)
 
 
 def at_least(hits: int, n: int, looks: int = 1) -> float:
     """Lower Wilson bound of a share, one-sided 95 % shared out over `looks` (Bonferroni). n > 0."""
-    z = NormalDist().inv_cdf(1.0 - 0.05 / max(1, looks))
-    p = hits / n
+    return _wilson(hits / n, n, NormalDist().inv_cdf(1.0 - 0.05 / max(1, looks)))[0]
+
+
+def _wilson(p: float, n: int, z: float) -> tuple[float, float]:
+    """Ends of the score interval of a share p of n, z standard errors wide on either side."""
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n * n))
-    return max(0.0, middle - half)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def widened(found: Estimate, looks: int) -> Estimate:

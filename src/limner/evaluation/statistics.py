@@ -118,20 +118,6 @@ def clopper_pearson(hits: int, n: int, confidence: float = 0.95) -> Interval:
     return Interval(exact_lower(hits, n, one_sided), exact_upper(hits, n, one_sided), confidence)
 
 
-def wilson(hits: int, n: int, confidence: float = 0.95) -> Interval:
-    """Score interval of a share (Wilson 1927): shorter than the exact one, covers on average."""
-    _check_counts(hits, n)
-    if n == 0:
-        return Interval(0.0, 1.0, confidence)
-    z = _NORMAL.inv_cdf(1.0 - (1.0 - confidence) / 2.0)
-    share, shrink = hits / n, 1.0 + z * z / n
-    centre = (share + z * z / (2 * n)) / shrink
-    half = z * math.sqrt(share * (1.0 - share) / n + z * z / (4 * n * n)) / shrink
-    low = 0.0 if hits == 0 else max(0.0, centre - half)
-    high = 1.0 if hits == n else min(1.0, centre + half)
-    return Interval(low, high, confidence)
-
-
 def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided exact p value of paired yes/no results from the two discordant counts."""
     n, least = only_first + only_second, min(only_first, only_second)
@@ -184,20 +170,6 @@ def pictures_to_decide(sd: float, difference: float) -> int | None:
     if difference == 0.0:
         return None
     return max(1, math.ceil((POWER_FACTOR * sd / difference) ** 2))
-
-
-def smallest_n(goal: float, misses: int = 0, confidence: float = 0.95) -> int:
-    """Least n whose one-sided exact bound reaches `goal` with `misses` misses."""
-    low, high = misses + 1, misses + 2
-    while exact_lower(high - misses, high, confidence) < goal:
-        low, high = high, high * 2
-    while low < high:
-        middle = (low + high) // 2
-        if exact_lower(middle - misses, middle, confidence) >= goal:
-            high = middle
-        else:
-            low = middle + 1
-    return high
 
 
 def paired(
