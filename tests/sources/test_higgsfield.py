@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -285,6 +285,15 @@ def test_keys_are_found_told_apart_and_never_written(
     assert not [t for t in texts if SECRET in t or KEY in t]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests run in the background and were told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_an_interrupted_run_does_not_wait_for_the_service(grace: Grace) -> None:
     project = grace()
     with FakeHiggsfield(picture=TINY, times=(0.0, 60.0)) as fake:

@@ -34,7 +34,7 @@ from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes, write_text
 from limner.project.records import Shot, Take
 
-_OURS = re.compile(r"^\.?(img|ref|body)_\d+\.(png|jpg|jpeg|webp|txt)(\.\d+\.part)?$")
+_OURS = re.compile(r"^\.?(img|ref|body)_\d+\.(png|jpg|jpeg|webp|txt)(\.\d+(-\d+)?\.part)?$")
 
 Finding = dict[str, str]
 
