@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from limner.errors import first_line
+
 TOP = Path(__file__).resolve().parent.parent
 CODE = [p for d in ("src", "tests", "scripts", "bench") for p in sorted((TOP / d).rglob("*.py"))]
 HEAVY = {"torch", "cv2", "onnxruntime", "diffusers", "transformers", "dlib", "scipy", "pandas"}
@@ -31,6 +33,14 @@ def test_every_module_says_what_it_is_for() -> None:
     texts = {str(p.relative_to(TOP)): p.read_text() for p in CODE}
     silent = [name for name, text in texts.items() if text and not text.startswith(opening)]
     assert not silent
+
+
+def test_an_error_without_words_is_still_an_error() -> None:
+    """`"".splitlines()[0]` is a traceback; MemoryError and others say nothing."""
+    assert first_line(MemoryError()) == "MemoryError" == first_line(MemoryError("\n"))
+    assert first_line(OSError("no such\nfolder")) == "no such"
+    texts = {str(p.relative_to(TOP)): p.read_text() for p in CODE if "src" in p.parts}
+    assert not [n for n, text in texts.items() if re.search(r"error\)\.splitlines\(\)\[0\]", text)]
 
 
 def test_nothing_that_ships_knows_the_machine_it_was_written_on() -> None:

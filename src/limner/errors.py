@@ -68,3 +68,8 @@ class MissingExtraError(UsageError):
 
 class WorkFailedError(LimnerError):
     """The work started and failed (exit 3)."""
+
+
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from limner.errors import InputError
+from limner.errors import InputError, first_line
 from limner.models import runtime, tensorfile
 from limner.models.info import WEIGHTS, BaseInfo, resolve_base
 from limner.models.miniature import EDIT_PREFIX, PREFIX_TOKENS, T2I_PREFIX
@@ -78,7 +78,7 @@ class Base:
                 self._parts[name] = self._loaded(name, folder / name)
             except (OSError, ValueError, KeyError) as error:
                 raise InputError(
-                    f"The base model cannot be read: {str(error).splitlines()[0]}",
+                    f"The base model cannot be read: {first_line(error)}",
                     where=str(folder / name),
                     fix="Download the folder again, or name another base.",
                 ) from None

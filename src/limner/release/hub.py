@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from limner.errors import InputError, MissingExtraError, UsageError, WorkFailedError
+from limner.errors import InputError, MissingExtraError, UsageError, WorkFailedError, first_line
 from limner.events import Events, Notice, Progress, Result
 from limner.project import Project, files
 from limner.release import kits, likeness, receipt
@@ -167,7 +167,7 @@ def _sha256_there(api: Any, repository: str, lora: str) -> str:
 def _refused(error: Exception, repository: str) -> Exception:
     """A hub's refusal in words a person can act on; the token is in none of them."""
     status = getattr(getattr(error, "response", None), "status_code", None)
-    said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    said = first_line(error)[:200]
     token = os.environ.get("HF_TOKEN")
     said = said.replace(token, "<HF_TOKEN>") if token else said
     if status in (401, 403):

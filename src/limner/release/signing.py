@@ -13,7 +13,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from limner.errors import InputError, MissingExtraError, WorkFailedError
+from limner.errors import InputError, MissingExtraError, WorkFailedError, first_line
 from limner.release.pictures import DIGITAL_SOURCE
 
 ALGORITHM = "es256"
@@ -62,7 +62,7 @@ def sign(png: bytes, title: str, signature: Signature) -> bytes:
             builder.sign(signer, "image/png", io.BytesIO(png), out)
     except Exception as error:  # the library raises its own types by cause: key, chain, format
         raise WorkFailedError(
-            f"The preview could not be signed: {str(error).splitlines()[0]}",
+            f"The preview could not be signed: {first_line(error)}",
             where=signature.certificate.name,
             fix="The certificate needs key usage digitalSignature, extended usage emailProtection, "
             "and an issuer; the key must be ES256 in PKCS 8.",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from limner.errors import InputError
+from limner.errors import InputError, first_line
 from limner.render.cells import RGB8, Cell, Settings, batch_size, batches
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class DiffusersRenderer:
         except (ValueError, RuntimeError, KeyError, OSError) as error:
             self._pipeline.unload_lora_weights()  # a refused file may be half in
             raise InputError(
-                f"The LoRA does not load into this base model ({str(error).splitlines()[0]})",
+                f"The LoRA does not load into this base model ({first_line(error)})",
                 where=str(path),
                 fix="See `limner lora check`; was it trained on this base?",
             ) from None

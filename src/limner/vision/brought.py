@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from limner.errors import InputError, MissingExtraError
+from limner.errors import InputError, MissingExtraError, first_line
 from limner.vision.embedders import NAMES, Vector, similarity, unit
 from limner.vision.face import Face
 from limner.vision.faces import find_faces
@@ -91,7 +91,7 @@ def open_brought(path: Path) -> Brought:
         card = Card.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError) as error:
         raise InputError(
-            f"The card of the embedder cannot be read: {str(error).splitlines()[0]}",
+            f"The card of the embedder cannot be read: {first_line(error)}",
             where=str(path),
             fix="See docs/review.md, `Embedders you bring`.",
         ) from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from limner.captions.captioners.interface import CaptionerSettings, Said
 from limner.captions.captioners.prompt import Prompt
-from limner.errors import InputError, WorkFailedError
+from limner.errors import InputError, WorkFailedError, first_line
 
 FLORENCE_TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>")
 """What Florence-2 can be asked for captions; the second is used unless the prompt is another."""
@@ -122,9 +122,8 @@ class LocalCaptioner:
                     self._folder, dtype=dtype, local_files_only=True, use_safetensors=True
                 )
             except (OSError, ValueError, KeyError) as error:
-                said = str(error).strip().splitlines() or [type(error).__name__]
                 raise InputError(
-                    f"The captioning model cannot be read: {said[0]}",
+                    f"The captioning model cannot be read: {first_line(error)}",
                     where=str(self._folder),
                     fix="Download the whole folder again, or name another model.",
                 ) from None

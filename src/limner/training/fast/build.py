@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from limner.errors import InputError
+from limner.errors import InputError, first_line
 from limner.models import runtime
 from limner.training.fast.choice import PUBLISHED, Choice, choice_of
 from limner.training.fast.engine import MODULATIONS
@@ -63,7 +63,7 @@ def load_transformer(folder: Path, choice: Choice, device: Any, dtype: Any = tor
             with safe_open(folder / SINGLE, "pt") as file:
                 where = dict.fromkeys(file.keys(), SINGLE)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise _unreadable(folder, str(error)) from None
+        raise _unreadable(folder, first_line(error)) from None
     config = {k: v for k, v in config.items() if not k.startswith("_")}
 
     def fill(module: nn.Module, name: str) -> None:
@@ -79,7 +79,7 @@ def load_transformer(folder: Path, choice: Choice, device: Any, dtype: Any = tor
                     for key in keys:
                         tensors[key].copy_(file.get_tensor(key))
         except (OSError, RuntimeError, SafetensorError) as error:
-            raise _unreadable(folder, str(error)) from None
+            raise _unreadable(folder, first_line(error)) from None
 
     return _made(config, choice, device, dtype, fill)
 
@@ -92,7 +92,7 @@ def loader(settings: Mapping[str, Any], device: Any) -> Callable[[Path], Any]:
 
 def _unreadable(folder: Path, why: str) -> InputError:
     return InputError(
-        f"The transformer cannot be read: {why.splitlines()[0]}",
+        f"The transformer cannot be read: {why}",
         where=folder.name,
         fix="Download the folder again, or name another base.",
     )

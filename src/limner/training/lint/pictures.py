@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from limner.errors import first_line
 from limner.lexicon.constants import find_constants
 from limner.training.lint.findings import Findings
 
@@ -183,8 +184,7 @@ def _look(file: Path) -> tuple[tuple[int, int, bool] | None, str]:
                     return None, "The JPEG is cut: its end is missing"
         return (width, height, lying), ""
     except Exception as error:  # Pillow raises its own, struct's and zlib's errors on broken files
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return None, f"It is no whole picture ({said[:120]})"
+        return None, f"It is no whole picture ({first_line(error)[:120]})"
 
 
 def _check_control(pictures: list[Path], control: Path, found: Findings, shown: str) -> None:

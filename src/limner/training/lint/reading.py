@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from limner.errors import first_line
 from limner.training.lint.findings import Findings
 
 Path_ = tuple[str | int, ...]
@@ -160,10 +161,7 @@ def _yaml(doc: Doc, found: Findings) -> None:
         said = f"No valid YAML: {error.problem or error.context}"
         raise _WrongError(said, mark.line + 1 if mark else None) from None
     except Exception as error:  # ruamel lets dates, numbers and odd characters raise their own
-        said = (
-            f"No valid YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
-        )
-        raise _WrongError(said, None) from None
+        raise _WrongError(f"No valid YAML: {first_line(error)}", None) from None
     doc.data = _Plain(doc.lines).of(data, (), 0)
 
 
