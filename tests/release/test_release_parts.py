@@ -360,6 +360,8 @@ def test_a_trainers_folders_are_not_published(tmp_path: Path) -> None:
         "ss_output_dir": "/home/ann",
         "ss_training_comment": "made in C:\\Users\\Ann B\\out",
         "ss_network_share": "\\\\server\\share\\ann\\x",
+        "ss_home": "/Users/ann.b",
+        "ss_mount": "--out=//nas/ann/x",
         "ss_note": "see https://example.org/a/b",
     }
     lora.with_metadata(run.path(point.path), path, named)

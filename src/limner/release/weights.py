@@ -132,15 +132,20 @@ def write(weights: Weights, out: Path, added: Mapping[str, str]) -> str:
     return seal(out)
 
 
-_WHOLE_PATH = re.compile(r"(?:file://|~|[A-Za-z]:)?[/\\][^\n]*[/\\]([^/\\\n]+\.\w{1,12})")
+_FILE = r"\.(?:safetensors|bin|pth?|ckpt|gguf|onnx|npz|json|ya?ml|toml|txt|csv|py|png|jpe?g|webp)"
+"""Endings of files: a folder may have a dot too, as that of john.doe has."""
+_WHOLE_PATH = re.compile(
+    rf"(?:file://|~|[A-Za-z]:)?[/\\][^\n]*[/\\]([^/\\\n]+{_FILE})", re.IGNORECASE
+)
+_NETWORK = re.compile(r"""\\\\|(?:^|[\s"'(=])//\w""")
+"""A share of another machine, as Windows writes it and as others do; no address of the web."""
 LEFT_OUT = "left out: it named a folder of the trainer's machine"
 
 
 def _nameless(value: str) -> str:
     """Metadata without folders of the trainer's machine: a path to a file becomes the file's name,
     any other text that holds a path is left out whole, for a cut one may still hold a name."""
-    network = "\\\\" in value
-    if lora.absolute_path(value) is None and not network:
+    if lora.absolute_path(value) is None and not _NETWORK.search(value):
         return value
     whole = _WHOLE_PATH.fullmatch(value.strip())
     return whole[1] if whole else LEFT_OUT
