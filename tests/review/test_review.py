@@ -98,6 +98,11 @@ def test_a_person_has_the_last_word(
         assert sum(standing[t].verdict == "keep" for t in (first, second, third)) == 1
     undo(project, first)  # what stood before stands again: the third was kept
     assert [t.id for t in project.store.kept() if t.shot_id == "good_0"] == [third]
+    with pytest.raises(UsageError, match="was kept instead"):
+        undo(project, second)  # two would be kept
+    reject(project, third)
+    undo(project, third)  # nobody stepped down for the rejection
+    assert [t.id for t in project.store.kept() if t.shot_id == "good_0"] == [third]
     undo(project, stranger)
     assert said(project, "stranger")[0] == "reject"
     undone = project.store.shot("stranger")

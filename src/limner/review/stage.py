@@ -107,22 +107,36 @@ def reject(project: Project, take_id: int, reason: str = "") -> None:
 def undo(project: Project, take_id: int) -> Decision:
     """Take back the newest decision by hand on a take; what stood before stands again.
 
-    Raises UsageError when no decision by hand stands.
+    Raises UsageError when no decision by hand stands, or when another take was kept since in place
+    of this one.
     """
     take = _done_take(project, take_id)
     store = project.store
     with project.exclusive("review"), store.transaction():
-        newest = next(reversed(store.decisions(take_id)), None)
+        history = store.decisions(take_id)
+        newest = history[-1] if history else None
         if newest is None or newest.author != "person":
             raise UsageError(
                 f"There is no decision by hand on take {take_id} to take back",
                 fix="`limner keep` and `limner reject` decide by hand; rules decide in `review`.",
             )
         store.undo_decision(take_id)
-        for other in store.takes(shot_id=take.shot_id, state="done"):
-            stepped = next(reversed(store.decisions(other.id)), None)
-            if stepped is not None and stepped.reasons == [_instead(take_id)]:
-                store.undo_decision(other.id)
+        others = [o.id for o in store.takes(shot_id=take.shot_id, state="done") if o.id != take_id]
+        for other in others:
+            stepped = next(reversed(store.decisions(other)), None)
+            if stepped is None or stepped.reasons != [_instead(take_id)]:
+                continue
+            if len(history) < 2 or stepped.id > history[-2].id:  # it stepped down for `newest`
+                store.undo_decision(other)
+        standing = store.standing_decisions()
+        kept = [i for i in (take_id, *others) if i in standing and standing[i].verdict == "keep"]
+        if take_id in kept and len(kept) > 1:
+            by_hand = standing[kept[1]].author == "person"
+            first = f"`limner undo {kept[1]}` first, or " if by_hand else ""
+            raise UsageError(
+                f"Take {kept[1]} was kept instead of take {take_id}, and a shot keeps one",
+                fix=f"Run {first}`limner keep {take_id}` to have this one.",
+            )
         _settle(project, take.shot_id)
     return newest
 
