@@ -44,3 +44,7 @@ def test_one_reference_of_photographs_finds_the_stranger_and_nobody_else() -> No
     few = judge(cases[:4], rules({}), references=References({"dlib": own[:1]}, {"dlib": [0.0]}))
     measured = few.all[0].measures["identity_dlib"]
     assert measured.value is None and "or 4 references" in (measured.reason or "")
+    wish = rules({"identity_references_min": 1})  # one is as like itself as nothing else is
+    alone = judge(cases, wish, references=References({"dlib": own[:1]}, {"dlib": [0.0]}))
+    accused = [any(f.rule == "identity" for f in one.findings) for one in alone.all]
+    assert accused[-1] and not all(accused)

@@ -117,7 +117,8 @@ def _score(
     if references is not None and references.vectors.get(name):
         own = _Own(references.vectors[name], references.yaws[name])
     least = int(table["identity_set_min"].value)
-    level = len(own.vectors) >= int(table["identity_references_min"].value)
+    # one alone has no others to be held against, whatever the user's number
+    level = len(own.vectors) >= max(int(table["identity_references_min"].value), 2)
     if not level and len(judged) < least:
         reason = f"only {len(judged)} takes can be compared, {least} are needed"
         if own.vectors:
