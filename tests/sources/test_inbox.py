@@ -23,6 +23,7 @@ from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
 from limner.sources import inbox, realism
+from limner.sources.atelier import DRAWING
 from limner.sources.intake import stage
 from limner.sources.intake.matching import Candidate, match
 from limner.sources.intake.opening import INBOX
@@ -62,7 +63,9 @@ def test_pictures_find_their_shots_are_shown_and_taken_once(
     exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + shots[2].prompt.encode("utf-16-le")
     picture(drop / "deep" / "camera.jpg", 3, exif=exif)
     picture(drop / "Shot-4 (final).webp", 4)
-    picture(drop / "shot_004_2.png", 5)
+    ours = PngInfo()
+    ours.add_text("Description", DRAWING)
+    picture(drop / "shot_004_2.png", 5, pnginfo=ours)
     words = "_".join(shots[4].prompt.split()[3:11])
     picture(drop / f"user_{words}_8f3a9c2d.png", 6)
     picture(drop / "nobody knows.png", 7)
@@ -97,6 +100,8 @@ def test_pictures_find_their_shots_are_shown_and_taken_once(
         assert take.labels["matched_by"] and take.labels["file"] in pairs(found)
         assert shots[0].prompt.encode() not in file.read_bytes(), "notes are left out of the copy"
     assert takes[0].labels["texts"] == [shots[0].prompt]
+    drawn = [t.labels["file"] for t in takes if t.labels.get("drawing")]
+    assert drawn == ["shot_004_2.png"], "a drawing stays one, though it came by the inbox"
     again = run(project, drop)
     assert again["taken"] == 0 and "taken already" in str(again["leftovers"])
 

@@ -126,7 +126,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class _Known:
-    """Words that hold for a picture; `drawn`: they are labels of a drawing, so they are sure."""
+    """Words that hold for a picture; `drawn`: the atelier drew by them, so they are sure."""
 
     words: frozenset[str]
     drawn: bool
@@ -140,7 +140,7 @@ def _attributes(sheet: Sheet) -> dict[str, _Known]:
     found = {}
     for key, take in sheet.takes.items():
         values = shown(sheet.project, take)
-        found[key] = _Known(_words_of(values), bool(take.labels.get("drawing")))
+        found[key] = _Known(_words_of(values), take.source == "atelier")
     return found
 
 

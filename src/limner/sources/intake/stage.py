@@ -156,10 +156,14 @@ def _looks(seen: list[_Seen]) -> Any:
     for one in seen:
         made = plain(one.dropped.read())
         image = np.array(Image.open(io.BytesIO(made.data)).convert("RGB"))
-        drawn = any(DRAWING in text for text in one.texts)
-        found[one.dropped.name] = look(image, "drawing" if drawn else "photo")
+        found[one.dropped.name] = look(image, "drawing" if _is_drawn(one) else "photo")
         yield ticker.tick(note=one.dropped.name)
     return found
+
+
+def _is_drawn(one: _Seen) -> bool:
+    """Whether its own text says that the atelier drew it."""
+    return any(DRAWING in text for text in one.texts)
 
 
 def _take(project: Project, found: Matching, seen: dict[str, _Seen], takes: list[int]) -> Events:
@@ -201,6 +205,7 @@ def _labels(name: str, one: _Seen, by: str, made: Plain) -> dict[str, Any]:
         "changes": list(made.changes),
         "texts": [text[:2000] for text in made.texts],
         "seed": None,
+        **({"drawing": True} if _is_drawn(one) else {}),
     }
 
 
