@@ -75,6 +75,8 @@ def test_measures_place_what_is_shuffled_and_leave_what_fits_two_shots() -> None
     assert not wary.pairs and len(wary.unsure) == 4, "your own number wins"
     with pytest.raises(InputError, match="no value called 'shure'"):
         match(shuffled, SHOTS, own={"shure": 1})
+    with pytest.raises(InputError, match=r"inbox\.yaw must be above 0"):
+        match(shuffled, SHOTS, own={"yaw": 0})
     crowd = Candidate("e.png", (), looks(0.45, 3, "red", "white", faces=2))
     got = match([crowd], SHOTS, ways=("measured",))
     assert not got.pairs and "2 faces" in got.unsure[0].why

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from limner.errors import InputError
 from limner.project.rules import Rule, values_of
 from limner.sources.intake.looks import Lab, Looks
 from limner.sources.intake.wanted import Wanted
@@ -49,13 +50,24 @@ LIKENESS: dict[str, Rule] = {
     "hair_least": Rule(8, "starting value", "ours", "heads that make a median"),
 }
 """Every number of matching by measure; `source.inbox` of character.yaml overrides them."""
+POSITIVE = ("yaw", "share", "clothes", "legs", "place", "busy", "light", "hidden", "missed")
+"""Those that are divided by, or whose logarithm is taken."""
 
 Matrix = NDArray[np.float64]
 
 
 def values(own: Mapping[str, float] | None = None) -> dict[str, float]:
-    """The numbers with the user's own. Raises InputError for an unknown name."""
-    return values_of(LIKENESS, own, "source.inbox")
+    """The numbers with the user's own. Raises InputError for an unknown name, or a width or chance
+    that is not above 0."""
+    found = values_of(LIKENESS, own, "source.inbox")
+    for name in POSITIVE:
+        if found[name] <= 0:
+            raise InputError(
+                f"source.inbox.{name} must be above 0, it is {found[name]:g}",
+                where=f"character.yaml, source.inbox.{name}",
+                fix=f"Leave it out for {LIKENESS[name].value:g}.",
+            )
+    return found
 
 
 @dataclass(frozen=True)
