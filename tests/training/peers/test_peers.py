@@ -21,6 +21,7 @@ from limner.models import lora
 from limner.pipeline.handover import train_with
 from limner.project import Project
 from limner.training.metrics import read as read_metrics
+from limner.training.peers import homes as found_homes
 from limner.training.peers import musubi, running, taking
 from limner.training.watch import Watch
 
@@ -248,6 +249,15 @@ def test_what_lacks_is_said_before_anything_starts(
     with pytest.raises(UsageError, match="AI_TOOLKIT_HOME"):
         go("ai-toolkit")
     assert project.store.run() is None
+    place = tmp_path / "aitk"
+    (place / "own" / "bin").mkdir(parents=True)
+    (place / "own" / "bin" / "python").symlink_to(sys.executable)
+    inside = str(place / "own" / "bin" / "python")
+    for named in ("own/bin/python", inside):  # as seen from the trainer's folder, or whole
+        assert found_homes.find("ai-toolkit", folder=place, python=named).python == inside
+    monkeypatch.chdir(place / "own")
+    assert found_homes.find("ai-toolkit", folder=place, python="bin/python").python == inside
+    assert found_homes.find("ai-toolkit", folder=place, python="python3").python == "python3"
     broken = tmp_path / "x.safetensors"
     broken.write_bytes(b"\xff" * 20)
     assert not taking.whole(broken) and not taking.whole(tmp_path / "none")

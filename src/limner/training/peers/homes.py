@@ -74,7 +74,7 @@ def find(
 def _python(trainer: str, place: Path, given: str | None) -> str:
     named = given or os.environ.get(PYTHON_KEYS[trainer])
     if named:
-        return named
+        return _standing(named, place)
     for name in ENVIRONMENTS:
         for inner in ("bin/python", "Scripts/python.exe"):
             if (place / name / inner).exists():
@@ -84,6 +84,16 @@ def _python(trainer: str, place: Path, given: str | None) -> str:
         where=str(place),
         fix=f"Give the Python that runs it with --python, or set {PYTHON_KEYS[trainer]}.",
     )
+
+
+def _standing(program: str, place: Path) -> str:
+    """A program with its whole path, since it is started in the trainer's folder: as seen from
+    here, else from there. Links stay: an environment's Python is known by where its link lies."""
+    if len(Path(program).parts) == 1:
+        return program
+    path = Path(program).expanduser()
+    found = next((b / path for b in (Path.cwd(), place) if (b / path).exists()), path)
+    return str(found)
 
 
 def _weights(given: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:
