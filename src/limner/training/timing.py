@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.project.files import canonical_json, sha256_bytes, write_json
+from limner.training import kernels
 from limner.training.config import RunConfig
 from limner.training.trainer import Example, Trainer
 
@@ -102,6 +103,8 @@ def measure(info: BaseInfo, config: RunConfig, captions: Sequence[str], held_out
 
     from limner.models import open_base
 
+    if config.device.startswith("cuda"):
+        kernels.before_cuda()
     torch.set_num_threads(config.threads)
     area = config.control_area or info.reference_area
     base = open_base(replace(info, reference_area=area), device=config.device)
