@@ -70,6 +70,9 @@ def test_a_day_needs_no_quotes_and_a_number_must_be_one(tmp_path: Path) -> None:
     file.write_text(person + "consent:\n  evidence: signed.pdf\n  date: 2026-01-02\n")
     consent = Project.open(file.parent).character.consent
     assert consent is not None and consent.date == "2026-01-02"
+    file.write_text(file.read_text() + "  revoked: 5.3.2026\n")
+    with pytest.raises(InputError, match=r"'5\.3\.2026' should be a day, YYYY-MM-DD"):
+        _ = Project.open(file.parent).character
     for odd in (".nan", ".inf"):
         file.write_text(good + f"evaluation:\n  thresholds: {{goal: {odd}}}\n")
         with pytest.raises(InputError, match="finite number"):

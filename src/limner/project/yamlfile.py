@@ -80,6 +80,7 @@ FORMS = {
     "trigger": "lower-case letters, digits and single underscores, e.g. grace_char",
     "class_word": "a plain word, e.g. woman",
     "date": "a day, YYYY-MM-DD",
+    "revoked": "a day, YYYY-MM-DD, or left out",
 }
 """Fields with a form, and the form in words."""
 
