@@ -189,6 +189,34 @@ def test_references_of_a_trained_run_stay_references(tmp_path: Path) -> None:
     assert set(found) < set(again())
 
 
+def test_a_set_that_grew_gets_more_references_until_a_verdict_rests_on_them(tmp_path: Path) -> None:
+    def grown(outcome: str) -> tuple[list[int], list[int]]:
+        project = new(tmp_path / (outcome or "none"))
+        store = project.store
+        project.change_character(dataset__held_out=1)
+        collect(build(project))
+        first = store.dataset()
+        assert first is not None
+        plan = store.add_plan(dataset_version=1, data={})
+        store.add_run(
+            plan_version=plan, dataset_version=1, trainer="native", state="done", config={},
+            path="m",
+        )  # fmt: skip
+        if outcome:
+            store.add_grid(run_version=1, settings={})
+            store.add_verdict(grid_version=1, data={"outcome": outcome})
+        project.change_character(dataset__held_out=None)
+        collect(build(project))
+        newest = store.dataset()
+        assert newest is not None and set(first.held_out) <= set(newest.held_out)
+        return first.held_out, newest.held_out
+
+    for outcome in ("", "not_enough"):  # too few references must not stay too few for good
+        assert [len(held) for held in grown(outcome)] == [1, 3]
+    first, second = grown("too_close")
+    assert first == second
+
+
 def test_real_bodies_are_a_second_folder_with_their_papers(tmp_path: Path) -> None:
     project = new(tmp_path)
     first = collect(build(project))

@@ -158,8 +158,17 @@ def _held_out(project: Project, takes: list[Take], shots: dict[str, Shot]) -> li
     judged_by = project.store.dataset(run.dataset_version) if run else None
     stay = judged_by.held_out if judged_by else []
     if wanted is None:
-        wanted = len(stay) or default_held_out(len(takes))
+        wanted = default_held_out(len(takes))
+        if stay and (_answered(project) or len(stay) > wanted):
+            wanted = len(stay)
     return hold_out(candidates, wanted, stay)
+
+
+def _answered(project: Project) -> bool:
+    """Whether the newest verdict says something that a later one can be compared with. Where it
+    does not, perhaps for want of references, a set that grew may hold back more."""
+    verdict = project.store.verdict()
+    return verdict is not None and verdict.data.get("outcome") != "not_enough"
 
 
 def _clear(root: Path, wanted: Mapping[str, Sequence[Entry | Body]]) -> None:
