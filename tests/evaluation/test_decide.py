@@ -147,6 +147,10 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     assert "claim_seeds to 17" in close[0]["says"]  # 60 and 142 more over 12 prompts
     alike = replace(GOOD, claimed=Count(36, 60, Interval(0.35, 0.85)))
     assert "evaluation.prompts to" in next_of(alike, {100: 0.6})[0]["says"]
+    near = next_of(replace(GOOD, claimed=Count(62, 120)), {100: 0.6})[0]["says"]
+    assert "prompts to 200 and evaluation.claim_seeds to" in near  # character.yaml takes no more
+    nearer = next_of(replace(GOOD, claimed=Count(6010, 12000)), {100: 0.6})[0]["says"]
+    assert "too near the line" in nearer and "set evaluation" not in nearer
 
 
 def test_thresholds_have_sources_and_can_be_changed() -> None:

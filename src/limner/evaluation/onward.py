@@ -42,9 +42,17 @@ def _more(evidence: Evidence, wanted: int) -> str:
         setting, value = "prompts", -(-3 * claiming // 2)  # a third of all prompts chooses
     else:
         setting, value = "claim_seeds", -(-wanted // max(1, evidence.prompts))
-    return f"Draw more: set evaluation.{setting} to {value} in character.yaml."
+    change = f"evaluation.{setting} to {value}"
+    if value > MOST:
+        seeds = -(-wanted // (2 * MOST // 3))
+        change = f"evaluation.prompts to {MOST} and evaluation.claim_seeds to {seeds}"
+        if seeds > MOST:
+            return f"The share lies too near the line: about {wanted:,} pictures would part them."
+    return f"Draw more: set {change} in character.yaml."
 
 
+MOST = 200
+"""The most that character.yaml takes for evaluation.prompts, and for evaluation.claim_seeds."""
 ALIKE = 1.3
 """Design effect above which new prompts are worth more than new seeds (starting value)."""
 
