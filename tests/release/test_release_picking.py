@@ -68,6 +68,8 @@ def test_what_the_verdict_does_not_cover_must_be_told(project: Project) -> None:
     assert value["chosen"]["tied"] is False and value["chosen"]["strength"] == 0.6
     card = (bundle / "README.md").read_text()
     assert "Strength 0.6" in card and "the verdict has no picture of it" in card
+    window = (bundle / "comfyui/workflow.json").read_text()
+    assert "Strength 0.6 was chosen by a person and not measured" in window
     assert verify(bundle, project) == []
 
 

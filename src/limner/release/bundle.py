@@ -267,7 +267,8 @@ def _chosen(work: _Work) -> dict[str, Any]:
         return {"by": "person", **{k: v for k, v in picked.items() if k != "words"}}
     judged = read is not None and read.step == step
     by = "verdict" if judged else "person" if work.wishes.pick else "default: the last checkpoint"
-    strength = read.strength if read and judged else None
+    asked = work.wishes.pick.strength if work.wishes.pick else None
+    strength = read.strength if read and judged else asked
     return {"by": by, "checkpoint": f"step_{step:06d}", "strength": strength}
 
 

@@ -92,6 +92,16 @@ def usage(told: dict[str, Any], name: str) -> str:
     )
 
 
+def _strength_words(use: dict[str, Any] | None, read: reading.Reading | None) -> str:
+    if not use:
+        return "No strength was measured."
+    said = f"Strength {use['strength']:g}"
+    tried = [*use["measured_at"], *(row["strength"] for row in (read.strengths if read else []))]
+    if read is not None and read.picked and use["strength"] not in tried:
+        return f"{said} was chosen by a person and not measured (tried: {use['measured_words']})."
+    return f"{said} was measured (tried: {use['measured_words']})."
+
+
 def workflow_note(told: dict[str, Any], name: str) -> str:
     """What stands beside the nodes of the ComfyUI workflow."""
     use = told["use"]
@@ -99,9 +109,7 @@ def workflow_note(told: dict[str, Any], name: str) -> str:
         f"{told['subject']['name']} v{told['release']}: {verdict_words(told['verdict'])}.",
         f"Put {name} into models/loras.",
         f"Trigger: {told['subject']['trigger']}, first in the prompt.",
-        f"Strength {use['strength']:g} was measured (tried: {use['measured_words']})."
-        if use
-        else "No strength was measured.",
+        _strength_words(use, told["verdict"]),
         f"It was trained with the {told['template'] or 'unknown'} template, so keep the text node.",
     ]
     if told["subject"]["small"]:
