@@ -309,8 +309,8 @@ def test_strengths_of_one_evaluation_and_what_was_not_looked_at(
     assert guide["pictures"] == 20 and guide["command"] == "limner evaluate --tests guide"
     data = collect(evaluation.verdict(project))
     assert (
-        "of the guide's range 0.6 to 1.0, 0.7, 0.8 and 0.9 were not looked at"
-        in (data["statement"])
+        "Strengths 0.6 and 1 were drawn; of the guide's range 0.6 to 1.0, 0.7, 0.8 and 0.9 were "
+        "not looked at" in data["statement"]
     )
     how = {m["what"]: m.get("how") for m in data["not_measured"]}
     assert how["prompts far from the captions"] == ("limner evaluate --tests far && limner verdict")

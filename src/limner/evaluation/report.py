@@ -172,8 +172,10 @@ def unseen_strengths(settings: Mapping[str, Any]) -> str:
     unseen = [s for s in STRENGTHS if s not in drawn]
     if not unseen:
         return ""
+    one = len(drawn) == 1
+    said = f"Strength {_list(drawn)} was" if one else f"Strengths {_list(drawn)} were"
     return (
-        f"Strength {_list(drawn)} was drawn; of the guide's range 0.6 to 1.0, {_list(unseen)} "
+        f"{said} drawn; of the guide's range 0.6 to 1.0, {_list(unseen)} "
         f"{'was' if len(unseen) == 1 else 'were'} not looked at."
     )
 
