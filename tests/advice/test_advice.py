@@ -297,3 +297,16 @@ def test_the_manual_names_every_rule_with_its_value_and_every_symptom() -> None:
         assert f"| `{name}` | {rule.value:g} | {rule.meaning} | {rule.tag}: " in page
     for symptom in SYMPTOMS:
         assert f"| {symptom.name} | {symptom.signs} |" in page
+
+
+def test_one_embedder_alone_finds_no_other_face(tmp_path: Path) -> None:
+    """A turned face lies low in one of the two; review goes by the odds of both, so does this."""
+    project = make.build(tmp_path / "p")
+    another_face(project)
+    for take in (7, 9, 11, 13, 15, 17):
+        odds, limit = Measure("identity_odds", 2.0), Measure("identity_odds_limit", 0.2)
+        project.store.put_measures(take, [odds, limit])
+    assert states(project)["inconsistent_dataset"] == "not found"
+    for take in (7, 9, 11, 13, 15, 17):
+        project.store.put_measures(take, [Measure("identity_odds", -1.0)])
+    assert states(project)["inconsistent_dataset"] == "found"

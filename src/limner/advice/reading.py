@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.advice import numbers
 from limner.advice.evidence import Fact, Test
 from limner.advice.looking import EVALUATE, Values, span, unknown, verdict_of
 from limner.advice.records import Picture, Records
+from limner.project.records import Measure
 
 STRENGTHS = "Name several in evaluation.strengths, then limner evaluate && limner verdict"
 CRASHES = (
@@ -337,16 +338,20 @@ def disk(found: Records, value: Values) -> Test:
 
 
 def odd_takes(found: Records) -> list[int]:
-    """Trained takes whose identity with the rest of the set lies under its limit."""
-    odd = []
-    for take, measures in found.take_measures.items():
-        for name, measure in measures.items():
-            limit = measures.get(f"{name}_limit")
-            known = measure.value is not None and limit is not None and limit.value is not None
-            if name.startswith("identity_") and known and measure.value < limit.value:  # type: ignore[operator,union-attr]
-                odd.append(take)
-                break
-    return odd
+    """Trained takes whose identity with the rest of the set lies under its limit: by the odds of
+    both embedders where review could tell them, since one alone errs on turned faces."""
+    return [take for take, measures in found.take_measures.items() if _odd(measures)]
+
+
+def _odd(measures: Mapping[str, Measure]) -> bool:
+    under = {}
+    for name, measure in measures.items():
+        limit = measures.get(f"{name}_limit")
+        if not name.startswith("identity_") or limit is None:
+            continue
+        if measure.value is not None and limit.value is not None:
+            under[name] = measure.value < limit.value
+    return under["identity_odds"] if "identity_odds" in under else any(under.values())
 
 
 def strangers(found: Records, value: Values) -> Test:

@@ -219,6 +219,7 @@ def _decide(
         return
     if odds is not None:
         one.put("identity_odds", odds, "log-odds")
+        one.put("identity_odds_limit", table["identity_odds_doubt"].value, "log-odds")
         both = ", ".join(f"{n} {held[n].scores[place]:.2f}" for n in said)
         if odds < table["identity_odds_reject"].value:
             one.found("identity", "reject", f"this looks like another person ({both})")
