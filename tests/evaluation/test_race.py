@@ -140,6 +140,10 @@ def test_the_drivers_card_is_found_in_the_price_table() -> None:
     assert table_name("NVIDIA A100-SXM4-80GB", names) == "A100-80GB"
     assert table_name("NVIDIA GeForce RTX 4090", names) == "RTX4090"
     assert table_name("NVIDIA T4", names) is None
+    every = [*names, "A40", "H200", "RTX6000Ada"]
+    for other in ("NVIDIA RTX A4000", "NVIDIA GH200 480GB"):
+        assert table_name(other, every) is None, "another card's price"
+    assert table_name("NVIDIA RTX 6000 Ada Generation", every) == "RTX6000Ada"
 
 
 @given(

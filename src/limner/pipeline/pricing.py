@@ -6,6 +6,7 @@ evaluation's forecast, whose source says why it is not known where it is not.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +34,14 @@ def of_machine(given: float | None = None, *, here: bool = True) -> Price:
 
 
 def table_name(card: str, names: list[str]) -> str | None:
-    """`NVIDIA A100-SXM4-80GB` -> `A100-80GB`: the longest name whose parts the driver's has."""
-    plain = card.lower().replace(" ", "")
-    fits = [n for n in names if all(part in plain for part in n.lower().split("-"))]
+    """`NVIDIA A100-SXM4-80GB` -> `A100-80GB`: the longest name whose parts the driver's has.
+
+    Whole words only (an A4000 is no A40, a GH200 no H200), but `RTX 4090` is RTX4090.
+    """
+    fits = [n for n in names if all(_stands(part, card) for part in n.split("-"))]
     return max(fits, key=len, default=None)
+
+
+def _stands(part: str, card: str) -> bool:
+    pieces = r"\s?".join(re.findall(r"\d+|[a-z]+", part.lower()))
+    return re.search(rf"(?<![a-z0-9]){pieces}(?![a-z0-9])", card.lower()) is not None
