@@ -389,7 +389,7 @@ def lend(stock: Path, place: Path) -> None:
 def give_back(project: Project, stock: Path) -> None:
     """Leave what the next kinds can use in the stock."""
     grid = project.store.grid()
-    if grid is None:
+    if grid is None or not (stock / "character.yaml").exists():  # a stock is made as a whole
         return
     folder = stock / "renders" / SHARED
     folder.mkdir(parents=True, exist_ok=True)
