@@ -38,7 +38,8 @@ def consent(project: Project) -> dict[str, str] | None:
         raise InputError(
             "The consent does not say that the LoRA may be published",
             where="character.yaml: consent.scope",
-            fix="Ask the person; then write what was agreed to, e.g. `train, publish, dataset`.",
+            fix="Ask the person; then write what was agreed to, in no other words than train, "
+            "publish and dataset, e.g. `train, publish`.",
         )
     stated = files.sha256_bytes(given.evidence.encode("utf-8"))
     evidence = project.root / given.evidence
