@@ -138,9 +138,12 @@ def _sources(facts: Facts) -> Stage:
         return Stage("sources", "waiting", counts)
     if gone := facts.gone:
         counts["gone"] = len(gone)
-        why = f"{len(gone)} pictures are gone from takes/: bring them back, or reject them and "
-        first = f"reject {gone[0].id}"
-        return Stage("sources", "partial", counts, first, f"{why}`limner generate` makes others.")
+        one = len(gone) == 1
+        said = "1 picture is" if one else f"{len(gone)} pictures are"
+        it = "it" if one else "them"
+        why = f"{said} gone from takes/: bring {it} back, or reject {it} and `limner generate` "
+        again = "makes another." if one else "makes others."
+        return Stage("sources", "partial", counts, f"reject {gone[0].id}", why + again)
     if not wanting and not counts["pending"]:
         return Stage("sources", "done", counts)
     why = f"{len(wanting)} of {len(facts.shots)} shots need a picture."
