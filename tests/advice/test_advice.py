@@ -221,6 +221,11 @@ def test_few_own_pictures_do_not_make_a_dataset_inconsistent(tmp_path: Path) -> 
         project, ceiling=0.5, ceiling_hits=20, ceiling_n=40, ceiling_interval=[0.338, 0.662]
     )
     assert states(project)["inconsistent_dataset"] == "found"
+    found = advise(project, captions=[{"rule": "constant", "severity": "error"}])["symptoms"]
+    ill = next(s for s in found if s["id"] == "inconsistent_dataset")
+    mend = next(r["command"] for r in ill["remedies"] if r["id"].endswith(".captions"))
+    # without --apply only the difference is shown, and the training after it learns the same
+    assert mend.startswith("limner captions fix --apply && limner dataset build")
 
 
 def test_without_an_endpoint_the_rules_answer_and_show_their_facts(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def _odd(found: Records) -> Special:
 def _mend(found: Records) -> Special:
     """Only where the check of the captions found errors."""
     errors = [f for f in found.captions or [] if f.get("severity") == "error"]
-    return (f"{len(errors)} errors", {}, "limner captions fix") if errors else None
+    return (f"{len(errors)} errors", {}, "limner captions fix --apply") if errors else None
 
 
 def _places(found: Records) -> Special:
