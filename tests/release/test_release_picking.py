@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from limner.errors import UsageError
 from limner.events import Notice, collect
 from limner.models import tensorfile
 from limner.project import Project
-from limner.release import Pick, release, verify
+from limner.release import Pick, archive, release, verify
 
 
 @pytest.fixture
@@ -52,6 +53,10 @@ def test_a_tied_checkpoint_is_released_as_a_persons_choice(project: Project) -> 
     samples = {json.loads(p.read_text())["step"] for p in bundle.glob("samples/*.json")}
     assert samples == {300}
     assert verify(bundle, project) == [] and verify(bundle / value["lora"], project) == []
+    packed = Path(collect(archive(project, project.root.parent / "iris.limner.zip"))["path"])
+    with zipfile.ZipFile(packed) as box:  # else the release could not be held against it
+        inside = {name for name in box.namelist() if name.startswith("models/")}
+    assert {Path(name).stem for name in inside} >= {"step_000200", "step_000300"}
 
 
 def test_what_the_verdict_does_not_cover_must_be_told(project: Project) -> None:

@@ -116,10 +116,9 @@ def _collected(project: Project) -> dict[str, Path]:
             if path.is_symlink() or not path.is_file() or hidden or name.endswith(SUFFIX):
                 continue
             found[name] = path
-    read = story.newest_reading(project)
-    checkpoint = story.judged_checkpoint(project, read)
-    if checkpoint and project.path(checkpoint.path).is_file():
-        found[checkpoint.path] = project.path(checkpoint.path)
+    for checkpoint in story.kept_checkpoints(project):
+        if project.path(checkpoint.path).is_file():
+            found[checkpoint.path] = project.path(checkpoint.path)
     for name in found:
         if not is_safe(name):
             fix = "Rename it, so that it can be unpacked on every system."
@@ -128,10 +127,9 @@ def _collected(project: Project) -> dict[str, Path]:
 
 
 def _missing(project: Project, sources: dict[str, Path]) -> list[str]:
-    """Recorded takes and the chosen checkpoint that have no file any more."""
+    """Recorded takes and the chosen checkpoints that have no file any more."""
     recorded = [take.path for take in project.store.takes(state="done") if take.path]
-    if checkpoint := story.judged_checkpoint(project, story.newest_reading(project)):
-        recorded.append(checkpoint.path)
+    recorded += [checkpoint.path for checkpoint in story.kept_checkpoints(project)]
     return [p for p in recorded if p not in sources and not project.path(p).is_file()]
 
 

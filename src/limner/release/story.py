@@ -115,6 +115,19 @@ def judged_checkpoint(project: Project, read: reading.Reading | None) -> Checkpo
     return found[0] if found else None
 
 
+def kept_checkpoints(project: Project) -> list[Checkpoint]:
+    """What an archive must hold: the verdict's choice, and the one a person released instead."""
+    read = newest_reading(project)
+    judged = judged_checkpoint(project, read)
+    kept = [judged] if judged else []
+    run, release = judged_run(project, read), project.store.release()
+    if run is None or read is None or release is None or release.verdict_version != read.version:
+        return kept
+    name = (release.data.get("chosen") or {}).get("checkpoint")
+    points = project.store.checkpoints(run.version)
+    return kept + [c for c in points if f"step_{c.step:06d}" == name and c not in kept]
+
+
 def subject(project: Project, run: Run | None, read: reading.Reading | None) -> dict[str, Any]:
     """Head of the page: who, on which base, which run and day."""
     character = project.character
