@@ -77,3 +77,6 @@ def test_commands_that_move_a_project_end_with_the_one_next_action(
     assert f"next: limner -C '{folder}' generate" in capsys.readouterr().err
     assert cli.run(["-C", str(folder), "shots", "plan", "--replace", "--json"]) == 0
     assert capsys.readouterr().err == ""
+    out = str(tmp_path / "grace.limner.zip")
+    assert cli.run(["-C", str(folder), "archive", "--out", out]) == 0
+    assert "next:" not in capsys.readouterr().err  # of a finished project it would be itself

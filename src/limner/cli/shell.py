@@ -29,7 +29,7 @@ MOVES = frozenset(
     (
         *("plan", "import", "replan", "rewrite", "create", "generate", "inbox", "review", "keep"),
         *("reject", "undo", "compile", "describe", "fix", "edit", "waive", "build", "train"),
-        *("evaluate", "verdict", "release", "archive"),
+        *("evaluate", "verdict", "release"),
     )
 )
 """Commands after which a project may stand elsewhere: they end with the one next action."""
