@@ -188,11 +188,15 @@ def test_a_remedy_is_applied_by_its_name_and_comments_stay(tmp_path: Path) -> No
     assert step["command"].startswith(
         "limner advise --apply face_inconsistency.pose && limner -C ../p_2 shots plan && "
     )
+    (project.root / "mine").mkdir()
+    (project.root / "mine/face.png").write_bytes(b"a picture the source is shown")
+    project.change_character(source__comfyui={"references": ["mine/face.png"]})
     done = apply(project, "face_inconsistency.pose")  # the shots here have pictures
     other = Project.open(tmp_path / "p_2")
     assert done["project"] == str(other.root.resolve())
     assert not project.character.shots.quotas and not other.store.takes()
     assert other.character.training == project.character.training
+    assert (other.root / "mine/face.png").is_file()  # character.yaml names it
     quota = other.character.shots.quotas["angle"]
     assert sum(quota.values()) == pytest.approx(100) and quota["side"] > 40
 

@@ -7,7 +7,8 @@ a report can show it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from limner.advice.records import Records
@@ -96,7 +97,8 @@ def apply(project: Project, name: str) -> dict[str, Any]:
 
 
 def _beside(project: Project) -> Project:
-    """A new project with this one's character.yaml, own words and consent file."""
+    """A new project with this one's character.yaml, own words, and the files of its folder that
+    character.yaml names: the consent, reference pictures, a workflow, a control LoRA."""
     from limner.advice import remedies
 
     character = project.character
@@ -112,11 +114,27 @@ def _beside(project: Project) -> Project:
     )
     if (project.root / "vocabulary").is_dir():
         shutil.copytree(project.root / "vocabulary", root / "vocabulary", dirs_exist_ok=True)
-    evidence = character.consent.evidence if character.consent else ""
-    if evidence and (project.root / evidence).is_file():
-        files.write_bytes(root / evidence, (project.root / evidence).read_bytes())
+    for name in _own_files(project.root.resolve(), character.model_dump()):
+        files.write_bytes(root / name, (project.root / name).read_bytes())
     text = (project.root / "character.yaml").read_text(encoding="utf-8")
     files.write_text(root / "character.yaml", text)
     made.store.close()
     root.rename(whole)
     return Project.open(whole)
+
+
+def _own_files(root: Path, values: Any) -> Iterator[str]:
+    """Relative paths of files inside `root` among the texts of nested settings."""
+    if isinstance(values, Mapping):
+        values = list(values.values())
+    if isinstance(values, list | tuple):
+        for value in values:
+            yield from _own_files(root, value)
+    elif isinstance(values, str) and 0 < len(values) <= LONGEST_NAME and "\0" not in values:
+        path = (root / values).resolve()
+        if path.is_relative_to(root) and path.is_file():
+            yield path.relative_to(root).as_posix()
+
+
+LONGEST_NAME = 200
+"""Longer texts of character.yaml are descriptions, no names of files."""
