@@ -318,6 +318,10 @@ def test_strengths_of_one_evaluation_and_what_was_not_looked_at(
     )
     how = {m["what"]: m.get("how") for m in data["not_measured"]}
     assert how["prompts far from the captions"] == ("limner evaluate --tests far && limner verdict")
+    both = run(project, painter, strengths=(0.6, 1.0), tests=("guide",))
+    commands = {row["test"]: row["command"] for row in both["not_drawn"]}
+    assert commands["far"] == "limner evaluate --tests guide,far"  # else the guide's are not told
+    assert commands["own"] == "limner evaluate --tests guide --prompts FILE"
     with pytest.raises(UsageError, match="0 is no strength"):
         run(project, painter, strengths=(0.0, 1.0))
 

@@ -15,7 +15,7 @@ from limner.evaluation.choose import Choice
 from limner.evaluation.claim import Count, Evidence
 from limner.evaluation.identity import Gate
 from limner.evaluation.judging import Calibration
-from limner.evaluation.testsets import PHASE, STRENGTHS
+from limner.evaluation.testsets import NAMES, PHASE, STRENGTHS, asking_for
 
 OUTCOMES = {
     "the same person": "same_person",
@@ -187,14 +187,20 @@ def _list(values: Sequence[float]) -> str:
 
 def undrawn_sets(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     """The prompt sets that a grid did not draw of its winner, each with its command."""
-    cells = settings.get("tests", {}).get("cells", {})
+    have = _asked(settings)
     rows = []
     for name, what in PROMPT_SETS.items():
-        if f"{PHASE}{name}" not in cells:
-            option = "--prompts FILE" if name == "own" else f"--tests {name}"
-            how = f"limner evaluate {option} && limner verdict"
+        if name not in have:
+            how = f"{asking_for(name, have)} && limner verdict"
             rows.append({"what": what, "reason": "this set was not asked for", "how": how})
     return rows
+
+
+def _asked(settings: Mapping[str, Any]) -> set[str]:
+    """Names of the tests that a grid draws of its winner."""
+    tests = settings.get("tests", {})
+    sets = {name for name in NAMES if f"{PHASE}{name}" in tests.get("cells", {})}
+    return sets | ({"strengths"} if tests.get("strengths") else set())
 
 
 PROMPT_SETS = {
@@ -228,7 +234,7 @@ def not_measured(
         reason = f"no face was found in {lost} of {found.references} held-out references"
         missing.append({"what": "some references", "reason": reason})
     if unseen := unseen_strengths(settings):
-        how = "limner evaluate --tests strengths && limner verdict"
+        how = f"{asking_for('strengths', _asked(settings))} && limner verdict"
         missing.append(
             {"what": "strengths from 0.6 to 1.0", "reason": unseen.rstrip("."), "how": how}
         )

@@ -6,7 +6,7 @@ In: trigger and class word. Out: prompts, and which arms draw them; the winner i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -273,6 +273,19 @@ WHAT = {
 """Name of a test -> what it draws, as a sentence calls it."""
 
 
+def asking_for(name: str, have: Collection[str]) -> str:
+    """The command that draws one more test, those there are named again: a verdict tells what its
+    own evaluation was asked for."""
+    wanted = [n for n in NAMES if n in have or n == name]
+    named = ",".join(n for n in wanted if n != "own")
+    parts = [
+        "limner evaluate",
+        f"--tests {named}" * bool(named),
+        "--prompts FILE" * ("own" in wanted),
+    ]
+    return " ".join(filter(None, parts))
+
+
 def left_out(tests: Tests, trigger: str, class_word: str, planned: Sequence[EvalPrompt]) -> Rows:
     """The tests that were not asked for: {test, what, pictures at most, command}."""
     have = {one.name for one in tests.sets} | ({"strengths"} if tests.strengths else set())
@@ -280,11 +293,9 @@ def left_out(tests: Tests, trigger: str, class_word: str, planned: Sequence[Eval
     for name in NAMES:
         if name in have:
             continue
-        command = "limner evaluate --tests " + name
+        command = asking_for(name, have)
         pictures: int | None = None
-        if name == "own":
-            command = "limner evaluate --prompts FILE"
-        else:
+        if name != "own":
             alone = make_tests([name], trigger=trigger, class_word=class_word, planned=planned)
             pictures = sum(alone.pictures(len(planned)).values())
         found.append({"test": name, "what": WHAT[name], "pictures": pictures, "command": command})
