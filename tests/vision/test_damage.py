@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
@@ -110,6 +110,7 @@ def test_the_person_is_where_the_drawing_says(grace: list[Drawing]) -> None:
 
 
 @settings(max_examples=12, deadline=None)
+@example(scale=0.765625, x=0.375, y=0.125, mirrored=False)  # the mirrored face is nearly as near
 @given(scale=st.floats(0.6, 0.95), x=st.floats(0, 1), y=st.floats(0, 1), mirrored=st.booleans())
 def test_a_crop_of_a_picture_is_found_and_measured(
     grace: list[Drawing], scale: float, x: float, y: float, mirrored: bool

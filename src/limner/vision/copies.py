@@ -26,7 +26,10 @@ LIKELY = 0.8
 """Coarse correlation from which a pair is looked at closely. Of 80 random crops of 0.55 to 0.95 of
 a drawing, 0.85 and one window each found 75, these values all (derived)."""
 WINDOWS = 4
-"""Windows of a likely pair that are refined, likeliest first, until one is a copy."""
+"""Windows of a likely pair that are refined, likeliest first, until one is surely a copy."""
+SURE = 0.98
+"""Correlation from which no better window is looked for: a window beside the right one may stop at
+.96 and say the wrong size, or less than the mirrored face (derived: crops end at .99 and more)."""
 GAIN = 0.1
 """What refining a window may still add: of 29 copies found with .9, all had .88 after its first
 round (derived)."""
@@ -160,7 +163,8 @@ def find_copies(thumbs: Sequence[Thumb], *, least: float) -> list[Copy]:
                         continue
                     if pair not in best or best[pair].correlation < match[0]:
                         best[pair] = Copy(pair[0], pair[1], match[0], mirrored, match[1])
-                    break
+                    if match[0] >= SURE:
+                        break
     return [best[pair] for pair in sorted(best)]
 
 
