@@ -20,6 +20,9 @@ from limner.project import Project, files
 ADVICE_FILE = "logs/advice.json"
 FORMAT = "limner advice 1"
 
+LONGEST_NAME = 200
+"""Characters; longer texts of character.yaml are descriptions, no names of files (ours)."""
+
 
 def advise(
     project: Project,
@@ -134,7 +137,3 @@ def _own_files(root: Path, values: Any) -> Iterator[str]:
         path = (root / values).resolve()
         if path.is_relative_to(root) and path.is_file():
             yield path.relative_to(root).as_posix()
-
-
-LONGEST_NAME = 200
-"""Longer texts of character.yaml are descriptions, no names of files."""

@@ -177,8 +177,8 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
     """Decide on the word. The same person: the winner's interval lies clear above base and
     control, and above `majority`. Not the same person: it lies below `majority`. Between: too
     close to call. None where evidence is missing, the control passes as often as the winner, the
-    winner passes as often as the character's own pictures do and those mostly fail, or its pictures
-    are training pictures over again."""
+    winner passes, by its interval, as often as the character's own pictures do, or its pictures are
+    training pictures over again."""
     winner, majority = evidence.claimed, limits["majority"]
     missing = lacking(evidence, limits)
     rivals = [evidence.base] + ([evidence.control] if evidence.control else [])

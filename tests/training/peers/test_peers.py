@@ -114,16 +114,21 @@ def test_a_trainer_that_dies_is_taken_up_and_nothing_is_lost(
     assert [r["step"] for r in rows] == list(range(1, TOTAL + 1))
 
 
+def _in_a_process(project: Project, trainer: str) -> subprocess.Popen[bytes]:
+    """`train --with`, to be killed."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
+        "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
+        "collect(train_with(Project.open(Path(sys.argv[1])), sys.argv[2]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, str(project.root), trainer])
+
+
 def test_limner_dies_and_the_trainer_goes_on(
     project: Project, homes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_STEP_S", "0.05")
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
-        "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
-        "collect(train_with(Project.open(Path(sys.argv[1])), 'ai-toolkit'))"
-    )
-    ours = subprocess.Popen([sys.executable, "-c", code, str(project.root)])
+    ours = _in_a_process(project, "ai-toolkit")
     console = project.root / "logs" / "run_1" / "console.log"
     _wait(lambda: console.is_file() and "/60 [" in console.read_text())
     ours.send_signal(signal.SIGKILL)
@@ -139,12 +144,7 @@ def test_limner_dies_while_pictures_are_cached_and_the_run_goes_on_from_there(
     project: Project, homes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_CACHE_S", "2")
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom limner.project import Project\n"
-        "from limner.pipeline.handover import train_with\nfrom limner.events import collect\n"
-        "collect(train_with(Project.open(Path(sys.argv[1])), 'musubi'))"
-    )
-    ours = subprocess.Popen([sys.executable, "-c", code, str(project.root)])
+    ours = _in_a_process(project, "musubi")
     caches = project.root / "logs" / "run_1" / "process.json"
     _wait(lambda: caches.is_file() and '"running"' in caches.read_text())
     ours.send_signal(signal.SIGKILL)
