@@ -57,7 +57,7 @@ bench: install
 
 # Whole runs with one fault planted in each, hours of CPU: stop it when you like, it goes on.
 bench-planted: install
-	$(BIN)/python -m bench.planted_runs --out docs/trust.md
+	$(BIN)/python -m bench.planted_runs --jobs 2 --out docs/trust.md
 
 # All that a GPU must measure, on any CUDA machine, in one go; run it again to go on after a stop.
 # e.g. make bench-gpu GPU_ARGS="--minutes 25"

@@ -1,21 +1,27 @@
 """Does the product name the right fault? Whole runs on the miniature, one fault planted in each.
 
-Run: python -m bench.planted_runs [--seeds 10] [--kinds right,copies] [--out docs/trust.md]
+Run: python -m bench.planted_runs [--seeds 10] [--jobs 2] [--kinds right,copies]
+                                  [--keep] [--judge] [--out docs/trust.md]
 A run is a character of its own, from drawings to advice, by the same calls as the commands. Kinds
 of one seed share what is equal in them: drawings, review, captions, looks, renders of base and
 control. Seeds come one after the other, every kind of one before the next, so what a cut leaves is
 spread over all kinds. Resumable at every picture; answers lie in build/planted_runs.json by base.
 About 21 minutes a seed on two quiet cores (reckoned from the demo: drawings 20 s, a training of
 200 steps 52 s, 0.47 s a picture), so ten seeds take 3.6 hours. Run it from a tree nobody edits.
+--jobs: so many processes take every so manieth seed, each with its share of the threads.
+--judge: no new picture; what was kept with --keep is judged once more by the code of today.
 --tiny proves that the bench works and says nothing about the product: it is never reported.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -488,6 +494,79 @@ def publish(out: Path, section: str) -> None:
     files.write_text(out, page.partition(MARK)[0].rstrip("\n") + "\n" + section)
 
 
+def recall() -> dict[str, Any]:
+    """All answers so far, by base and `kind seed`."""
+    return json.loads(STATE.read_text()) if STATE.is_file() else {}
+
+
+def remember(base: str, key: str, answer: dict[str, Any]) -> None:
+    """Keep one answer; other processes keep theirs in the same file."""
+    STATE.parent.mkdir(parents=True, exist_ok=True)
+    with STATE.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        state = recall()
+        state.setdefault(base, {})[key] = answer
+        files.write_json(STATE, state)
+    print(key, json.dumps(answer), flush=True)
+
+
+def spread(asked: argparse.Namespace) -> None:
+    """Every job in a process of its own, with its share of the processor's threads."""
+    threads = max(1, len(os.sched_getaffinity(0)) // asked.jobs)
+    command = [sys.executable, "-m", "bench.planted_runs", "--seeds", str(asked.seeds)]
+    command += ["--kinds", asked.kinds, "--parts", str(asked.jobs)]
+    command += [f"--{name}" for name in ("tiny", "keep") if getattr(asked, name)]
+    jobs = [
+        subprocess.Popen(
+            [*command, "--part", str(part)], env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+        )
+        for part in range(asked.jobs)
+    ]
+    for job in jobs:
+        job.wait()
+
+
+def run_seed(base: str, seed: int, asked: argparse.Namespace) -> None:
+    """Every kind of one seed that has no answer yet; with --judge every one that was kept."""
+    root = RUNS / base.replace(" ", "_") / str(seed)
+    root.mkdir(parents=True, exist_ok=True)
+    for kind in asked.kinds.split(","):
+        key = f"{kind} {seed}"
+        place = root / kind.replace(" ", "_")
+        known = recall().get(base, {}).get(key, {})
+        if asked.judge:
+            if "right" in known:
+                remember(base, key, {**known, **judge_again(place, PLANTS[kind])})
+            continue
+        if "right" in known:
+            continue
+        try:
+            answer = run_one(root, kind, seed, asked.tiny)
+        except Exception as error:  # one run must not end the night; tried again next time
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        remember(base, key, answer)
+        if kind == "right" and "right" in answer:
+            (place / "done").touch()
+        elif "right" in answer and not asked.keep:
+            shutil.rmtree(place, ignore_errors=True)
+    runs = recall().get(base, {})
+    if all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS) and not asked.keep:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def judge_again(place: Path, plant: Plant) -> dict[str, Any]:
+    """Verdict and advice of a kept run, from its pictures, by the code as it is now."""
+    from limner import evaluation
+
+    project = Project.open(place)
+    try:
+        if project.store.grid() is not None and project.store.verdict() is not None:
+            collect(evaluation.verdict(project))
+        return answer(plant, read(project))
+    finally:
+        project.store.close()
+
+
 def main() -> None:
     """Run what is missing, print the table, write it where asked."""
     from limner.models import resolve_base
@@ -497,32 +576,21 @@ def main() -> None:
     parser.add_argument("--kinds", default=",".join(PLANTS))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--keep", action="store_true", help="Keep the projects of finished seeds")
+    parser.add_argument("--judge", action="store_true")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--part", type=int, default=0, help="The first seed of this process")
+    parser.add_argument("--parts", type=int, default=1, help="Seeds from one to its next")
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     base = resolve_base("miniature").fingerprint[:12] + (" tiny" if asked.tiny else "")
-    state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.is_file() else {}
-    runs = state.setdefault(base, {})
-    for seed in range(asked.seeds):
-        root = RUNS / base.replace(" ", "_") / str(seed)
-        root.mkdir(parents=True, exist_ok=True)
-        for kind in asked.kinds.split(","):
-            key = f"{kind} {seed}"
-            if "right" in runs.get(key, {}):
-                continue
-            try:
-                runs[key] = run_one(root, kind, seed, asked.tiny)
-            except Exception as error:  # one run must not end the night; tried again next time
-                runs[key] = {"error": f"{type(error).__name__}: {error}"}
-            files.write_json(STATE, state)
-            print(key, json.dumps(runs[key]), flush=True)
-            place = root / kind.replace(" ", "_")
-            if kind == "right" and "right" in runs[key]:
-                (place / "done").touch()
-            elif "right" in runs[key] and not asked.keep:
-                shutil.rmtree(place, ignore_errors=True)
-        whole = all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS)
-        if whole and not asked.keep:
-            shutil.rmtree(root, ignore_errors=True)
+    if asked.jobs > 1 and not asked.judge:
+        spread(asked)
+    else:
+        for seed in range(asked.part, asked.seeds, asked.parts):
+            run_seed(base, seed, asked)
+    runs = recall().get(base, {})
+    if asked.parts > 1:
+        return
     section = table(runs)
     print(section)
     if asked.out and not asked.tiny:
