@@ -16,7 +16,7 @@ from fakes.chat import ChatServer
 from limner import evaluation
 from limner.advice import advise, looking
 from limner.advice.records import Picture, Records
-from limner.evaluation.stage import Choices
+from limner.evaluation.choices import Choices
 from limner.evaluation.testsets import WRONG
 from limner.events import collect
 from limner.project import Project

@@ -16,8 +16,8 @@ from fakes.chat import ChatServer, Fault
 from limner import evaluation
 from limner.errors import UsageError
 from limner.evaluation import asking
+from limner.evaluation.choices import Choices
 from limner.evaluation.prompt import EvalPrompt
-from limner.evaluation.stage import Choices
 from limner.evaluation.testsets import WRONG, make_tests
 from limner.events import Event, Notice, collect
 from limner.project import Project

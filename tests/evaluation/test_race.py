@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from limner import evaluation
 from limner.errors import InputError, UsageError
+from limner.evaluation.choices import Choices
 from limner.evaluation.choose import Arm, Judged, choose
 from limner.evaluation.pace import Price, words
 from limner.evaluation.race import Size, pictures_of, race_rounds, still_in, within
 from limner.evaluation.rules import rules
 from limner.evaluation.stacking import stack
-from limner.evaluation.stage import Choices
 from limner.evaluation.table import Table
 from limner.evaluation.testsets import make_tests, read_prompts
 from limner.events import Notice, collect
@@ -321,9 +321,74 @@ def test_strengths_of_one_evaluation_and_what_was_not_looked_at(
     both = run(project, painter, strengths=(0.6, 1.0), tests=("guide",))
     commands = {row["test"]: row["command"] for row in both["not_drawn"]}
     assert commands["far"] == "limner evaluate --tests guide,far"  # else the guide's are not told
-    assert commands["own"] == "limner evaluate --tests guide --prompts FILE"
+    assert commands["own"] == "limner evaluate --prompts FILE"  # the guide's are kept anyway
     with pytest.raises(UsageError, match="0 is no strength"):
         run(project, painter, strengths=(0.0, 1.0))
+
+
+def test_the_next_evaluation_of_a_run_forgets_no_test_and_no_strength(
+    project: Project, painter: Painter, tmp_path: Path
+) -> None:
+    def again(**choices: object) -> tuple[dict, list[str]]:  # type: ignore[type-arg]
+        events = evaluation.evaluate(
+            project,
+            prompts=PROMPTS,
+            open_renderer=painter.open,
+            choices=Choices(**choices),  # type: ignore[arg-type]
+        )
+        said: list[str] = []
+        for event in events:
+            if isinstance(event, Notice):
+                said.append(event.text)
+        return event.value, [line for line in said if "before:" in line]  # type: ignore[union-attr]
+
+    own = tmp_path / "mine.txt"
+    own.write_text("{trigger} at the sea | Is it the sea?\n", encoding="utf-8")
+    asked = {"tests": ("guide", "variety"), "strengths": (0.6, 1.0)}
+    first, said = again(**asked, own=own)
+    assert not said
+    own.unlink()  # the words are kept, not the place they came from
+    plain, said = again()
+    assert plain["grid"] == first["grid"] and plain["drawn_now"] == 0
+    assert said == [
+        "As in the evaluation of run 1 before: tests guide, variety; your own prompts; "
+        "strengths 0.6, 1. What you name takes the place of its kind; --tests none draws no tests."
+    ]
+    data = collect(evaluation.verdict(project))
+    assert {t["test"] for t in data["tests"]} == {"guide", "variety", "own"}
+    marks = {b["key"]: b["how"] for b in data["benchmarks"]}  # each can be pasted as it stands
+    assert marks["strengths"] == "limner evaluate --tests guide,strengths,variety && limner verdict"
+    assert marks["new_prompts"] == "limner evaluate --tests guide,far,variety && limner verdict"
+    # what is named takes the place of its kind, and nothing else's
+    far, _ = again(tests=("far",))
+    assert far["grid"] == first["grid"] + 1
+    assert {t["test"] for t in collect(evaluation.verdict(project))["tests"]} == {"far", "own"}
+    project.change_character(evaluation__strengths=[0.8, 1.0])  # the newer word on strengths
+    newer, said = again(dry_run=True)
+    assert newer["forecast"]["strengths"] == [0.8, 1.0] and "strengths" not in said[0]
+    none, said = again(tests=("none",), dry_run=True)
+    assert not any(phase.startswith("test:") for phase in none["forecast"]["phases"])
+    with pytest.raises(UsageError, match="exclude each other"):
+        again(tests=("none", "far"))
+
+
+def test_an_evaluation_that_was_stopped_goes_on_with_its_budget(
+    many: Project, curve: Painter
+) -> None:
+    curve.die_after = 20
+    with pytest.raises(KeyboardInterrupt):
+        run(many, curve, mode="race", budget=130, tests=("variety",))
+    curve.die_after = None
+    found = run(many, curve)
+    assert found["grid"] == 1 and found["pictures"] <= 130
+    assert run(many, curve)["grid"] == 2  # it is done: the budget was its own
+
+
+def test_strengths_that_were_all_compared_are_not_called_undrawn(
+    project: Project, painter: Painter
+) -> None:
+    found = run(project, painter, dry_run=True, strengths=(0.6, 0.7, 0.8, 0.9, 1.0))["forecast"]
+    assert {row["test"] for row in found["not_drawn"]} == {"guide", "far", "variety", "own"}
 
 
 def test_tests_that_were_asked_for_count_for_the_budget(many: Project, curve: Painter) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from limner import evaluation, vision
 from limner.errors import LimnerError
+from limner.evaluation.choices import Choices
 from limner.evaluation.prompt import EvalPrompt
-from limner.evaluation.stage import Choices
 from limner.events import collect
 from limner.models import build_random, resolve_base
 from limner.models import lora as lora_files

@@ -237,18 +237,20 @@ def measured(
     above: bool,
     how: str,
     score: str = "",
+    listed: str = "",
 ) -> Callable[[Records, Values], Test]:
     """A test on one row of the verdict's measures. above: too high is the symptom, else too low.
 
     Established when the interval lies beyond the rule, refuted when it lies on this side of it.
-    score: the render score by which the worst pictures are named.
+    score: the render score by which the worst pictures are named. listed: what the verdict calls it
+    among the unmeasured, with the command that also keeps the tests that were drawn.
     """
 
     def test(found: Records, value: Values) -> Test:
         row = _row(found, key)
         if row.get("value") is None:
             reason = row.get("reason") or "the newest verdict did not measure it"
-            return unknown(key, what, reason, how)
+            return unknown(key, what, reason, _way(found, listed) or how)
         limit, at = value[rule], float(row["value"])
         if not row.get("interval"):
             reason = "too few prompts were compared for an interval"
@@ -277,6 +279,12 @@ def measured(
         return Test(fact, holds, rule, cause, reason, "Raise evaluation.claim_seeds and evaluate")
 
     return test
+
+
+def _way(found: Records, what: str) -> str:
+    """How the verdict says that an unmeasured thing is measured; empty where it does not."""
+    rows = found.data.get("not_measured") or []
+    return next((str(r["how"]) for r in rows if r["what"] == what and r.get("how")), "")
 
 
 def bleed(found: Records, value: Values) -> Test:
@@ -408,6 +416,7 @@ diversity = measured(
     "The LoRA draws one picture again and again.",
     above=False,
     how="limner evaluate --tests variety && limner verdict",
+    listed="variety at one prompt",
 )
 chroma = measured(
     "chroma_ratio",

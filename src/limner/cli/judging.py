@@ -43,7 +43,12 @@ def evaluate(
         typer.Option(help="Compare at these, e.g. 0.6,0.8,1.0  [default: evaluation.strengths]"),
     ] = "",
     tests: Annotated[
-        str, typer.Option(help="Also draw, of the winner: all, or guide,far,strengths,variety")
+        str,
+        typer.Option(
+            help="Also draw, of the winner: all, none, or guide,far,strengths,variety  "
+            "[default: as in this run's last evaluation]",
+            show_default=False,
+        ),
     ] = "",
     prompts: Annotated[
         Path | None, typer.Option(help="Also draw your prompts, one a line, of winner and base")
@@ -101,12 +106,12 @@ def evaluate(
     if race and full:
         raise UsageError("--race and --full exclude each other", fix="Leave one out.")
     from limner.evaluation import pace
-    from limner.evaluation.stage import Choices
+    from limner.evaluation.choices import Choices
     from limner.pipeline import evaluate as judge
     from limner.pipeline import pricing
 
     choices = Choices(
-        mode="race" if race else "full" if full else "halving",
+        mode="race" if race else "full" if full else None,
         budget=budget,
         strengths=_numbers(strengths),
         tests=tuple(t.strip() for t in tests.split(",") if t.strip()),

@@ -5,7 +5,7 @@ In: judged test pictures and the measured qualities. Out: plain rows for the ver
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from limner.evaluation import statistics as stats
@@ -13,7 +13,7 @@ from limner.evaluation.arms import BASE, Arm, Judged
 from limner.evaluation.choose import bounds
 from limner.evaluation.claim import Count, percent, span
 from limner.evaluation.report import prompt_interval
-from limner.evaluation.testsets import PHASE, STRENGTHS
+from limner.evaluation.testsets import PHASE, STRENGTHS, asking_for
 
 Row = dict[str, Any]
 
@@ -101,20 +101,22 @@ def benchmarks(
     swept: Sequence[Row],
     styled: Sequence[Row],
     qualities: Sequence[Row],
+    have: Collection[str] = (),
 ) -> list[Row]:
     """The guide's six: consistent face, strengths 0.6 to 1.0, new prompts, natural skin, body
-    proportions, style LoRAs. passed: True or False only where an interval says so."""
+    proportions, style LoRAs. passed: True or False only where an interval says so. have: names of
+    the tests that are drawn, for the command of one more."""
     by_key = {row["key"]: row for row in qualities}
     new = next((t for t in tested if t["test"] in ("far", "guide")), None)
     return [
-        _share("consistent_face", "Consistent face in fresh pictures", claimed, goal, "evaluate"),
-        _strengths(swept, goal),
+        _share("consistent_face", "Consistent face in fresh pictures", claimed, goal, AGAIN),
+        _strengths(swept, goal, _then(asking_for("strengths", have))),
         _share(
             "new_prompts",
             "Adapts to new prompts",
             Count(new["hits"], new["n"], stats.Interval(*new["interval"])) if new else Count(0, 0),
             goal,
-            "evaluate --tests far,guide",
+            _then(asking_for("far", {*have, "guide"})),
         ),
         _quality("natural_skin", "Natural skin texture", by_key["skin_z"], -2.0, None, SKIN),
         _quality(
@@ -124,6 +126,11 @@ def benchmarks(
     ]
 
 
+def _then(command: str) -> str:
+    return f"{command} && limner verdict"
+
+
+AGAIN = _then("limner evaluate")
 SKIN = "close-ups of 80 px or more between the eyes, in training and prompts; or look at them"
 BODY = "8 full-body shots in training and 8 full-body prompts; or look at them"
 
@@ -142,7 +149,7 @@ def _plain(key: str, name: str, how: str) -> Row:
 
 
 def _share(key: str, name: str, found: Count, goal: float, command: str) -> Row:
-    row = _plain(key, name, f"limner {command}")
+    row = _plain(key, name, command)
     if not found.n:
         return row
     passed = True if found.reaches(goal) else False if found.interval.high < goal else None
@@ -152,8 +159,8 @@ def _share(key: str, name: str, found: Count, goal: float, command: str) -> Row:
     return row | {"interval": found.interval.as_list()}
 
 
-def _strengths(swept: Sequence[Row], goal: float) -> Row:
-    row = _plain("strengths", "Works at strengths 0.6 to 1.0", "limner evaluate --tests strengths")
+def _strengths(swept: Sequence[Row], goal: float, command: str) -> Row:
+    row = _plain("strengths", "Works at strengths 0.6 to 1.0", command)
     if not set(STRENGTHS) <= {r["strength"] for r in swept}:
         return row
     level = 1.0 - 0.05 / len(swept)  # all strengths at once: Bonferroni
@@ -183,7 +190,7 @@ def _quality(key: str, name: str, found: Row, low: float, high: float | None, ho
 
 
 def _styles(styled: Sequence[Row]) -> Row:
-    how = "limner evaluate --style OTHER.safetensors:0.6 (up to three times)"
+    how = _then("limner evaluate --style OTHER.safetensors:0.6") + " (--style up to three times)"
     row = _plain("style_loras", "Compatible with style LoRAs", how)
     known = [s for s in styled if s["difference"] is not None]
     if not known:

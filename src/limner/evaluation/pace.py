@@ -49,6 +49,7 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
         "claim": len(plan.claim_cells) * (1 + size.rivals) + len(plan.untriggered_cells),
     }
     phases |= tests.pictures(first)
+    strengths = sorted({arm.strength for arm in plan.arms})
     found = {
         "phases": phases,
         "pictures": sum(phases.values()),
@@ -56,8 +57,8 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
         "full_grid": len(plan.arms) * len(plan.choose_cells),
         "checkpoints": size.checkpoints,
         "questions": requests(plan) if ask else 0,
-        "strengths": sorted({arm.strength for arm in plan.arms}),
-        "not_drawn": left_out(tests, plan.trigger, plan.class_word, planned),
+        "strengths": strengths,
+        "not_drawn": left_out(tests, plan.trigger, plan.class_word, planned, strengths),
     }
     each = _read(project).get(plan.render.fingerprint)
     return timed(found, price, each, "measured here, earlier pictures" if each else UNKNOWN)

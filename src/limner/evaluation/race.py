@@ -138,7 +138,8 @@ def within(size: Size, budget: int, limits: Mapping[str, float], beside: int = 0
     found, turn, stuck = size, 0, 0
     while found.pictures + beside > budget:
         if stuck > 3:
-            tests = f", {beside} of them for the tests of the winner" if beside else ""
+            tests = f", {beside} of them for the tests of the winner (--tests none: none)"
+            tests = tests if beside else ""
             raise UsageError(
                 f"A budget of {budget} pictures does not reach a verdict",
                 where="limner evaluate --budget",

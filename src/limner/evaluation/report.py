@@ -23,10 +23,11 @@ OUTCOMES = {
     "too close to call": "too_close",
     "not enough evidence": "not_enough",
 }
+VARIETY = "variety at one prompt"
 NEVER_MEASURED = (
     ("copied parts", "whole pictures were compared by hash; no detector looked for copied parts"),
     ("prompt adherence", "no yes/no question was asked about the renders"),
-    ("variety at one prompt", "fewer than 8 seeds a prompt were drawn"),
+    (VARIETY, "fewer than 8 seeds a prompt were drawn"),
     ("skin texture", "no published scale exists, and no photographs to compare with"),
     ("hands", "no hand model was run"),
 )
@@ -187,7 +188,7 @@ def _list(values: Sequence[float]) -> str:
 
 def undrawn_sets(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     """The prompt sets that a grid did not draw of its winner, each with its command."""
-    have = _asked(settings)
+    have = asked_tests(settings)
     rows = []
     for name, what in PROMPT_SETS.items():
         if name not in have:
@@ -196,7 +197,7 @@ def undrawn_sets(settings: Mapping[str, Any]) -> list[dict[str, str]]:
     return rows
 
 
-def _asked(settings: Mapping[str, Any]) -> set[str]:
+def asked_tests(settings: Mapping[str, Any]) -> set[str]:
     """Names of the tests that a grid draws of its winner."""
     tests = settings.get("tests", {})
     sets = {name for name in NAMES if f"{PHASE}{name}" in tests.get("cells", {})}
@@ -219,6 +220,9 @@ def not_measured(
 ) -> list[dict[str, str]]:
     """What this verdict says nothing about, each with the reason."""
     missing = [{"what": what, "reason": reason} for what, reason in NEVER_MEASURED]
+    for row in missing:
+        if row["what"] == VARIETY:
+            row["how"] = f"{asking_for('variety', asked_tests(settings))} && limner verdict"
     if evidence.control is None:
         reason = "no LoRA of another character was given (evaluation.control)"
         missing.insert(0, {"what": "negative control", "reason": reason})
@@ -234,7 +238,7 @@ def not_measured(
         reason = f"no face was found in {lost} of {found.references} held-out references"
         missing.append({"what": "some references", "reason": reason})
     if unseen := unseen_strengths(settings):
-        how = f"{asking_for('strengths', _asked(settings))} && limner verdict"
+        how = f"{asking_for('strengths', asked_tests(settings))} && limner verdict"
         missing.append(
             {"what": "strengths from 0.6 to 1.0", "reason": unseen.rstrip("."), "how": how}
         )

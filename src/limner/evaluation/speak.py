@@ -25,6 +25,7 @@ from limner.evaluation.judging import Calibration
 from limner.evaluation.onward import onward
 from limner.evaluation.report import (
     OUTCOMES,
+    asked_tests,
     gate_words,
     named,
     not_measured,
@@ -236,7 +237,9 @@ def _winner(
         "styles": stacked,
         "questions": asking.by_prompt(everything, chosen),
         "outfits": marks.outfits(fresh, chosen, worn),
-        "benchmarks": marks.benchmarks(evidence.claimed, goal, sets, swept, stacked, measured),
+        "benchmarks": marks.benchmarks(
+            evidence.claimed, goal, sets, swept, stacked, measured, asked_tests(grid.settings)
+        ),
     }
 
 

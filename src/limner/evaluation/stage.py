@@ -8,7 +8,7 @@ where it was: a picture that is on disk is never drawn again.
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from limner.errors import InputError, UsageError
 from limner.evaluation import asking, pace, race, variety_file
+from limner.evaluation import choices as asked
 from limner.evaluation import choose as choosing
 from limner.evaluation import ground as grounds
+from limner.evaluation.choices import Choices
 from limner.evaluation.choose import BASE, Arm, Choice, Judged
-from limner.evaluation.drawing import OpenRenderer, Renderer, Rendering, Work
+from limner.evaluation.drawing import OpenRenderer, Renderer, Work
 from limner.evaluation.grid import (
-    Mode,
     all_arms,
     make_plan,
     newest_run,
@@ -42,29 +43,8 @@ from limner.render import Settings, picture_sha256
 if TYPE_CHECKING:
     from limner.models import BaseInfo
 
+__all__ = ["Choices", "evaluate"]
 RGB8 = NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Choices:
-    """How to evaluate. mode: plain halving, the race with its stop rule, or every cell. budget:
-    most pictures, tests included. strengths: in place of `evaluation.strengths`. tests: names of
-    `testsets.NAMES` or `all`; own: file of the user's prompts; styles: other LoRAs with their
-    strength, stacked with the winner. rendering: another renderer than diffusers; ask: put yes/no
-    questions on the prompts to the vision endpoint; price: of an hour of this machine; dry_run: say
-    what would be drawn, how long and for how much; where no pace is known two short pictures
-    measure it, and none is kept."""
-
-    mode: Mode = "halving"
-    budget: int | None = None
-    strengths: tuple[float, ...] = ()
-    tests: tuple[str, ...] = ()
-    own: Path | None = None
-    styles: tuple[tuple[Path, float], ...] = ()
-    rendering: Rendering | None = None
-    ask: bool = False
-    price: Price | None = None
-    dry_run: bool = False
 
 
 def evaluate(
@@ -99,6 +79,9 @@ def _evaluate(
     endpoint = asking.find() if choices.ask else None  # before anything is drawn
     _usable_strengths(choices.strengths)
     run, dataset, _ = newest_run(project)
+    choices, as_before = asked.carried(project, run.version, choices)
+    if as_before:
+        yield Notice(asked.words(run.version, as_before))
     config = run.config.get("run", run.config)
     training = project.character.training
     info = resolve_base(str(config.get("base") or training.base))
@@ -130,7 +113,7 @@ def _evaluate(
         judge=ground.record(),
         strangers=ground.strangers.n,
         control=control,
-        mode=choices.mode,
+        mode=choices.mode or "halving",
         budget=choices.budget,
         tests=tests,
         strengths=choices.strengths,
@@ -150,6 +133,7 @@ def _evaluate(
     yield Notice(pace.words(forecast))
     if omitted := pace.omitted(forecast):
         yield Notice(omitted)
+    asked.keep(project, run.version, choices, tests, done=False)
     version = find_grid(project, plan)
     work = Work(project, plan, version, ground, references, opener)
     try:
@@ -164,6 +148,7 @@ def _evaluate(
     finally:
         work.close()
         pace.remember(project, plan, work.drawn, work.seconds)
+    asked.keep(project, run.version, choices, tests, done=True)
     drawn = project.store.renders(version)
     project.store.log("evaluation", "grid", version=version, pictures=len(drawn))
     yield Result(
@@ -205,7 +190,8 @@ def _fits(path: Path, info: BaseInfo, what: str) -> None:
     from limner.models import lora
 
     if not path.is_file():
-        raise InputError(f"The {what} is missing", where=str(path), fix="Check the path.")
+        fix = "Check the path; --tests none leaves out what an earlier evaluation named."
+        raise InputError(f"The {what} is missing", where=str(path), fix=fix)
     folder = Path(info.path)
     known = lora.base_modules(folder) if folder.is_dir() else None
     faults = [f for f in lora.check(path, known) if f["severity"] == "error"]

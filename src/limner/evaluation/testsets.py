@@ -21,6 +21,8 @@ STRENGTHS = (0.6, 0.7, 0.8, 0.9, 1.0)
 VARIETY_SEEDS = 8
 """Fewest pictures of one prompt that say how much they vary (starting value of the protocol)."""
 NAMES = ("guide", "far", "own", "strengths", "variety")
+NONE = "none"
+"""In place of names: the tests of the evaluation before are not drawn again."""
 PHASE = "test:"
 
 GUIDE: tuple[tuple[str, str, bool], ...] = (
@@ -212,18 +214,19 @@ def make_tests(
     trigger: str,
     class_word: str,
     planned: Sequence[EvalPrompt] = (),
-    own: Path | None = None,
+    own: Path | tuple[EvalPrompt, ...] | None = None,
     styles: Sequence[tuple[Path, float]] = (),
 ) -> Tests:
-    """The tests of these names (`all`: every one that can be had). Raises UsageError for another
-    name, InputError for a prompt file without prompts or more than three style LoRAs."""
+    """The tests of these names (`all`: every one that can be had). own: a file of prompts, or
+    prompts. Raises UsageError for another name, InputError for a prompt file without prompts or
+    more than three style LoRAs."""
     wanted = [n for n in NAMES if n != "own"] if "all" in names else list(dict.fromkeys(names))
     if own is not None and "own" not in wanted:
         wanted.append("own")
     for name in wanted:
         if name not in NAMES:
             raise UsageError(
-                f"There is no test {name!r}", fix=f"The tests are: all, {', '.join(NAMES)}."
+                f"There is no test {name!r}", fix=f"The tests are: all, none, {', '.join(NAMES)}."
             )
     if len(styles) > MOST_STYLES:
         raise InputError(
@@ -253,7 +256,8 @@ def make_tests(
     if "own" in wanted:
         if own is None:
             raise UsageError("The test `own` needs your prompts", fix="Add --prompts FILE.")
-        sets.append(TestSet("own", tuple(read_prompts(own, trigger)), 2))
+        mine = tuple(read_prompts(own, trigger)) if isinstance(own, Path) else own
+        sets.append(TestSet("own", mine, 2))
     if "variety" in wanted and planned:
         one = next((p for p in planned if p.face_visible), planned[0])
         again = EvalPrompt(f"variety_{one.id}", one.text, one.attributes, one.face_visible)
@@ -274,24 +278,27 @@ WHAT = {
 
 
 def asking_for(name: str, have: Collection[str]) -> str:
-    """The command that draws one more test, those there are named again: a verdict tells what its
-    own evaluation was asked for."""
-    wanted = [n for n in NAMES if n in have or n == name]
-    named = ",".join(n for n in wanted if n != "own")
-    parts = [
-        "limner evaluate",
-        f"--tests {named}" * bool(named),
-        "--prompts FILE" * ("own" in wanted),
-    ]
-    return " ".join(filter(None, parts))
+    """The command that draws one more test. --tests names all that are wanted, so those there are
+    stand in it again; prompts and styles of one's own are kept unless others are given."""
+    if name == "own":
+        return "limner evaluate --prompts FILE"
+    return f"limner evaluate --tests {','.join(n for n in NAMES if n in {*have, name} - {'own'})}"
 
 
-def left_out(tests: Tests, trigger: str, class_word: str, planned: Sequence[EvalPrompt]) -> Rows:
-    """The tests that were not asked for: {test, what, pictures at most, command}."""
+def left_out(
+    tests: Tests,
+    trigger: str,
+    class_word: str,
+    planned: Sequence[EvalPrompt],
+    compared: Collection[float] = (),
+) -> Rows:
+    """The tests that were not asked for: {test, what, pictures at most, command}. compared: the
+    strengths that all checkpoints are drawn at; where these are the guide's no sweep is missing."""
     have = {one.name for one in tests.sets} | ({"strengths"} if tests.strengths else set())
+    swept = {"strengths"} if set(STRENGTHS) <= set(compared) else set()
     found = []
     for name in NAMES:
-        if name in have:
+        if name in have | swept:
             continue
         command = asking_for(name, have)
         pictures: int | None = None
@@ -318,11 +325,18 @@ def read_prompts(path: Path, trigger: str) -> list[EvalPrompt]:
     texts = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not texts:
         raise InputError("The file holds no prompt", where=str(path), fix="One prompt a line.")
-    found = []
-    for number, text in enumerate(texts, start=1):
+    rows = []
+    for text in texts:
         words, *asked = (part.strip() for part in text.split("|"))
         said = words.replace("{trigger}", trigger).replace("[trigger]", trigger)
         said = said if trigger in said else f"{trigger}, {said}"
-        questions = tuple(q for q in asked if q)
-        found.append(EvalPrompt(f"own_{number:03d}", said, questions=questions))
-    return found
+        rows.append((said, [q for q in asked if q]))
+    return list(own_prompts(rows))
+
+
+def own_prompts(rows: Sequence[tuple[str, Sequence[str]]]) -> tuple[EvalPrompt, ...]:
+    """The user's prompts from (text, questions), numbered."""
+    return tuple(
+        EvalPrompt(f"own_{number:03d}", text, questions=tuple(questions))
+        for number, (text, questions) in enumerate(rows, start=1)
+    )

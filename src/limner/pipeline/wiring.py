@@ -17,7 +17,7 @@ from limner.project.records import Take
 
 if TYPE_CHECKING:
     from limner.evaluation import EvalPrompt
-    from limner.evaluation.stage import Choices
+    from limner.evaluation.choices import Choices
     from limner.models import BaseInfo
 
 EVALUATION_SEED_OFFSET = 7919
@@ -163,7 +163,7 @@ def evaluate(project: Project, choices: Choices | None = None) -> Events:
     """Render and score the grid of the newest run on prompts that were not trained on; without a
     price of the user's own, the machine's is looked up."""
     from limner import evaluation
-    from limner.evaluation.stage import Choices
+    from limner.evaluation.choices import Choices
     from limner.pipeline import pricing
 
     choices = choices or Choices()

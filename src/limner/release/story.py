@@ -35,7 +35,6 @@ WAYS = {
     "copies of training pictures": "Hold the renders beside the contact sheet.",
     "prompt adherence": "limner evaluate --ask && limner verdict, with a vision endpoint; or read "
     "the prompts beside the pictures.",
-    "variety at one prompt": "limner evaluate --tests variety && limner verdict.",
     "skin texture": "Look at the pictures at full size.",
     "hands": "Look at the pictures.",
     "second embedder": "Look at the pictures; one embedder alone can err.",
