@@ -5,13 +5,16 @@
 Rows: review (each picture decoded and detected once, every measure from that); the same models used
 naively (each measure decodes, and where it needs a face detects, anew); dlib and OpenCV alone
 (decode, detect, embed, Laplacian: a script one would write); CleanVision, where it is installed
-(image issues only: no faces, no identity). One process, one thread. --flat N measures N pictures
-more and prints the process's largest memory on the way.
+(image issues only: no faces, no identity). One process, one thread. --flat N measures at most 300
+pictures more and prints the process's largest memory on the way; then N readings, made from those
+by changing vectors, hashes and thumbnails, are compared with one another as a review of a folder
+compares them, with time and memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import tempfile
 import time
@@ -23,13 +26,18 @@ import numpy as np
 from PIL import Image
 
 from limner.atelier import Character, identity_from_seed, scene_for
-from limner.review.measuring import Job, measure
+from limner.project.records import Shot, Take
+from limner.review.case import Case
+from limner.review.judge import judge
+from limner.review.measuring import Job, Seen, measure
+from limner.review.rules import rules
 from limner.vision import copies, damage, duplicates, quality, texture
 from limner.vision.align import aligned_crop
 from limner.vision.embedders import open_embedder
 from limner.vision.faces import find_faces
 from limner.vision.person import SIDE, person
 from limner.vision.pictures import open_picture, resize
+from limner.vision.reading import Reading
 
 DRAWN, SHOWN = 512, 1024
 
@@ -153,18 +161,62 @@ def main() -> None:
         flat(here, given.flat)
 
 
+MEASURED = 300
+"""Pictures of the memory trial that are really measured; each leaves only its reading."""
+
+
 def flat(here: Path, count: int) -> None:
-    """Print the largest memory so far after every tenth of `count` pictures."""
-    done = 0
-    while done < count:
+    """Print the largest memory after every tenth of the measured pictures, then for all readings
+    compared with one another."""
+    if not count:
+        return
+    readings, done = [], 0
+    while done < min(count, MEASURED):
         folder = here / f"flat{done}"
         folder.mkdir()
-        for file in make(folder, max(1, count // 10)):
-            measure(Job(file, "drawing", 64.0), here / "flat_readings")
+        for file in make(folder, MEASURED // 10):
+            found = measure(Job(file, "drawing", 64.0), here / "flat_readings").reading
+            assert found is not None
+            readings.append(found)
             file.unlink()
             done += 1
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"{done} pictures: {peak:.0f} MiB at most")
+        print(f"{done} pictures measured: {_peak():.0f} MiB at most", flush=True)
+    rng = np.random.default_rng(2)
+    cases = [_case(i, changed(readings[i % len(readings)], rng)) for i in range(count)]
+    before, began = _peak(), time.process_time()
+    judge(cases, rules({}))
+    print(
+        f"{count} readings compared: {time.process_time() - began:.0f} CPU s, {_peak():.0f} MiB at "
+        f"most ({before:.0f} MiB when they were read)"
+    )
+
+
+def changed(reading: Reading, rng: np.random.Generator) -> Reading:
+    """As of another picture of the same person: nothing of it is shared in memory."""
+    soft = Image.fromarray(rng.integers(0, 255, (6, 6)).astype(np.uint8))
+    vectors = {
+        name: [float(v) for v in np.asarray(vector) + rng.normal(0, 0.02, len(vector))]
+        for name, vector in reading.vectors.items()
+    }
+    told = {
+        **json.loads(json.dumps(reading.as_dict())),
+        "vectors": vectors,
+        "thumb": copies.pack(np.asarray(soft.resize((copies.SIDE, copies.SIDE)))),
+        "phash": f"{int(rng.integers(0, 2**63)):016x}",
+        "phash_mirrored": f"{int(rng.integers(0, 2**63)):016x}",
+    }
+    return Reading.from_dict(told)
+
+
+def _case(i: int, reading: Reading) -> Case:
+    take = Take(i + 1, f"{i}.png", "folder", 1, 0, "done", path=f"{i}.png")
+    shot = Shot(f"{i}.png", i, {}, "", 0)
+    return Case(take, shot, Seen(take, reading), "drawing", name=f"{i}.png")
+
+
+def _peak() -> float:
+    """Largest memory of this process so far, MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

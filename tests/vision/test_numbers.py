@@ -155,3 +155,29 @@ def test_what_varies_within_a_person_is_weighed_down() -> None:
     assert shipped_spread("dlib", "photo") is None and through(None, unseen[0]) == unseen[0]
     with pytest.raises(ValueError, match="two pictures"):
         fit_spread([[unseen[0][0]]])
+
+
+def test_what_grows_fast_equals_its_definition() -> None:
+    """Ten thousand pictures are compared by sums and bit counts; the slow way says the same."""
+    rng = np.random.default_rng(11)
+    vectors = [v / np.linalg.norm(v) for v in rng.normal(size=(40, 16)).astype(np.float32)]
+    yaws = [None if i % 7 == 0 else float(rng.uniform(-80, 80)) for i in range(40)]
+    weights = (rng.random(40) < 0.6).astype(np.float64)
+    fast = leave_one_out(vectors, yaws, weights)
+    for i, score in enumerate(fast):
+        others = [j for j in range(40) if j != i and weights[j] > 0]
+        plain = build_template([vectors[j] for j in others], [yaws[j] for j in others])
+        assert score == pytest.approx(plain.score(vectors[i], yaws[i]), abs=1e-5)
+
+    found = [duplicates.Hashes(*(f"{int(b):016x}" for b in pair))
+             for pair in rng.integers(0, 2**63, (300, 2))]  # fmt: skip
+    pool = duplicates.Pool()
+    for place, one in enumerate(found):
+        near = pool.nearest(one)
+        bits = [
+            min(duplicates.distance(one.plain, o.plain), duplicates.distance(one.plain, o.mirrored))
+            for o in found[:place]
+        ]
+        assert (near is None) == (place == 0)
+        assert near is None or (near.key, near.bits) == (bits.index(min(bits)), min(bits))
+        pool.add(place, one)

@@ -47,7 +47,7 @@ class Take:
     finished_at: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Measure:
     """One number read off a picture. `value` None = not measured, then `reason` says why."""
 

@@ -11,25 +11,26 @@ from collections.abc import Mapping, Sequence
 from limner.review.case import Judgement
 from limner.review.rules import Rule
 from limner.vision.copies import Copy, find_copies, unpack
-from limner.vision.duplicates import Hashes, Nearest, nearest
+from limner.vision.duplicates import Hashes, Nearest, Pool
 
 
 def judge(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
     """A take kept by hand never yields; a copy of a rejected take is judged by its own faults."""
     order = sorted(found, key=lambda one: (not one.case.trusted, one.case.take.id))
     crops = _crops(order, table)
-    earlier: dict[int, Hashes] = {}
+    earlier = Pool()
+    names: dict[object, str] = {one.case.take.id: one.case.called for one in found}
     standing: set[int] = set()
     for place, one in enumerate(order):
         reading = one.case.reading
         if reading is None:
             continue
-        _hash(one, found, earlier, table)
+        _hash(one, names, earlier, table)
         _crop(one, order, [c for c in crops.get(place, []) if c.of in standing], table)
         if one.verdict != "reject":
             standing.add(place)
             if reading.phash is not None and reading.phash_mirrored is not None:
-                earlier[one.case.take.id] = Hashes(reading.phash, reading.phash_mirrored)
+                earlier.add(one.case.take.id, Hashes(reading.phash, reading.phash_mirrored))
 
 
 def _crops(order: Sequence[Judgement], table: Mapping[str, Rule]) -> dict[int, list[Copy]]:
@@ -47,8 +48,8 @@ def _crops(order: Sequence[Judgement], table: Mapping[str, Rule]) -> dict[int, l
 
 def _hash(
     one: Judgement,
-    found: Sequence[Judgement],
-    earlier: dict[int, Hashes],
+    names: Mapping[object, str],
+    earlier: Pool,
     table: Mapping[str, Rule],
 ) -> None:
     reading = one.case.reading
@@ -56,13 +57,12 @@ def _hash(
     if reading.phash is None or reading.phash_mirrored is None:
         one.put("nearest_bits", None, "bits", reading.missing.get("duplicate", ""))
         return
-    twin = nearest(Hashes(reading.phash, reading.phash_mirrored), earlier)
+    twin = earlier.nearest(Hashes(reading.phash, reading.phash_mirrored))
     if twin is None:
         one.put("nearest_bits", None, "bits", "no earlier take to compare with")
         return
     one.put("nearest_bits", float(twin.bits), "bits")
-    called = next(o.case.called for o in found if o.case.take.id == twin.key)
-    _twin(one, twin, called, table)
+    _twin(one, twin, names[twin.key], table)
 
 
 def _twin(one: Judgement, twin: Nearest, called: str, table: Mapping[str, Rule]) -> None:

@@ -28,6 +28,8 @@ from limner.vision.questions import Question
 from limner.vision.questions import ask as ask_endpoint
 
 SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
+MANY = 1000
+"""Above so many pictures comparing them takes over some seconds (10,000: two minutes)."""
 DRAWN_BY = "Limner atelier"
 """What the atelier writes into its PNGs; such pictures are drawings, all others photographs."""
 
@@ -82,6 +84,8 @@ def review_folder(
     ]  # fmt: skip
     own = answers[len(files) :]
     references = _references(own, (*NAMES, *brought)) if others else None
+    if len(cases) > MANY:
+        yield Notice(f"{len(cases):,} pictures are compared with one another: this takes a while")
     found = judge(
         cases,
         table,

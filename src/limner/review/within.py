@@ -51,12 +51,19 @@ def _blur(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
     for group in _groups(found):
         if len(group) < LEAST_GROUP:
             continue
+        by_framing: dict[object, list[Judgement]] = {}
         for one in group:
-            framing = one.case.shot.attributes.get("framing")
-            alike = [o for o in group if o.case.shot.attributes.get("framing") == framing]
-            base = alike if len(alike) >= LEAST_GROUP else group
-            sharp = float(np.median([o.value("sharpness") or 0.0 for o in base]))
-            slope = float(np.median([o.value("spectral_slope") or 0.0 for o in base]))
+            by_framing.setdefault(one.case.shot.attributes.get("framing"), []).append(one)
+        usual = {
+            framing: [
+                float(np.median([o.value(name) or 0.0 for o in base]))
+                for name in ("sharpness", "spectral_slope")
+            ]
+            for framing, alike in by_framing.items()
+            for base in (alike if len(alike) >= LEAST_GROUP else group,)
+        }
+        for one in group:
+            sharp, slope = usual[one.case.shot.attributes.get("framing")]
             ratio = (one.value("sharpness") or 0.0) / max(sharp, 1e-9)
             drop = slope - (one.value("spectral_slope") or 0.0)
             one.merit += 0.1 * min(ratio, 1.5)

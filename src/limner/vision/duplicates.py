@@ -55,14 +55,34 @@ class Nearest:
     mirrored: bool
 
 
+class Pool:
+    """Hashes to look among. `nearest` takes some microseconds and 32 bytes for each of them."""
+
+    def __init__(self) -> None:
+        self._keys: list[object] = []
+        self._bits = np.zeros((64, 2), np.uint64)
+
+    def add(self, key: object, found: Hashes) -> None:
+        """One more; of two that are equally near the earlier is named."""
+        count = len(self._keys)
+        if count == len(self._bits):
+            self._bits = np.concatenate([self._bits, np.zeros_like(self._bits)])
+        self._bits[count] = int(found.plain, 16), int(found.mirrored, 16)
+        self._keys.append(key)
+
+    def nearest(self, of: Hashes) -> Nearest | None:
+        """The nearest, plain or mirrored; None in an empty pool."""
+        count = len(self._keys)
+        if not count:
+            return None
+        bits = np.bitwise_count(self._bits[:count] ^ np.uint64(int(of.plain, 16)))
+        row, flipped = divmod(int(bits.argmin()), 2)
+        return Nearest(self._keys[row], int(bits[row, flipped]), bool(flipped))
+
+
 def nearest(of: Hashes, others: Mapping[Key, Hashes]) -> Nearest | None:
     """The nearest of `others`, plain or mirrored; None when there are none."""
-    found: Nearest | None = None
+    pool = Pool()
     for key, other in others.items():
-        for bits, flipped in (
-            (distance(of.plain, other.plain), False),
-            (distance(of.plain, other.mirrored), True),
-        ):
-            if found is None or bits < found.bits:
-                found = Nearest(key, bits, flipped)
-    return found
+        pool.add(key, other)
+    return pool.nearest(of)

@@ -6,8 +6,9 @@ it by the picture's SHA-256. Scores that need other pictures (identity, duplicat
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,16 @@ TONE_SIDE = 256
 class Reading:
     """What one picture shows.
 
-    faces: largest first. vectors: embedder -> unit vector of the largest face. values: numbers by
-    name, units in `measures.MEASURES`. thumb: packed thumbnail for `copies`. missing: name ->
-    reason, for what could not be measured.
+    faces: largest first. vectors: embedder -> unit vector of the largest face, four bytes a number
+    since thousands of readings are held at once. values: numbers by name, units in
+    `measures.MEASURES`. thumb: packed thumbnail for `copies`. missing: name -> reason, for what
+    could not be measured.
     """
 
     width: int
     height: int
     faces: tuple[Face, ...] = ()
-    vectors: dict[str, list[float]] = field(default_factory=dict)
+    vectors: dict[str, array[float]] = field(default_factory=dict)
     values: dict[str, float] = field(default_factory=dict)
     phash: str | None = None
     phash_mirrored: str | None = None
@@ -64,12 +66,15 @@ class Reading:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `from_dict` reads it."""
-        return asdict(self)
+        plain = {name: _rounded(vector) for name, vector in self.vectors.items()}
+        return {**asdict(replace(self, vectors={})), "vectors": plain}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Reading:
         """The reading `as_dict` wrote. Raises KeyError or TypeError for anything else."""
-        return cls(**{**data, "faces": tuple(_face(f) for f in data["faces"])})
+        vectors = {name: array("f", vector) for name, vector in data["vectors"].items()}
+        faces = tuple(_face(f) for f in data["faces"])
+        return cls(**{**data, "faces": faces, "vectors": vectors})
 
 
 def _face(data: dict[str, Any]) -> Face:
@@ -120,7 +125,7 @@ def read_picture(
         seen += faces.others(image, seen, kind=kind, smallest_face=smallest_face)
         seen.sort(key=lambda face: -face.width)
         reason = None if seen else f"no face of {smallest_face:.0f} px or more found"
-    vectors: dict[str, list[float]] = {}
+    vectors: dict[str, array[float]] = {}
     names = (*embedders, *(one.name for one in brought))
     if reason is not None:
         absent.update(dict.fromkeys((*names, *FACE_MEASURES), reason))
@@ -131,11 +136,11 @@ def read_picture(
         for name in embedders:
             reason = missing(name, kind)
             if reason is None:
-                vectors[name] = _rounded(open_embedder(name, kind).embed(image, seen[0]))
+                vectors[name] = _kept(open_embedder(name, kind).embed(image, seen[0]))
             else:
                 absent[name] = reason
         for own in brought:
-            vectors[own.name] = _rounded(own.embed(image, seen[0]))
+            vectors[own.name] = _kept(own.embed(image, seen[0]))
     _writing(image, text, values, absent)
     height, width = image.shape[:2]
     thumb = copies.pack(copies.thumbnail(image))
@@ -150,8 +155,13 @@ FACE_MEASURES = (
 """What needs a face, as `missing` names it."""
 
 
-def _rounded(vector: Vector) -> list[float]:
-    return [round(float(v), 6) for v in vector]
+def _kept(vector: Vector) -> array[float]:
+    """As a cached reading gives it back."""
+    return array("f", _rounded(array("f", vector)))
+
+
+def _rounded(vector: array[float]) -> list[float]:
+    return [round(v, 6) for v in vector]
 
 
 def _whole(image: RGB8, values: dict[str, float], absent: dict[str, str]) -> None:

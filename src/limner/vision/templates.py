@@ -16,6 +16,8 @@ from limner.vision.embedders import Vector, unit
 
 YAW_BINS = (("front", 0.0, 20.0), ("three_quarter", 20.0, 45.0), ("side", 45.0, 181.0))
 """Name, lowest and highest |yaw| in degrees (starting values)."""
+STRIP = 256
+"""Rows of the table of all cosines that are in memory at once."""
 LEAST_FOR_BIN = 3
 """Fewest vectors that make a template of a bin (starting value)."""
 
@@ -67,15 +69,19 @@ def leave_one_out(
     weights: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Score of each vector against the template of the others (n,); NaN when it stands alone."""
-    stack = np.stack(vectors)
+    stack = np.stack(vectors).astype(np.float64)
     count = len(stack)
-    weight = np.ones(count) if weights is None else weights
+    member = np.ones(count, dtype=bool) if weights is None else weights > 0
+    bins = np.array([yaw_bin(y) if y is not None else "" for y in yaws])
     scores = np.full(count, np.nan)
-    for i in range(count):
-        others = [j for j in range(count) if j != i and weight[j] > 0]
-        if others:
-            template = build_template([stack[j] for j in others], [yaws[j] for j in others])
-            scores[i] = template.score(stack[i], yaws[i])
+    for name, least in (("all", 1), *((name, LEAST_FOR_BIN) for name, _, _ in YAW_BINS)):
+        inside = np.ones(count, dtype=bool) if name == "all" else bins == name
+        total = stack[member & inside].sum(0)
+        for i in np.flatnonzero(inside):  # the sum of the others: work grows with the count alone
+            own = bool(member[i])
+            if int((member & inside).sum()) - own >= least:
+                mean = unit(total - stack[i] if own else total)
+                scores[i] = np.fmax(scores[i], float(np.dot(mean, stack[i])))
     return scores
 
 
@@ -88,9 +94,7 @@ def core_members(vectors: Sequence[Vector], share: float = 0.6) -> NDArray[np.bo
     stack = np.stack(vectors)
     count = len(stack)
     wanted = max(1, int(np.ceil(share * count)))
-    cosines = stack @ stack.T
-    np.fill_diagonal(cosines, np.nan)
-    centre = stack[int(np.argmax(np.nanmedian(cosines, axis=1)))] if count > 1 else stack[0]
+    centre = stack[int(np.argmax(_median_cosines(stack)))] if count > 1 else stack[0]
     chosen = np.zeros(count, dtype=bool)
     for _ in range(20):
         order = np.argsort(-(stack @ centre), kind="stable")[:wanted]
@@ -100,6 +104,17 @@ def core_members(vectors: Sequence[Vector], share: float = 0.6) -> NDArray[np.bo
             break
         chosen, centre = now, unit(stack[now].mean(0))
     return chosen
+
+
+def _median_cosines(stack: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Median cosine of each unit vector to all others (n,); a strip of the n x n at a time."""
+    found = np.empty(len(stack))
+    for first in range(0, len(stack), STRIP):
+        strip = stack[first : first + STRIP] @ stack.T
+        rows = np.arange(len(strip))
+        strip[rows, first + rows] = np.nan
+        found[first : first + STRIP] = np.nanmedian(strip, axis=1)
+    return found
 
 
 @dataclass(frozen=True)
