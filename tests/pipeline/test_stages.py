@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
+from limner.events import Event, Notice
+from limner.pipeline import recovery
 from limner.pipeline.stages import MAX_ATTEMPTS, checked_name, status
-from limner.project import Project
+from limner.project import Project, files
 from limner.project.records import Checkpoint, Shot
 
 
@@ -48,6 +51,45 @@ def test_pictures_that_are_gone_are_said(project: Project) -> None:
     assert then(project) == f"limner reject {take}"
     store.decide(take, "reject", ["gone"], "person")
     assert then(project) == "limner generate", "rejected, it is made again"
+
+
+def test_pictures_that_a_dataset_holds_are_not_lost(project: Project) -> None:
+    store = project.store
+    store.replace_shots([Shot("shot_001", 1, {"angle": "front"}, "prompt", seed=1)])
+    take = shoot(project, "shot_001")
+    picture = project.root / "takes" / f"{take}.png"
+    store.update_take(take, sha256=files.sha256_file(picture))
+    store.decide(take, "keep", ["all rules passed"], "rule")
+    store.put_caption(take, "grace_char, close-up", "rule")
+    copy = project.root / "dataset" / "v1" / "40_grace" / "img_001.png"
+    files.write_bytes(copy, picture.read_bytes())
+    rows = [{"file": "40_grace/img_001.png", "take": take}]
+    lock = {"root": "dataset/v1", "pictures": rows, "held_out": []}
+    store.add_dataset(path="dataset", lock_sha256="0", lock=lock, train=[take], held_out=[])
+    picture.unlink()
+    found = status(project)
+    assert found["next"] == "limner plan" and counts(project, "sources")["gone"] == 1
+    assert "the dataset holds it, and the next evaluation, dataset," in found["why"]
+    copy.write_bytes(b"another")
+    assert collect_all(recovery.put_back(project)) == [] and not picture.exists()
+    copy.write_bytes(b"picture")
+    said = collect_all(recovery.put_back(project))
+    assert said == ["1 picture was gone from takes/ and put back from the dataset."]
+    assert picture.read_bytes() == b"picture" and "gone" not in counts(project, "sources")
+    # nowhere left: before a training it is asked for, after one the LoRA stands
+    picture.unlink()
+    copy.unlink()
+    assert then(project) == f"limner reject {take}"
+    store.add_plan(dataset_version=1, data={})
+    run = {"dataset_version": 1, "trainer": "native", "config": {}, "path": "models/run_1"}
+    store.add_run(plan_version=1, state="done", **run)
+    found = status(project)
+    assert found["next"] == "limner evaluate", "to reject it would throw the training away"
+    assert "bring it back from an archive or a release's dataset" in found["why"]
+
+
+def collect_all(events: Iterable[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Notice)]
 
 
 def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(

@@ -18,9 +18,9 @@ app.add_typer(dataset_app, name="dataset")
 @command(dataset_app, "build")
 def dataset_build() -> Answer:
     """Build a numbered training folder from the kept takes, with its lock file."""
-    from limner import dataset
+    from limner.pipeline import wiring
 
-    found = screen().run(dataset.build(project()))
+    found = screen().run(wiring.build_dataset(project()))
     lines = [
         f"dataset {found['version']}: {found['train']} pictures to train on, "
         f"{found['held_out']} held out",

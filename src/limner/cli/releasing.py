@@ -169,6 +169,7 @@ def release(
     With --push-hf a release of the newest verdict that stands already is sent as it is.
     """
     from limner import release as stage
+    from limner.pipeline import wiring
 
     here = project()
     if bool(sign_cert) != bool(sign_key):
@@ -194,7 +195,7 @@ def release(
     stands = push_hf and out is None and not force and pick is None
     found = _standing(here) if stands else None
     if found is None:
-        making = stage.release(
+        making = wiring.release(
             here,
             out=out,
             force=force,
@@ -239,11 +240,11 @@ def archive(
     ] = None,
 ) -> Answer:
     """Pack pictures, captions, settings, lock and verdict into one verifiable file."""
-    from limner import release as stage
+    from limner.pipeline import wiring
 
     here = project()
     target = out or Path(f"{here.root.resolve().name}.limner.zip")
-    found = screen().run(stage.archive(here, target))
+    found = screen().run(wiring.archive(here, target))
     return Answer(found, [f"archive: {found['path']}"])
 
 

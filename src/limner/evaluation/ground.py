@@ -155,6 +155,13 @@ def prepare(
             fix="Set dataset.held_out to at least 3 in character.yaml, build the dataset and "
             "train again; a picture that was trained on cannot be the judge.",
         )
+    lost = len(dataset.held_out) + len(dataset.train) - len(references) - len(gallery)
+    if lost:
+        said = "1 of its pictures is" if lost == 1 else f"{lost} of its pictures are"
+        yield Notice(
+            f"Dataset {dataset.version} is judged by without what is gone: {said} not in takes/.",
+            "warning",
+        )
     kind: Kind = "drawing" if info.is_drawing else "photo"
     tools, missing = identity.usable_embedders(kind)
     for name, reason in missing.items():

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from limner.pipeline import recovery
 from limner.project import Project
 from limner.project.records import Decision, Shot, Take
 
@@ -72,6 +73,7 @@ class Facts:
         self.grid = store.grid()
         self.verdict = store.verdict()
         self.release = store.release()
+        self.held, self.lost = self._lost()
 
     def decided(self, verdict: str) -> list[Take]:
         """Finished takes whose standing decision is `verdict`."""
@@ -92,11 +94,44 @@ class Facts:
         """Finished takes without any decision."""
         return [t for t in self.takes if t.state == "done" and self._verdict(t) is None]
 
+    def _lost(self) -> tuple[list[Take], list[Take]]:
+        """(pictures gone from takes/ that a dataset still holds, those that it does not); of
+        rejected ones nobody asks, and of open questions nobody once there is a dataset."""
+        passed = ("reject", "undecided") if self.dataset else ("reject",)
+        lost = [t for t in recovery.gone(self.project) if self._verdict(t) not in passed]
+        found = recovery.copies(self.project, lost)
+        return [t for t in lost if t.id in found], [t for t in lost if t.id not in found]
+
     @property
-    def gone(self) -> list[Take]:
-        """Pictures that were made and not rejected, whose file is not there."""
-        files = [(t, self.project.path(t.path)) for t in self.takes if t.state == "done" and t.path]
-        return [t for t, file in files if self._verdict(t) != "reject" and not file.is_file()]
+    def trained(self) -> set[int]:
+        """Takes that a run was trained on: without their pictures the LoRA stands all the same."""
+        version = self.run.dataset_version if self.run else 0
+        dataset = self.project.store.dataset(version) if version else None
+        return {*dataset.train, *dataset.held_out} if dataset else set()
+
+    @property
+    def wanted_back(self) -> list[Take]:
+        """Gone pictures that the next dataset needs and nothing else holds."""
+        return [t for t in self.lost if t.id not in self.trained]
+
+    def missed(self) -> str:
+        """What is gone and stops nothing; empty for nothing."""
+        lost = [t for t in self.lost if t.id in self.trained]
+        said = []
+        if self.held:
+            them = "it" if len(self.held) == 1 else "them"
+            said.append(
+                f"{_pictures(self.held)} gone from takes/; the dataset holds {them}, and the next "
+                f"evaluation, dataset, release or archive puts {them} back."
+            )
+        if lost:
+            it = "it" if len(lost) == 1 else "them"
+            said.append(
+                f"{_pictures(lost)} gone from takes/ and from the dataset: the trained LoRA "
+                f"stands, but bring {it} back from an archive or a release's dataset zip before "
+                "evaluating or building again."
+            )
+        return " ".join(said)
 
     @property
     def wanting(self) -> list[Shot]:
@@ -118,6 +153,10 @@ class Facts:
         return [s for s in self.wanting if tries.get(s.id, 0) < MAX_ATTEMPTS]
 
 
+def _pictures(takes: list[Take]) -> str:
+    return "1 picture is" if len(takes) == 1 else f"{len(takes)} pictures are"
+
+
 def _shots(facts: Facts) -> Stage:
     counts = {"shots": len(facts.shots), "kept": len({t.shot_id for t in facts.decided("keep")})}
     if not facts.shots:
@@ -136,13 +175,13 @@ def _sources(facts: Facts) -> Stage:
     }
     if not facts.shots:
         return Stage("sources", "waiting", counts)
-    if gone := facts.gone:
-        counts["gone"] = len(gone)
+    if facts.held or facts.lost:
+        counts["gone"] = len(facts.held) + len(facts.lost)
+    if gone := facts.wanted_back:
         one = len(gone) == 1
-        said = "1 picture is" if one else f"{len(gone)} pictures are"
         it = "it" if one else "them"
-        why = f"{said} gone from takes/: bring {it} back, or reject {it} and `limner generate` "
-        again = "makes another." if one else "makes others."
+        why = f"{_pictures(gone)} gone from takes/: bring {it} back, or reject {it} and "
+        again = "`limner generate` makes another." if one else "`limner generate` makes others."
         return Stage("sources", "partial", counts, f"reject {gone[0].id}", why + again)
     if not wanting and not counts["pending"]:
         return Stage("sources", "done", counts)
@@ -284,9 +323,9 @@ def held(project: Project, lock: str) -> bool:
     return False
 
 
-def stages(project: Project) -> list[Stage]:
-    """Every stage in order, with its own next command."""
-    facts = Facts(project)
+def stages(project: Project, facts: Facts | None = None) -> list[Stage]:
+    """Every stage in order, with its own next command. facts: read already."""
+    facts = facts or Facts(project)
     rows = []
     for name, row in zip(STAGES, _ROWS, strict=True):
         stage = row(facts)
@@ -309,7 +348,8 @@ def status(project: Project, *, directory: str | None = None) -> dict[str, Any]:
 
     directory: what the user gave to -C, so that `next` can be pasted as it stands.
     """
-    rows = stages(project)
+    facts = Facts(project)
+    rows = stages(project, facts)
     going = next_stage(rows)
     prefix = ["limner", *(["-C", shlex.quote(directory)] if directory else [])]
     if going is not None:
@@ -322,7 +362,7 @@ def status(project: Project, *, directory: str | None = None) -> dict[str, Any]:
         "root": str(project.root.resolve()),
         "stages": [row.as_dict() for row in rows],
         "next": then,
-        "why": why,
+        "why": " ".join(filter(None, [why, facts.missed()])),
     }
 
 

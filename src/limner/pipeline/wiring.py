@@ -161,16 +161,44 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
 
 def evaluate(project: Project, choices: Choices | None = None) -> Events:
     """Render and score the grid of the newest run on prompts that were not trained on; without a
-    price of the user's own, the machine's is looked up."""
+    price of the user's own, the machine's is looked up. Pictures gone from takes/ are put back."""
     from limner import evaluation
     from limner.evaluation.choices import Choices
-    from limner.pipeline import pricing
+    from limner.pipeline import pricing, recovery
 
     choices = choices or Choices()
     if choices.price is None:
         price = pricing.of_machine(here=choices.rendering is None)
         choices = replace(choices, price=price)
+    yield from recovery.put_back(project)
     yield from evaluation.evaluate(project, prompts=evaluation_prompts(project), choices=choices)
+
+
+def build_dataset(project: Project) -> Events:
+    """Build the dataset; pictures gone from takes/ are put back from the one before."""
+    from limner import dataset
+    from limner.pipeline import recovery
+
+    yield from recovery.put_back(project)
+    yield from dataset.build(project)
+
+
+def release(project: Project, **how: Any) -> Events:
+    """Make a release, as `limner.release.release`; pictures gone from takes/ are put back."""
+    from limner import release as stage
+    from limner.pipeline import recovery
+
+    yield from recovery.put_back(project)
+    yield from stage.release(project, **how)
+
+
+def archive(project: Project, out: Path) -> Events:
+    """Pack the project; pictures gone from takes/ are put back."""
+    from limner import release as stage
+    from limner.pipeline import recovery
+
+    yield from recovery.put_back(project)
+    yield from stage.archive(project, out)
 
 
 def find_takes(project: Project, names: Sequence[str]) -> list[Take]:
