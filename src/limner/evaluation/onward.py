@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.evaluation.choose import Choice
-from limner.evaluation.claim import Claim, Evidence
+from limner.evaluation.claim import Claim, Count, Evidence, clear_of, lacking
 
 Row = dict[str, str]
 ADVISE = {
@@ -30,8 +30,50 @@ def onward(
         wanted = evidence.claimed.n + said.more_pictures
         return [{"says": _more(evidence, wanted), "command": AGAIN}, ADVISE]
     if said.word == "not enough evidence":
-        return [{"says": "Mend what is missing, then evaluate again.", "command": AGAIN}, ADVISE]
+        return [_unanswered(evidence, choice, limits), ADVISE]
     return [*_dataset(evidence, limits), *_curve(choice), ADVISE]
+
+
+def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float]) -> Row:
+    """What stands in the way of an answer, in the order in which the claim asks."""
+    if lacking(evidence, limits):
+        return {"says": "Mend what is missing, then evaluate again.", "command": AGAIN}
+    copies, base = evidence.copies, evidence.base_copies
+    if (
+        copies
+        and copies.interval.low > limits["copies"]
+        and not (base and not clear_of(copies, base))
+    ):
+        return _copied(copies, choice, limits)
+    if evidence.claimed.interval.high < limits["majority"]:
+        says = "First the dataset or the measure: too few of its own pictures pass for one person."
+        return {"says": says, "command": "limner review --again"}
+    says = (
+        "The line lets others pass as often: lower evaluation.target_far in character.yaml, and "
+        "look at the pictures."
+    )
+    return {"says": says, "command": AGAIN}
+
+
+def _copied(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:
+    """Fewer steps, or more pictures: up to where a checkpoint did not copy while choosing, else
+    half of the way to the first."""
+    shares: dict[int, list[float]] = {}
+    for row in choice.rows:
+        shares.setdefault(row["step"], []).append(row["copies"] / row["n"])
+    free = [s for s, found in shares.items() if max(found) <= limits["copies"]]
+    before = [step for step in free if step < choice.chosen.step]
+    first = min(shares, default=choice.chosen.step)
+    if before:
+        steps, why = max(before), f"step {max(before):,} hardly did while choosing"
+    else:
+        first = first if first not in free else choice.chosen.step
+        steps, why = max(1, first // 2), f"step {first:,} did already"
+    says = (
+        f"{copies.words} pictures repeat the training pictures, and {why}: train fewer steps, "
+        f"e.g. training.steps {steps} in character.yaml, or with more and more varied pictures."
+    )
+    return {"says": says, "command": f"limner plan && limner train --fresh && {AGAIN}"}
 
 
 def _more(evidence: Evidence, wanted: int) -> str:
