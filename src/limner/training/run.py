@@ -21,7 +21,7 @@ from limner.training.config import RunConfig
 from limner.training.loop import Loop
 from limner.training.planning import current_plan, plan
 from limner.training.rules import rules
-from limner.training.work import Work, device_of, encoded, make_sampler, make_trainer, open_work
+from limner.training.work import Work, encoded, make_sampler, make_trainer, open_work
 
 
 def train(
@@ -207,7 +207,7 @@ def _work(
     models = project.folder("models") / f"run_{run.version}"
     _sweep(models, _logs(project, run), project.root / ".limner" / "cache")
     yield Notice(f"Opening the base {stamp.public_name(config.base)}.")
-    work = open_work(project, run, config, device=device_of(config))
+    work = open_work(project, run, config)
     yield from encoded(work)
     if config.samples:
         work.sampler = make_sampler(work)

@@ -56,8 +56,8 @@ def device_of(config: RunConfig, rank: int = 0) -> str:
     return f"cuda:{rank}" if config.device == "cuda" and config.processes > 1 else config.device
 
 
-def open_work(project: Project, run: Run, config: RunConfig, *, device: str | None = None) -> Work:
-    """Read the dataset and open the base of a run.
+def open_work(project: Project, run: Run, config: RunConfig, *, rank: int = 0) -> Work:
+    """Read the dataset and open the base of a run; `rank`: of this process in the run's team.
 
     Raises InputError when pictures, captions or base are not those that were planned.
     """
@@ -72,13 +72,13 @@ def open_work(project: Project, run: Run, config: RunConfig, *, device: str | No
             fix="Run `limner dataset build`, then `limner plan` and `limner train`.",
         )
     held_out = held_out[: int(config.values["held_out_pictures"])]
-    base = _open_base(config, device or device_of(config))
+    base = _open_base(config, rank)
     models = project.folder("models") / f"run_{run.version}"
     logs = project.folder("logs") / f"run_{run.version}"
     return Work(project, run, config, dataset, train, held_out, base, models, logs)
 
 
-def _open_base(config: RunConfig, device: str) -> Base:
+def _open_base(config: RunConfig, rank: int) -> Base:
     """The base of the record, with its device and threads. Raises InputError when it changed."""
     from limner.models import open_base
 
@@ -90,6 +90,7 @@ def _open_base(config: RunConfig, device: str) -> Base:
             fix="Run `limner plan` and start a new run.",
         )
     info.require_template(config.template)
+    device = device_of(config, rank)
     if device.startswith("cuda"):
         kernels.before_cuda()
     import torch
@@ -105,7 +106,8 @@ def _open_base(config: RunConfig, device: str) -> Base:
 
     def load(folder: Path) -> Any:
         choice = fast.choice_of(config.fast)
-        return fast.load_transformer(folder, choice, device, dtype or torch.bfloat16)
+        member = (rank, config.processes)
+        return fast.load_transformer(folder, choice, device, dtype or torch.bfloat16, member)
 
     return open_base(info, device=device, dtype=dtype, load_transformer=load)
 

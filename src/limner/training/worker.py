@@ -19,7 +19,7 @@ from limner.project import Project
 from limner.training import recover, state
 from limner.training.config import RunConfig
 from limner.training.parallel import Team
-from limner.training.work import Work, device_of, encoded, make_trainer, open_work
+from limner.training.work import Work, encoded, make_trainer, open_work
 
 LOOK_S = 1.0
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     if run is None:
         raise LimnerError(f"There is no run {version}", where=root)
     config = RunConfig.from_json(run.config["run"])
-    work = open_work(project, run, config, device=device_of(config, int(rank)))
+    work = open_work(project, run, config, rank=int(rank))
     collect(encoded(work))
     (Path(folder) / f"ready_{rank}").touch()
     team = Team(int(rank), config.processes, Path(folder) / "meeting", config.device)

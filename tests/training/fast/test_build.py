@@ -13,6 +13,7 @@ from limner.models import runtime
 from limner.training.fast import Choice, install
 from limner.training.fast.build import load_transformer, random_transformer
 from limner.training.fast.engine import frozen_linears
+from limner.training.fast.swap import SHARE
 
 SMALL: dict[str, Any] = {
     "num_layers": 3, "attention_head_dim": 32, "num_attention_heads": 2,
@@ -55,6 +56,24 @@ def test_a_folder_in_shards_gives_what_diffusers_loads(tmp_path: Path) -> None:
     install(small, choice)
     error = (call(small) - expected).norm() / expected.norm()
     assert 1e-4 < error < 0.05
+
+
+def test_a_member_of_a_team_loads_its_share_alone(tmp_path: Path) -> None:
+    random_transformer(Choice(), "cpu", **SMALL).save_pretrained(tmp_path / "t")
+    whole = load_transformer(tmp_path / "t", Choice(), "cpu")
+    expected = sum(p.nbytes for p in whole.transformer_blocks.parameters())
+    shares = []
+    for rank in range(2):
+        part = load_transformer(tmp_path / "t", Choice(shard=True), "cpu", member=(rank, 2))
+        blocks = part.transformer_blocks
+        left = sum(p.untyped_storage().nbytes() for p in blocks.parameters())
+        assert left < expected / 100, "the blocks themselves are empty"
+        shares.append([getattr(block, SHARE) for block in blocks])
+    held = [sum(s.numel() for s in own) for own in shares]
+    assert held[0] == held[1] and expected / 2 <= held[0] < expected * 0.55
+    first = torch.cat([shares[0][0], shares[1][0]])
+    weight = next(whole.transformer_blocks[0].parameters())
+    assert torch.equal(first[: weight.nbytes].view(weight.dtype), weight.flatten())
 
 
 def test_a_broken_folder_is_named(tmp_path: Path) -> None:

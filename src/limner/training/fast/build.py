@@ -19,7 +19,7 @@ from limner.models import runtime
 from limner.training.fast.choice import PUBLISHED, Choice, choice_of
 from limner.training.fast.engine import MODULATIONS
 from limner.training.fast.quantised import freeze_block
-from limner.training.fast.swap import away
+from limner.training.fast.swap import away, keep_share
 
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 SINGLE = "diffusion_pytorch_model.safetensors"
@@ -47,11 +47,16 @@ def random_transformer(
     return _made({**PUBLISHED, **dimensions}, choice, device, dtype, fill)
 
 
-def load_transformer(folder: Path, choice: Choice, device: Any, dtype: Any = torch.bfloat16) -> Any:
+def load_transformer(
+    folder: Path, choice: Choice, device: Any, dtype: Any = torch.bfloat16,
+    member: tuple[int, int] = (0, 1),
+) -> Any:  # fmt: skip
     """A diffusers transformer folder -> the model on its device, block by block.
 
-    Needs the memory of the result and one block; the files are mapped, never read whole. Raises
-    InputError for a missing or broken file, a missing tensor or one of another shape.
+    Needs the memory of the result and one block; the files are mapped, never read whole. member:
+    (rank, size) in a team of processes; with `Choice.shard` the result is this process's share, and
+    only `install` with that team makes it a model again. Raises InputError for a missing or broken
+    file, a missing tensor or one of another shape.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -81,7 +86,7 @@ def load_transformer(folder: Path, choice: Choice, device: Any, dtype: Any = tor
         except (OSError, RuntimeError, SafetensorError) as error:
             raise _unreadable(folder, first_line(error)) from None
 
-    return _made(config, choice, device, dtype, fill)
+    return _made(config, choice, device, dtype, fill, member)
 
 
 def loader(settings: Mapping[str, Any], device: Any) -> Callable[[Path], Any]:
@@ -99,7 +104,10 @@ def _unreadable(folder: Path, why: str) -> InputError:
 
 
 @torch.no_grad()  # type: ignore[untyped-decorator]
-def _made(config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill: Fill) -> Any:
+def _made(
+    config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill: Fill,
+    member: tuple[int, int] = (0, 1),
+) -> Any:  # fmt: skip
     runtime.prepare()
     from diffusers import QwenImageTransformer2DModel
 
@@ -123,6 +131,8 @@ def _made(config: dict[str, Any], choice: Choice, device: Any, dtype: Any, fill:
                 module.to("cpu")
         if choice.precision != "bf16":
             freeze_block(block, choice.precision, skip=skip)
-        if i in elsewhere:
+        if choice.shard and member[1] > 1:
+            keep_share(block, *member, device, skip)
+        elif i in elsewhere:
             block.to("cpu")
     return model

@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+SHARE = "limner_share"
+"""Attribute of a block whose frozen tensors are already shared out: this process's bytes."""
 ALIGNMENT = 256
 """Bytes a tensor's start is rounded up to, as CUDA's allocator does; the kernels need 16."""
 
@@ -54,7 +56,7 @@ class BlockSwap:
         self.order, self.device, self.team = tuple(chosen), torch.device(device), team
         self.direction, self.moves, self.late = 1, 0, 0
         self.tensors = {i: _frozen(blocks[i], skip) for i in self.order}
-        self.host = {i: self._store(self.tensors[i]) for i in self.order}
+        self.host = {i: self._store(blocks[i], self.tensors[i]) for i in self.order}
         size = max((h.numel() for h in self.host.values()), default=0)
         size *= team.size if team is not None else 1
         count = min(max(1, ring), len(self.order))
@@ -71,21 +73,19 @@ class BlockSwap:
                 event.record(torch.cuda.current_stream(self.device))
         self.current: int | None = None
 
-    def _store(self, tensors: list[Tensor]) -> Tensor:
-        """All bytes of a block in one pinned buffer, or this process's share of them on its device;
-        the tensors give up their own memory."""
-        sizes = [t.numel() * t.element_size() for t in tensors]
-        total = sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
-        pinned = self.device.type == "cuda" and self.team is None
+    def _store(self, block: Any, tensors: list[Tensor]) -> Tensor:
+        """All bytes of a block in one pinned buffer, or this process's share of them."""
         if self.team is not None:
-            total = -(-total // (ALIGNMENT * self.team.size)) * ALIGNMENT * self.team.size
-        buffer = torch.zeros(total, dtype=torch.uint8, pin_memory=pinned)
+            kept: Tensor | None = getattr(block, SHARE, None)
+            if kept is None:
+                kept = _cut(tensors, self.team.rank, self.team.size, self.device)
+            return kept
+        pinned = self.device.type == "cuda"
+        buffer = torch.zeros(_bytes(tensors), dtype=torch.uint8, pin_memory=pinned)
         for tensor, view in zip(tensors, _views(buffer, tensors), strict=True):
             view.copy_(tensor.detach())
-            tensor.data = view if self.team is None else _nothing(tensor, self.device)
-        if self.team is None:
-            return buffer
-        return buffer.chunk(self.team.size)[self.team.rank].to(self.device, copy=True)
+            tensor.data = view
+        return buffer
 
     def need(self, block: int) -> None:
         """The block's weights are where they compute, behind everything enqueued so far."""
@@ -178,6 +178,31 @@ class BlockSwap:
         # the block passed longest ago is needed last: the way back comes from the other end
         place = {i: self.order.index(b) for i, b in enumerate(self.holds) if b is not None}
         return min(others, key=lambda i: place[i] * self.direction)
+
+
+def keep_share(
+    block: Any, rank: int, size: int, device: Any, skip: tuple[str, ...] = ()
+) -> None:  # fmt: skip
+    """Leave a block only the share of process `rank` of `size`, on `device`, before any LoRA.
+
+    A `BlockSwap` with a team takes it over. So no process ever holds more than one block whole.
+    """
+    setattr(block, SHARE, _cut(_frozen(block, skip), rank, size, torch.device(device)))
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    sizes = [t.numel() * t.element_size() for t in tensors]
+    return sum(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)
+
+
+def _cut(tensors: Sequence[Tensor], rank: int, size: int, device: torch.device) -> Tensor:
+    """The bytes of one process of `size`, on its device; the tensors give up their own memory."""
+    total = -(-_bytes(tensors) // (ALIGNMENT * size)) * ALIGNMENT * size
+    buffer = torch.zeros(total, dtype=torch.uint8)
+    for tensor, view in zip(tensors, _views(buffer, tensors), strict=True):
+        view.copy_(tensor.detach())
+        tensor.data = _nothing(tensor, device)
+    return buffer.chunk(size)[rank].to(device, copy=True)
 
 
 def _nothing(like: Tensor, device: torch.device) -> Tensor:
