@@ -40,6 +40,20 @@ def test_a_new_project_opens_and_keeps_comments_when_changed(tmp_path: Path) -> 
         new(tmp_path / "grace")
 
 
+def test_a_consent_is_written_in_the_letters_it_was_given_in(tmp_path: Path) -> None:
+    evidence = "Verträge/Jürgen 同意书 \U0001f4dd.pdf"
+    made = Project.create(
+        tmp_path / "j",
+        name="Jürgen",
+        trigger="juergen_p",
+        class_word="man",
+        likeness="consented_person",
+        consent={"evidence": evidence, "date": "2026-03-01"},
+    )
+    assert evidence in (made.root / "character.yaml").read_text("utf-8")
+    assert made.character.consent is not None and made.character.consent.evidence == evidence
+
+
 def test_errors_name_line_and_field(tmp_path: Path) -> None:
     project = new(tmp_path / "p")
     file = project.root / "character.yaml"
@@ -73,6 +87,10 @@ def test_a_day_needs_no_quotes_and_a_number_must_be_one(tmp_path: Path) -> None:
     file.write_text(file.read_text() + "  revoked: 5.3.2026\n")
     with pytest.raises(InputError, match=r"'5\.3\.2026' should be a day, YYYY-MM-DD"):
         _ = Project.open(file.parent).character
+    for day in ("2026-02-30", '"2026-02-30"'):  # unquoted it is no day to YAML either
+        file.write_text(person + f"consent:\n  evidence: signed.pdf\n  date: {day}\n")
+        with pytest.raises(InputError, match=r"no day 2026-02-30|day is out of range"):
+            _ = Project.open(file.parent).character
     for odd in (".nan", ".inf"):
         file.write_text(good + f"evaluation:\n  thresholds: {{goal: {odd}}}\n")
         with pytest.raises(InputError, match="finite number"):

@@ -51,7 +51,9 @@ class Project:
             )
         consent_text = ""
         if consent:
-            lines = "".join(f"  {k}: {json.dumps(v)}\n" for k, v in consent.items())
+            lines = "".join(
+                f"  {k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in consent.items()
+            )
             consent_text = f"consent:\n{lines}"
         text = yamlfile.TEMPLATE.format(
             name=json.dumps(name, ensure_ascii=False),

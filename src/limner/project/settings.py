@@ -5,9 +5,10 @@ In: a mapping read from YAML. Out: a validated `Character`. Unknown keys are err
 
 from __future__ import annotations
 
+import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
 Likeness = Literal["synthetic", "consented_person"]
@@ -32,6 +33,16 @@ class Consent(_Settings):
         pattern=r"^(\d{4}-\d{2}-\d{2})?$",
         description="Day the person took the consent back; then nothing is published any more",
     )
+
+    @field_validator("date", "revoked")
+    @classmethod
+    def _in_the_calendar(cls, day: str) -> str:
+        try:
+            if day:
+                datetime.date.fromisoformat(day)
+        except ValueError:
+            raise ValueError(f"the calendar has no day {day}") from None
+        return day
 
 
 class SignatureSettings(_Settings):

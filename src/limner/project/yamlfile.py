@@ -35,13 +35,13 @@ training:
 """
 
 
-def parse(text: str, file: Path) -> Any:
-    """YAML text -> round-trip mapping (keeps comments and lines). Raises InputError."""
+def yaml_of(text: str, file: Path) -> Any:
+    """YAML text -> round-trip values (comments and lines kept). Raises InputError with the line."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        data = YAML(typ="rt").load(text)
+        return YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}" if mark else ""
@@ -50,8 +50,13 @@ def parse(text: str, file: Path) -> Any:
             where=f"{file}{line}",
             fix="Mend that line; indent with spaces, one key a line.",
         ) from None
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # ValueError: a day that no calendar has, unquoted
         raise InputError(f"{file.name} is not valid YAML: {error}", where=str(file)) from None
+
+
+def parse(text: str, file: Path) -> Any:
+    """YAML text -> round-trip mapping (keeps comments and lines). Raises InputError."""
+    data = yaml_of(text, file)
     if not isinstance(data, dict):
         raise InputError(
             f"{file.name} holds no keys", where=str(file), fix="Write `name: ...` and so on."
