@@ -129,6 +129,9 @@ WRONG = [
     (OWN.replace("a blue silk kimono", "a school uniform"), r"outfits.yaml:4: blue_kimono.pieces"),
     (OWN.replace("a blue silk kimono", "long auburn hair"), r"outfits.yaml: blue_kimono"),
     (OWN.replace("pieces: [[", "pieces: [[["), r"outfits.yaml:5"),
+    (OWN + "  top: {kind: tshirt, colour: red}\n", r"outfits.yaml:8: blue_kimono.top"),
+    (OWN + "  top: tshirt\n", r"outfits.yaml:8: blue_kimono.top"),
+    (OWN.replace("a blue silk kimono", "2026-02-30") + "  x: 2026-02-30\n", "outfits.yaml"),
 ]
 
 
@@ -141,6 +144,12 @@ def test_a_wrong_word_is_named_with_file_line_and_field(
         lexicon.learn(tmp_path)
     assert re.search(where, error.value.where or "")
     assert "blue_kimono" not in lexicon.outfits()
+
+
+def test_a_colour_named_for_babies_is_a_colour(tmp_path: Path) -> None:
+    (tmp_path / "outfits.yaml").write_text(OWN.replace("a blue silk", "a baby blue"))
+    assert lexicon.learn(tmp_path) == {"outfit": 1}
+    lexicon.learn(None)
 
 
 def test_a_light_that_does_not_exist_and_a_file_that_is_not_read(tmp_path: Path) -> None:
@@ -224,3 +233,23 @@ def test_an_edited_table_is_read_anew(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "moods.yaml").write_text("two: {a: 1}\n")
     tables.table.cache_clear()
     assert tables.table("nowhere", "moods") == {"new": True} and len(parsed) == 1
+
+
+def test_what_a_comma_parts_from_hair_or_face_is_no_constant() -> None:
+    for text in (
+        "grace_char in a long wool coat, face in half shadow",
+        "red silk dress, hair loose",
+        "a round table, face calm",
+        "white shirt, hair windswept",
+        "natural light, skin softly lit",
+    ):
+        assert find_constants(text) == [], text
+    assert [c.words for c in find_constants("short, curly, dark brown hair")] == [
+        "curly, dark brown hair"
+    ]
+
+
+def test_a_class_word_of_two_words_is_allowed_and_an_age_beside_it_is_not() -> None:
+    assert find_constants("the same elderly man in a coat", "elderly man") == []
+    found = find_constants("an old elderly man beside a young woman", "elderly man")
+    assert [c.trait for c in found] == ["age", "age"]

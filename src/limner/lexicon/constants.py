@@ -51,7 +51,8 @@ def _patterns() -> tuple[tuple[str, re.Pattern[str]], ...]:
     gap = rf"(?:(?!{nouns})[\w-]+,? (?:and )?){{0,2}}"
 
     def beside(trait: str, nouns: str) -> str:
-        return rf"\b(?:{_alternatives(trait)})[\s,-]+{gap}(?:{nouns})\b"
+        # "red silk dress, hair loose": what a comma parts from the noun belongs to something else
+        return rf"\b(?:{_alternatives(trait)})[\s,-]+{gap}(?<!,\s)(?:{nouns})\b"
 
     raw = [
         ("hair_color", beside("hair_color", "hair|haired|curls|locks|bun|ponytail|bob|beard")),
@@ -79,10 +80,11 @@ def find_constants(text: str, class_word: str | None = None) -> list[Constant]:
     """Constants named in `text`, in order, without overlaps; `class_word` itself is allowed."""
     found = sorted(_raw(text), key=lambda c: (c.start, -c.end))
     kept: list[Constant] = []
-    allowed = (class_word or "").lower()
+    own = rf"\b{re.escape(class_word)}\b" if class_word else r"(?!)"
+    allowed = [m.span() for m in re.finditer(own, text, re.IGNORECASE)]
     for constant in found:
-        if constant.trait == "sex" and constant.words.lower() == allowed:
-            continue
+        if any(start <= constant.start and constant.end <= end for start, end in allowed):
+            continue  # a class word may be "elderly man"
         if kept and constant.start < kept[-1].end:
             continue
         kept.append(constant)

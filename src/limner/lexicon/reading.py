@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError
@@ -41,7 +42,8 @@ FRAMINGS = ("close_up", "half_body", "cowboy", "full_body")
 
 _ID = re.compile(r"[a-z][a-z0-9_]*")
 _UNSAFE = re.compile(
-    r"\b(?:child(?:ren|ish)?|kids?|minors?|teens?|teenage[rd]?|toddler|baby|babies"
+    r"\b(?:child(?:ren|ish)?|kids?|minors?|teens?|teenage[rd]?|toddler"
+    r"|baby(?! (?:blue|pink))|babies"
     r"|school ?(?:girl|boy)|school uniform|nude|naked|topless|lingerie"
     r"|underwear|erotic|sexy|fetish|see-through)\b",
     re.IGNORECASE,
@@ -51,7 +53,10 @@ _UNSAFE = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """What a field may hold. kind: text | texts | pieces | choice | choices | number | any."""
+    """What a field may hold.
+
+    kind: text | texts | pieces | choice | choices | number | garment | any.
+    """
 
     kind: str
     needed: bool = False
@@ -67,7 +72,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "formality": Rule("choice", True, FORMALITIES),
         "wear": Rule("choice", True, WEARS),
         "season": Rule("choice", True, SEASONS),
-        **{part: Rule("any") for part in ("top", "over", "bottom", "dress")},
+        **{part: Rule("garment") for part in ("top", "over", "bottom", "dress")},
     },
     "setting": {
         "phrase": _TEXT,
@@ -147,19 +152,9 @@ def read(text: str, axis: str, file: str) -> dict[str, Any]:
 
 
 def _load(text: str, file: str) -> Any:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from limner.project.yamlfile import yaml_of
 
-    try:
-        data = YAML(typ="rt").load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(
-            f"{file} is not valid YAML: {error.problem or error.context}", where=f"{file}{line}"
-        ) from None
-    except YAMLError as error:
-        raise InputError(f"{file} is not valid YAML: {error}", where=file) from None
+    data = yaml_of(text, Path(file))
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -219,6 +214,14 @@ def _check_field(value: Any, rule: Rule, field: str, where: Place) -> None:
     if rule.kind == "number":
         if isinstance(value, bool) or not isinstance(value, int | float):
             where.fail(f"{field} must be a number", "Write degrees, for example 12.", field)
+        return
+    if rule.kind == "garment":
+        told = isinstance(value, dict) and set(value) == {"kind", "color"}
+        if not told or not all(isinstance(v, str) for v in value.values()):
+            fix = (
+                "Write `{kind: tshirt, color: white}`, or leave it out: only the atelier reads it."
+            )
+            where.fail(f"{field} must name a kind and a color", fix, field)
         return
     if rule.kind in many and (not isinstance(value, list) or not value):
         where.fail(f"{field} must be a list", f"Write `{field}: [one, two]`.", field)
