@@ -185,3 +185,19 @@ def test_a_file_becomes_a_projects_plan(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not say their angle") as told:
         collect(take_in(project, file, replace=True))
     assert "line 1" in str(told.value)
+
+
+def test_commas_without_quotes_lose_no_word_of_a_prompt() -> None:
+    said = "golden hour light, grace_char in a red dress, close-up portrait"
+    assert texts(parse(f"prompt\n{said}\n".encode(), "a.csv")) == [said]
+    assert texts(parse(f"id,prompt\n1,{said}\n".encode(), "a.csv")) == [said]
+    with pytest.raises(InputError, match="5 cells under 3 columns") as error:
+        parse(f"id,prompt,seed\n1,{said},7\n".encode(), "a.csv")
+    assert "line 2" in str(error.value.where) and "quotes" in str(error.value.fix)
+
+
+def test_what_is_said_of_a_set_is_no_prompt_of_it() -> None:
+    named = {"description": "My set for Grace", "prompts": ["front view of g_char", "in a park"]}
+    assert texts(parse(json.dumps(named).encode(), "a.json")) == named["prompts"]
+    entry = {"caption": "front view of g_char", "images": ["a.png", "b.png"]}
+    assert texts(parse(json.dumps([entry]).encode(), "b.json")) == [entry["caption"]]

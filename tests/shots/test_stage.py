@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from limner import lexicon
 from limner.errors import InputError, NotReadyError, UsageError
-from limner.events import collect
+from limner.events import Notice, collect
+from limner.lexicon import drawable
 from limner.project import Project
-from limner.shots import check, export, plan
+from limner.shots import check, export, plan, replan, take_in
+
+MOON = """\
+moon_base:
+  {phrase: moon base, names: [a moon base, a lunar base], objects: [steel doors, grey dust],
+  mix: indoor, formality: [casual, smart, formal], season: any, lightings: [softbox, neon]}
+"""
 
 
 @pytest.fixture
@@ -82,3 +90,55 @@ def test_thresholds_are_the_users_to_change(project: Project) -> None:
     project.change_character(shots={"count": 16, "thresholds": {"wordsmax": 40}})
     with pytest.raises(InputError, match="wordsmax"):
         check(project)
+
+
+def test_a_source_that_knows_no_trigger_is_told_what_the_character_is(project: Project) -> None:
+    project.change_character(class_word="elderly man", source__name="comfyui")
+    collect(plan(project))
+    assert all("elderly man" in s.prompt for s in project.store.shots())
+    assert [f for f in check(project) if f["rule"] == "constant"] == []
+    [anew] = collect(replan(project, ["shot_003"]))["replanned"]
+    again = project.store.shot(anew)
+    assert again is not None and "elderly man" in again.prompt
+
+
+def test_words_that_are_gone_or_that_the_source_cannot_make_are_named(project: Project) -> None:
+    words = project.root / lexicon.OWN_FOLDER
+    words.mkdir()
+    (words / "settings.yaml").write_text(MOON)
+    abilities = {axis: [*drawable.axis(axis)] for axis in lexicon.AXES}
+    notes = [e.text for e in plan(project, abilities=abilities) if isinstance(e, Notice)]
+    assert "The source cannot make your own setting: moon_base - not planned." in notes
+    project.change_character(shots__quotas={"setting": {"moon_base": 20}})
+    collect(plan(project, replace=True))
+    project.change_character(shots__quotas={})
+    (words / "settings.yaml").unlink()
+    for look in (check, export):
+        with pytest.raises(InputError, match="'moon_base', which is no word any more"):
+            look(project)
+
+
+def test_prompts_of_ones_own_keep_to_the_projects_genres_and_count(project: Project) -> None:
+    project.change_character(shots={"count": 10, "genres": ["studio"]})
+    line = "Front view, close-up portrait of grace_char in a park, genuine smile, look {}\n"
+    mine = project.root / "mine.txt"
+    mine.write_text(line.format(0))
+    collect(take_in(project, mine))
+    planned = [s for s in project.store.shots() if "genre" in s.attributes]
+    assert len(planned) == 9 and {s.attributes["genre"] for s in planned} == {"studio"}
+    mine.write_text("".join(line.format(i) for i in range(20)))
+    collect(take_in(project, mine, replace=True))
+    said = [f["text"] for f in check(project) if f["rule"] == "quota"]
+    assert "angle front: 20, asked for 6 of 20" in said
+    mine.write_text("Front view, close-up portrait of a 12-year-old in a park\n")
+    with pytest.raises(InputError, match="adults only"):
+        collect(take_in(project, mine, replace=True))
+
+
+def test_an_outfit_asked_to_stay_away_stays_away_beside_a_signature(project: Project) -> None:
+    away = {k: 0.0 for k, o in lexicon.outfits().items() if o.formality != "smart"}
+    work = {"work": {"outfit": "camel_coat", "shots": 6}}
+    project.change_character(shots={"count": 16, "quotas": {"outfit": away}, "signature": work})
+    collect(plan(project))
+    worn = [s.attributes["outfit"] for s in project.store.shots()]
+    assert worn.count("camel_coat") == 6 and not {*worn} & {*away}

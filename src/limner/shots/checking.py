@@ -30,7 +30,7 @@ _VAGUE = re.compile(
     r"|lovely|sexy|hot (?:woman|man|girl))\b",
     re.IGNORECASE,
 )
-_MINOR = re.compile(
+MINOR = re.compile(
     r"\b(?:child|children|kids?|toddlers?|infant|teen|teens|teenager|teenage|schoolgirl|schoolboy"
     r"|underage|preteen|minors?|(?:[1-9]|1[0-7])[- ]years?[- ]old)\b",
     re.IGNORECASE,
@@ -109,7 +109,7 @@ def _words_of(item: Item, asked: Asked, speech: Dialect) -> list[Finding]:
         said = f'"{constant.words}" names a constant of the person ({constant.trait})'
         fix = "Delete these words; the reference picture and the trigger carry them."
         found.append(finding("constant", "error", where, said, fix))
-    if match := _MINOR.search(text):
+    if match := MINOR.search(text):
         said = f'"{match.group(0)}": Limner makes pictures of adults only'
         found.append(finding("minor", "error", where, said, "Delete this prompt."))
     if match := _NEGATION.search(text):

@@ -38,6 +38,10 @@ class Dialect:
             return tuple(p.format(class_word=class_word or "person") for p in self.persons)
         return (f"{trigger} {class_word}" if class_word else trigger,)
 
+    def word_of(self, class_word: str | None) -> str | None:
+        """The class word where it names the person; beside a trigger it is not said."""
+        return None if self.trigger else class_word
+
 
 ARTEFACTS = "extra fingers, deformed hands, doubled figure, watermark, written text, frame, collage"
 """What a negative prompt asks to leave out: faults of pictures, never traits of a person (they

@@ -55,6 +55,7 @@ def plan_missing(
     class_word: str,
     dialect: str,
     abilities: Mapping[str, Sequence[str]] | None = None,
+    genres: Sequence[str] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> ShotPlan | None:
     """Shots that bring the set to `count`; None when it has that many.
@@ -75,6 +76,7 @@ def plan_missing(
                 preset=preset,
                 quotas=quotas,
                 abilities=abilities,
+                genres=genres,
                 trigger=trigger,
                 class_word=class_word,
                 exclude_prompts=[i.text for i in items],

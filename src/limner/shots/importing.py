@@ -245,7 +245,9 @@ class _Parser:
                 stack += [(one, title) for one in reversed(item)]
             elif isinstance(item, Mapping):
                 fields = {str(k).strip().lower(): v for k, v in item.items()}
-                key = next((k for k in TEXT_KEYS if isinstance(fields.get(k), str)), None)
+                listed = [k for k in LIST_KEYS if _holds_entries(fields.get(k))]
+                keys = TEXT_KEYS if not listed else ()  # a set may have a description of its own
+                key = next((k for k in keys if isinstance(fields.get(k), str)), None)
                 if key is not None:
                     at = line or self._line_of(fields[key], place)
                     place = at
@@ -253,7 +255,6 @@ class _Parser:
                     if text:
                         yield _entry(text, at, title, fields)
                     continue
-                listed = [k for k in LIST_KEYS if isinstance(fields.get(k), list)]
                 groups = [(fields[k], title) for k in listed] or [
                     (v, str(k)) for k, v in item.items() if isinstance(v, list | dict)
                 ]
@@ -283,13 +284,24 @@ class _Parser:
                     header = [""] * (len(row) - 1) + ["prompt"]  # no head: the longest is the text
                     longest = max(range(len(row)), key=lambda i: len(row[i]))
                     header[-1], header[longest] = "", "prompt"
-                fields = dict(zip(header, row, strict=False))
                 key = next(k for k in TEXT_KEYS if k in header)
+                row = self._fitted(row, header, key, reader.line_num)
+                fields = dict(zip(header, row, strict=False))
                 text = _tidy(fields.get(key) or "")
                 if text:
                     yield _entry(text, max(reader.line_num, 1), "", fields)
         except csv.Error as error:
             raise self._wrong(f"a broken CSV row: {error}", max(reader.line_num, 1)) from None
+
+    def _fitted(self, row: list[str], header: list[str], key: str, line: int) -> list[str]:
+        """A row of as many cells as the head: a prompt in the last column may hold bare commas."""
+        if len(row) <= len(header) or not any(cell.strip() for cell in row[len(header) :]):
+            return row
+        if header[-1] != key:
+            fix = "Put quotes around the prompt: it holds the mark that parts the columns."
+            raise self._wrong(f"a row of {len(row)} cells under {len(header)} columns", line, fix)
+        last = len(header) - 1
+        return [*row[:last], ", ".join(cell.strip() for cell in row[last:])]
 
     def _mapping(self) -> Iterator[Entry]:
         for number, line in enumerate(self.lines, 1):
@@ -394,6 +406,13 @@ def _entry(
     heading = title or (fields["domain"] if isinstance(fields.get("domain"), str) else "")
     name = next((str(fields[k]).strip() for k in _ID_KEYS if _short(fields.get(k))), "")
     return Entry(text, line, name, number, _angle_of(heading, number), attributes)
+
+
+def _holds_entries(value: Any) -> bool:
+    """Whether a JSON value is a list of prompts; names of files beside a prompt are none."""
+    return isinstance(value, list) and any(
+        isinstance(one, Mapping) or (isinstance(one, str) and len(one.split()) > 1) for one in value
+    )
 
 
 def _short(value: Any) -> bool:

@@ -18,6 +18,7 @@ from limner import lexicon
 from limner.errors import InputError
 from limner.project.records import Shot
 from limner.shots.conflicts import explain
+from limner.shots.dialects import dialect_of
 from limner.shots.listing import by_domain, plain
 from limner.shots.places import choose_places, mixed
 from limner.shots.pools import narrow
@@ -107,7 +108,13 @@ def make_plan(
     ids = [f"shot_{i + 1:03d}" for i in range(count)]
     seeds = [shot_seed(seed, name) for name in ids]
     prompts = write_prompts(
-        rows, trigger, seeds, dialect=dialect, taken=exclude_prompts, thresholds=thresholds
+        rows,
+        trigger,
+        seeds,
+        class_word=dialect_of(dialect).word_of(class_word),
+        dialect=dialect,
+        taken=exclude_prompts,
+        thresholds=thresholds,
     )
     shots = [
         Shot(name, i + 1, row, text, own, face_visible=face)

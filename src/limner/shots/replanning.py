@@ -14,6 +14,7 @@ from random import Random
 from limner import lexicon
 from limner.errors import UsageError
 from limner.project.records import Shot
+from limner.shots.dialects import dialect_of
 from limner.shots.planner import fits_of, shot_seed
 from limner.shots.promptset import write_prompts
 from limner.shots.rules import Rules
@@ -70,7 +71,7 @@ def replan_shots(
             [row],
             trigger,
             [own],
-            class_word=class_word,
+            class_word=dialect_of(dialect).word_of(class_word),
             dialect=dialect,
             taken=[s.prompt for s in (*others, old)],
             thresholds=thresholds,

@@ -17,7 +17,7 @@ from limner.events import Events, Notice, Result
 from limner.project import Project
 from limner.project.files import write_bytes, write_json, write_text
 from limner.project.records import Shot
-from limner.shots.checking import Asked, Finding, check_items, guess_trigger
+from limner.shots.checking import MINOR, Asked, Finding, check_items, guess_trigger
 from limner.shots.dialects import dialect_of
 from limner.shots.filling import plan_missing, report_of
 from limner.shots.heatmap import as_lines, as_png, holes
@@ -55,11 +55,12 @@ class Wanted:
     dialect: str = "inbox"
     seed: int = 1
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    genres: Sequence[str] = ()
     source: Literal["nobody", "options", "project"] = "nobody"
 
     def targets(self, total: int) -> dict[str, dict[str, int]]:
         """Exact numbers by axis for a set of `total` prompts."""
-        rules = rules_for(wear_of(self.class_word or "person"))
+        rules = rules_for(wear_of(self.class_word or "person"), None, self.genres)
         return make_targets(total, self.preset, self.quotas, rules)
 
 
@@ -76,6 +77,7 @@ def wanted_by(project: Project) -> Wanted:
         dialect_for(project),
         shots.seed,
         shots.thresholds,
+        shots.genres,
         "project",
     )
 
@@ -126,10 +128,13 @@ def check_plan(project: Project) -> Checked:
 
 def _targets_of(project: Project) -> dict[str, dict[str, int]]:
     """Exact numbers by axis of a project's plan."""
-    wanted = wanted_by(project)
+    wanted, shots = wanted_by(project), project.store.shots()
+    count = project.character.shots.count
+    if any(OWN_WORDS in s.attributes for s in shots):  # a file may bring more than the settings ask
+        count = max(count, len(shots))
     rules = rules_for(wear_of(project.character.class_word), None, project.character.shots.genres)
-    targets = make_targets(project.character.shots.count, wanted.preset, wanted.quotas, rules)
-    targets = with_signature(targets, signature_of(project), project.character.shots.count, rules)
+    targets = make_targets(count, wanted.preset, wanted.quotas, rules)
+    targets = with_signature(targets, signature_of(project), count, rules)
     if "mix" not in wanted.quotas:
         targets.pop("mix", None)  # a preset's mix of places may give way
     return targets
@@ -225,6 +230,7 @@ def _missing(
         class_word=wanted.class_word or "person",
         dialect=wanted.dialect,
         abilities=abilities,
+        genres=wanted.genres,
         thresholds=wanted.thresholds,
     )
 
@@ -251,7 +257,7 @@ def take_in(
         items = of_entries(found.entries)
         _must_be_usable(items, found, path)
         total = max(project.character.shots.count if fill else 0, len(items))
-        rules = rules_for(wear_of(project.character.class_word))
+        rules = rules_for(wear_of(project.character.class_word), None, wanted.genres)
         signature = signature_of(project)
         targets = with_signature(wanted.targets(total), signature, total, rules)
         made = _missing(items, wanted, targets, total, abilities) if fill else None
@@ -275,6 +281,13 @@ def _must_be_usable(items: Sequence[Item], found: Imported, path: Path) -> None:
             f"{len(items)} prompts are more than a project has ({PLANNED_COUNTS[1]})",
             where=str(path),
         )
+    for item in items:
+        if match := MINOR.search(item.text):
+            raise InputError(
+                f'"{match.group(0)}": Limner makes pictures of adults only',
+                where=f"{path}, {item.where}",
+                fix="Delete this prompt.",
+            )
     for axis in ("angle", "framing"):
         silent = [i.where for i in items if axis not in i.attributes]
         if silent:
@@ -348,12 +361,11 @@ def spoken(shots: Sequence[Shot], trigger: str, class_word: str | None, dialect:
         for s in shots
         if OWN_WORDS not in s.attributes and all(a in s.attributes for a in lexicon.AXES)
     ]
-    word = None if speech.trigger else class_word
     prompts = write_prompts(
         [s.attributes for s in known],
         trigger,
         [s.seed for s in known],
-        class_word=word,
+        class_word=speech.word_of(class_word),
         dialect=dialect,
     )
     anew = {s.id: text for s, text in zip(known, prompts, strict=True)}

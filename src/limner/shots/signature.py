@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from limner import lexicon
 from limner.errors import InputError
 from limner.shots.quotas import REST, largest_remainder
 from limner.shots.rules import Rules, threshold
@@ -41,8 +42,12 @@ def with_signature(
     for tag, (outfit, shots) in signature.items():
         where = f"shots.signature.{tag}"
         if outfit not in rules.values["outfit"]:
+            known = outfit in lexicon.outfits()
             raise InputError(
-                f"there is no outfit {outfit!r} to plan",
+                f"the outfit {outfit!r} cannot be planned: the source does not make it, or it is "
+                "not worn by this character"
+                if known
+                else f"there is no outfit {outfit!r} to plan",
                 where=where,
                 fix=f"Use one of: {', '.join(rules.values['outfit'])}.",
             )
@@ -59,7 +64,9 @@ def with_signature(
     others = {k: n for k, n in found.get("outfit", {}).items() if k not in fixed and k != REST}
     if others and left:
         rest = {k: float(n) for k, n in {**others, REST: found["outfit"].get(REST, 0)}.items()}
-        found["outfit"] = {**fixed, **{k: n for k, n in largest_remainder(rest, left).items() if n}}
+        share = largest_remainder(rest, left)
+        # an outfit of no shots stays named: it was asked for to stay away
+        found["outfit"] = {**fixed, **{k: n for k, n in share.items() if n or k != REST}}
     else:
         found["outfit"] = {**fixed, **({REST: left} if left else {})}
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner import lexicon
-from limner.errors import NotReadyError, UsageError
+from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Progress, Result
 from limner.project import Project
 from limner.project.files import write_json, write_text
@@ -56,7 +56,7 @@ def plan(
         )
         yield Progress("planning", settings.count, settings.count)
         changed = store_plan(project, made.shots, replace=replace)
-        for note in made.report["notes"]:
+        for note in (*made.report["notes"], *_unused_words(abilities)):
             yield Notice(note, "warning")
         _write_files(project, made.report)
         project.store.log("shots", "planned", count=len(made.shots), changed=changed)
@@ -66,6 +66,16 @@ def plan(
         yield Notice("The plan is as it was; nothing changed.")
     value = {"count": len(made.shots), "changed": changed, "prompts": "shots/prompts.txt"}
     yield Result({**value, "report": made.report})
+
+
+def _unused_words(abilities: Mapping[str, Sequence[str]] | None) -> list[str]:
+    """A sentence for each axis with words of the project's own that its source cannot make."""
+    found = []
+    for axis, able in (abilities or {}).items():
+        own = [v for v in lexicon.axis(axis) if v not in lexicon.shipped(axis) and v not in able]
+        if own:
+            found.append(f"The source cannot make your own {axis}: {', '.join(own)} - not planned.")
+    return found
 
 
 def learn(project: Project) -> dict[str, int]:
@@ -110,6 +120,7 @@ def replan(
             counted=[*settings.quotas],
             seed=settings.seed,
             trigger=character.trigger,
+            class_word=character.class_word,
             dialect=dialect_for(project),
             thresholds=settings.thresholds,
         )
@@ -180,10 +191,20 @@ def _write_files(project: Project, report: Mapping[str, Any]) -> None:
 
 
 def planned(project: Project) -> list[Shot]:
-    """The project's shots. Raises NotReadyError when there is no plan."""
+    """The project's shots. Raises NotReadyError when there is no plan, InputError when a word of
+    the project's own that it was planned with is gone."""
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
             "There is no plan yet", where="shots/prompts.txt", fix="Run `limner shots plan`."
         )
+    for shot in shots:
+        for axis in lexicon.AXES:
+            value = shot.attributes.get(axis)
+            if value is not None and value not in lexicon.axis(axis):
+                raise InputError(
+                    f"{shot.id} is planned with the {axis} {value!r}, which is no word any more",
+                    where=str(project.root / lexicon.OWN_FOLDER),
+                    fix=f"Put {value} back there, or plan anew: `limner shots plan --replace`.",
+                )
     return shots

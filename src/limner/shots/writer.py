@@ -29,7 +29,6 @@ ORDERS: tuple[tuple[str, ...], ...] = (
 )
 DROPPABLE = ("props", "mood", "camera", "genre", "manner")
 """Parts that a dialect may leave out; all others are what the picture is about."""
-_ON = {"beach", "mountain", "city_street", "rooftop"}
 
 T = TypeVar("T")
 
@@ -287,7 +286,7 @@ class _Parts:
         words = wordings()["place"].get(setting.id)
         names = words["name"] if words else setting.names
         name = self.choose("place", names) if names else setting.detail
-        return f"{'on' if setting.id in _ON else setting.at} {name}"
+        return f"{setting.at} {name}"
 
     def _framing(self) -> str:
         return self.choose("framing", lexicon.framings()[self.of["framing"]].prompt)
