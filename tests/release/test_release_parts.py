@@ -363,10 +363,16 @@ def test_a_trainers_folders_are_not_published(tmp_path: Path) -> None:
         "ss_home": "/Users/ann.b",
         "ss_mount": "--out=//nas/ann/x",
         "ss_note": "see https://example.org/a/b",
+        "ss_tag_frequency": json.dumps({"/home/ann/40_iris": {"head/shoulders": 3, "s:\\ o": 1}}),
+        "ss_datasets": json.dumps([{"image_dir": "C:\\Users\\Ann\\img", "repeats": 2}]),
     }
     lora.with_metadata(run.path(point.path), path, named)
     weights.write(weights.measured(path), tmp_path / "out.safetensors", {})
     told = tensorfile.header(tmp_path / "out.safetensors")[1]
     assert told["ss_sd_model_name"] == "qwen.safetensors"
     assert told["ss_note"] == named["ss_note"]
+    # what managers of LoRAs read as JSON is JSON still, and no tag is lost
+    tags = json.loads(told["ss_tag_frequency"])
+    assert tags == {"folder_1": {"head/shoulders": 3, "s:\\ o": 1}}
+    assert json.loads(told["ss_datasets"])[0]["repeats"] == 2
     assert not any("ann" in v.lower() for k, v in told.items() if k.startswith("ss_"))

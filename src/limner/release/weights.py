@@ -8,6 +8,7 @@ any byte shows in the file alone.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,11 +145,34 @@ LEFT_OUT = "left out: it named a folder of the trainer's machine"
 
 def _nameless(value: str) -> str:
     """Metadata without folders of the trainer's machine: a path to a file becomes the file's name,
-    any other text that holds a path is left out whole, for a cut one may still hold a name."""
+    any other text that holds a path is left out whole, for a cut one may still hold a name. JSON
+    (ss_tag_frequency) stays JSON: each of its texts is looked at by itself."""
     if lora.absolute_path(value) is None and not _NETWORK.search(value):
         return value
+    try:
+        inner = json.loads(value)
+    except ValueError:
+        inner = None
+    if isinstance(inner, dict | list):
+        return json.dumps(_inside(inner), ensure_ascii=False)
     whole = _WHOLE_PATH.fullmatch(value.strip())
     return whole[1] if whole else LEFT_OUT
+
+
+def _inside(part: Any) -> Any:
+    """A part of JSON metadata, every text nameless; folders as keys become `folder_1`, ..."""
+    if isinstance(part, str):
+        return _nameless(part)
+    if isinstance(part, list):
+        return [_inside(one) for one in part]
+    if not isinstance(part, dict):
+        return part
+    found: dict[str, Any] = {}
+    for number, (key, one) in enumerate(part.items(), start=1):
+        name = _nameless(key)
+        taken = name == LEFT_OUT or name in found
+        found[f"folder_{number}" if taken else name] = _inside(one)
+    return found
 
 
 def _usual(weights: Weights, there: Mapping[str, str]) -> dict[str, str]:
