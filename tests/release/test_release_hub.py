@@ -42,6 +42,8 @@ def test_the_whole_bundle_arrives_without_kit_and_dataset(
             collect(push(project, folder, "me/iris"))
         seen: list[object] = []
         value = collect(push(project, folder, "me/iris"), seen.append)
+        first = next(e.text for e in seen if isinstance(e, Notice))
+        assert first.startswith("Sending release 1, step_000200 at strength 1, the verdict's")
         repo = hub.repos["me/iris"]
         assert repo.private and any(isinstance(e, Notice) and "private" in e.text for e in seen)
         assert value["sha256"] == files.sha256_file(folder / "iris_v1.safetensors")

@@ -15,7 +15,7 @@ from limner.errors import UsageError
 from limner.events import Notice, collect
 from limner.models import tensorfile
 from limner.project import Project
-from limner.release import Pick, archive, release, verify
+from limner.release import Pick, archive, release, standing, verify
 
 
 @pytest.fixture
@@ -84,6 +84,30 @@ def test_the_verdicts_own_choice_stays_the_verdicts(project: Project) -> None:
     assert said == [] and "**The same person" in (bundle / "README.md").read_text()
 
 
+def test_what_is_sent_is_what_the_verdict_chose_or_what_is_named(project: Project) -> None:
+    assert standing(project) is None  # nothing stands yet
+    _, mine, _ = picked(project, pick=Pick("300"))
+    with pytest.raises(UsageError, match=r"holds step_000300.*the verdict chose step_000200") as no:
+        standing(project, repository="me/iris")
+    for name in ("step_000300", "step_000200"):
+        assert f"limner release --push-hf me/iris --checkpoint {name} --strength 1" in str(
+            no.value.fix
+        )
+    assert standing(project, Pick("300")) == mine  # named, it is sent as it stands
+    assert standing(project, Pick("300", 0.8)) is None and standing(project, Pick("200")) is None
+    _, own, _ = picked(project)
+    assert standing(project) == standing(project, Pick("200")) == own
+    make.add_verdict(project)
+    assert standing(project) is None  # of an older verdict
+
+
+def test_a_checkpoint_that_is_not_there_is_said_before_the_verdict(project: Project) -> None:
+    make.add_verdict(project, word="too close to call", outcome="too_close")
+    with pytest.raises(UsageError, match="no checkpoint 'abc'") as refused:
+        picked(project, pick=Pick("abc"))
+    assert "step_000100, step_000200, step_000300" in str(refused.value.fix)
+
+
 def test_from_the_command_line(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     def limner(*args: str) -> tuple[int, dict[str, Any]]:
         code = cli.run(["-C", str(project.root), *args, "--json"])
@@ -95,6 +119,8 @@ def test_from_the_command_line(project: Project, capsys: pytest.CaptureFixture[s
     assert code == 2 and "does not cover" in told["error"]["what"]
     code, told = limner("release", "--checkpoint", "300", "--no-dataset", "--no-civitai")
     assert code == 0 and told["chosen"]["checkpoint"] == "step_000300"
+    code, told = limner("release", "--push-hf", "me/iris")
+    assert code == 2 and "--checkpoint step_000200" in told["error"]["fix"]
     address = "http://127.0.0.1:9/v1"  # nobody listens there
     code, told = limner(
         "advise", "--ask", "Is it overfit?", "--llm-url", address, "--llm-model", "m"

@@ -155,7 +155,7 @@ def release(
     ] = None,
     sign_key: Annotated[Path | None, typer.Option(help="Its PKCS 8 key, ES256")] = None,
     push_hf: Annotated[
-        str, typer.Option(help="Send the newest release to OWNER/NAME on the Hugging Face Hub")
+        str, typer.Option(help="Send the release to OWNER/NAME on the Hugging Face Hub")
     ] = "",
     public: Annotated[
         bool, typer.Option("--public", help="With --push-hf: a repository everybody can see")
@@ -166,7 +166,8 @@ def release(
 ) -> Answer:
     """Bundle the LoRA of the verdict with guide, card, workflow, kit and report; send it.
 
-    With --push-hf a release of the newest verdict that stands already is sent as it is.
+    With --push-hf a release of the newest verdict that stands already is sent as it is, if it holds
+    the verdict's checkpoint, or the one of --checkpoint.
     """
     from limner import release as stage
     from limner.pipeline import wiring
@@ -192,8 +193,8 @@ def release(
         )
     pick = stage.Pick(checkpoint, strength) if checkpoint else None
     signature = stage.Signature(sign_cert, sign_key) if sign_cert and sign_key else None
-    stands = push_hf and out is None and not force and pick is None
-    found = _standing(here) if stands else None
+    as_made = out is None and not force and signature is None and civitai is None
+    found = stage.standing(here, pick, repository=push_hf) if push_hf and as_made else None
     if found is None:
         making = wiring.release(
             here,
@@ -214,14 +215,6 @@ def release(
         found = {**found, "pushed": pushed}
         lines.append(f"pushed: {pushed['url']}")
     return Answer(found, lines)
-
-
-def _standing(here: Any) -> dict[str, Any] | None:
-    """The newest release when it is of the newest verdict and still there."""
-    last, verdict = here.store.release(), here.store.verdict()
-    if last is None or verdict is None or last.verdict_version != verdict.version:
-        return None
-    return dict(last.data) if (here.root / last.path / "receipt.json").is_file() else None
 
 
 @command(app, "report")

@@ -12,8 +12,8 @@ from limner.release.archiving import archive
 from limner.release.bundle import release
 from limner.release.hub import push
 from limner.release.page import report
-from limner.release.picking import Pick
+from limner.release.picking import Pick, standing
 from limner.release.signing import Signature
 from limner.release.verifying import verify
 
-__all__ = ["Pick", "Signature", "archive", "push", "release", "report", "verify"]
+__all__ = ["Pick", "Signature", "archive", "push", "release", "report", "standing", "verify"]

@@ -169,9 +169,12 @@ def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
     if wishes.civitai:
         likeness.require_synthetic(project, "Civitai")
     read = story.newest_reading(project)
+    judged, picked = story.judged_run(project, read), None
+    if wishes.pick and judged:  # a wrong name is said before what a verdict lacks
+        picked = picking.find(wishes.pick, store.checkpoints(judged.version))
     run, checkpoint = _choose(project, read, wishes.force)
-    if wishes.pick:
-        checkpoint = picking.find(wishes.pick, store.checkpoints(run.version))
+    if wishes.pick and picked:
+        checkpoint = picked
         if read is not None and read.step is not None:
             read = picking.taken(read, wishes.pick, checkpoint, force=wishes.force)
     dataset = store.dataset(run.dataset_version)

@@ -57,7 +57,8 @@ def push(
             where=str(folder),
             fix="Release again: limner release",
         )
-    lora = _lora_name(folder)
+    lora, which = _told(folder)
+    yield Notice(f"Sending {which}, to {repository}.")
     yield Progress("upload", 0, 2, note=repository)
     ignored = [f"{kits.CIVITAI}/*"] + ["*_dataset.zip"] * (not with_dataset)
     api = _api()
@@ -139,9 +140,18 @@ def _left_over(api: Any, repository: str, sent: set[str]) -> tuple[list[str], li
     return sorted(rest & listed), sorted(rest - listed)
 
 
-def _lora_name(folder: Path) -> str:
+def _told(folder: Path) -> tuple[str, str]:
+    """(file of the LoRA, which release this is) by the receipt."""
     told = json.loads((folder / receipt.RECEIPT_FILE).read_bytes())
-    return str(told["chain"][-1]["file"])
+    chosen = told.get("chosen") or {}
+    which = f"release {told.get('release')}, {chosen.get('checkpoint')}"
+    if chosen.get("strength") is not None:
+        which += f" at strength {chosen['strength']:g}"
+    return str(told["chain"][-1]["file"]), f"{which}, {BY.get(str(chosen.get('by')), NOBODY)}"
+
+
+BY = {"verdict": "the verdict's choice", "person": "chosen by a person"}
+NOBODY = "the last checkpoint, not evaluated"
 
 
 def _api() -> Any:

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from limner.errors import UsageError
+from limner.project import Project
 from limner.project.records import Checkpoint
 from limner.release.reading import Arm, Rate, Reading
+from limner.release.receipt import RECEIPT_FILE
 
 WHERE = "limner release --checkpoint"
 
@@ -32,13 +34,53 @@ def find(pick: Pick, checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     number = re.fullmatch(r"(?:step[_-]?)?(\d+)(?:\.safetensors)?", pick.checkpoint.strip())
     found = [c for c in checkpoints if number and c.step == int(number[1])]
     if not found:
-        names = ", ".join(_name(c.step) for c in checkpoints) or "none"
+        names = ", ".join(_name(c.step) for c in checkpoints) or "none yet"
         raise UsageError(
             f"The judged run has no checkpoint {pick.checkpoint!r}",
             where=WHERE,
             fix=f"Its checkpoints are: {names}.",
         )
     return found[0]
+
+
+def standing(
+    project: Project, pick: Pick | None = None, *, repository: str = "OWNER/NAME"
+) -> dict[str, Any] | None:
+    """The newest release, if it is of the newest verdict, still there, and of the picked
+    checkpoint; None where it has to be made. Raises UsageError, with both commands to send it to
+    `repository`, where nothing is picked and it holds another checkpoint than the verdict chose."""
+    last, record = project.store.release(), project.store.verdict()
+    if last is None or record is None or last.verdict_version != record.version:
+        return None
+    if not (project.root / last.path / RECEIPT_FILE).is_file():
+        return None
+    held = last.data.get("chosen") or {}
+    has = (str(held.get("checkpoint")), held.get("strength"))
+    if pick is not None:
+        grid = project.store.grid(record.grid_version)
+        points = project.store.checkpoints(grid.run_version) if grid else []
+        wanted = _name(find(pick, points).step)
+        same = wanted == has[0] and pick.strength in (None, has[1])
+        return dict(last.data) if same else None
+    chosen = record.data.get("chosen") or {}
+    ours = (str(chosen.get("checkpoint")), chosen.get("strength"))
+    if chosen.get("checkpoint") and has != ours:
+        raise UsageError(
+            f"The newest release, {last.path}, holds {_at(*has)}; the verdict chose {_at(*ours)}",
+            where="limner release --push-hf",
+            fix=f"To send that one: {_order(repository, *has)}. To send the verdict's: "
+            f"{_order(repository, *ours)}.",
+        )
+    return dict(last.data)
+
+
+def _at(name: str, strength: float | None) -> str:
+    return name if strength is None else f"{name} at strength {strength:g}"
+
+
+def _order(repository: str, name: str, strength: float | None) -> str:
+    at = "" if strength is None else f" --strength {strength:g}"
+    return f"limner release --push-hf {repository} --checkpoint {name}{at}"
 
 
 def taken(read: Reading, pick: Pick, point: Checkpoint, *, force: bool) -> Reading:
