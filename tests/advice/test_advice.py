@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,29 @@ def test_a_planted_fault_is_found_with_evidence_cause_and_remedies(
     others = set(data["found"]) - {symptom}
     kin = {"overfit": {"copying"}, "underfit": {"face_inconsistency"}}
     assert others <= kin.get(symptom, set()), others
+
+
+def test_more_steps_are_never_the_cure_for_what_was_learned_by_heart(tmp_path: Path) -> None:
+    """Six pictures trained for long: hardly a match, and the loss on unseen pictures doubles."""
+    project = make.build(tmp_path / "p")
+    weak = {"match_rate": 0.1, "hits": 5, "n": 48, "interval": [0.03, 0.23]}
+    make.verdict(project, **weak)
+    assert "underfit" in advise(project)["found"]
+    rows = [
+        {"step": step, "held_out_loss": held, "trained_loss": trained}
+        for step, held, trained in (
+            (0, 0.4, 0.4),
+            (40, 0.41, 0.3),
+            (99, 0.6, 0.1),
+            (200, 0.8, 0.07),
+        )
+    ]
+    path = project.root / "logs/run_1/metrics.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    data = advise(project)
+    assert "overfit" in data["found"] and "underfit" not in data["found"]
+    fact = next(f for s in data["symptoms"] for f in s["evidence"] if f["id"] == "unseen")
+    assert fact["value"] == 2.0 and "2.00 times" in fact["text"] and "0.18 times" in fact["text"]
 
 
 def test_evidence_names_the_pictures_to_look_at(tmp_path: Path) -> None:

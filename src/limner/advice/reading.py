@@ -246,6 +246,29 @@ def past_the_window(found: Records, value: Values) -> Test:
     return Test(fact, times > value["window"], "window", cause)
 
 
+def unseen_worse(found: Records, value: Values) -> Test:
+    """Does the chosen checkpoint predict unseen pictures of the person worse than the bare base?"""
+    held, what = found.held_out, "Held-out loss at the choice beside that before training"
+    step = found.data.get("step")
+    if len(held) < 2 or held[0][0] != 0 or not held[0][1] or step is None:
+        return unknown("unseen", what, "no look before training, or no choice", EVALUATE)
+    at, now = max(look for look in held if look[0] <= step)
+    times = now / held[0][1]
+    trained = dict(found.trained_loss)
+    said = ""
+    if trained.get(0) and at in trained:
+        said = f"; on the training pictures it went to {trained[at] / trained[0]:.2f} times"
+    fact = Fact(
+        "unseen",
+        f"Held-out loss at step {at:,} is {times:.2f} times that before training{said}",
+        "logs/metrics.jsonl",
+        times,
+        "times",
+    )
+    cause = "It knows its training pictures by heart and pictures it never saw worse than before."
+    return Test(fact, times > value["unseen"], "unseen", cause)
+
+
 # ---- runs
 
 

@@ -96,6 +96,11 @@ class Records:
         return self._metric("held_out_loss", self.run)
 
     @cached_property
+    def trained_loss(self) -> list[tuple[int, float]]:
+        """The same on pictures that are trained on; empty where none was looked at."""
+        return self._metric("trained_loss", self.run)
+
+    @cached_property
     def logged_step(self) -> int | None:
         """Last step the newest run wrote down; None when it wrote none."""
         rows = self._rows(self.newest_run)

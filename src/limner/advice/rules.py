@@ -65,6 +65,11 @@ RULES: dict[str, Rule] = {
         3.0, "starting value", "search window 0.7 to 3 times the lowest held-out loss's step",
         "checkpoint so many times later than the lowest held-out loss",
     ),
+    "unseen": Rule(
+        1.25, "starting value", "miniature: right runs end at 0.95 to 1.03, 800 steps on six "
+        "pictures at 2.0 to 2.8",
+        "held-out loss at the choice beside that before training, times",
+    ),
     "equal": Rule(
         0.02, "starting value", "cosine difference nobody can see, as in the evaluation",
         "difference of mean identity that counts as none",

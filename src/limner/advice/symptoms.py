@@ -19,7 +19,8 @@ Question = Callable[[Records, Values], Test]
 @dataclass(frozen=True)
 class Symptom:
     """One row. signs: as a person sees it. `decides`: questions whose yes is the symptom;
-    `explains`: questions that say why, asked for every project; `wanted`: yeses that are needed."""
+    `explains`: questions that say why, asked for every project; `wanted`: yeses that are needed;
+    `unless`, `against`: questions whose no, or yes, rules the symptom out."""
 
     id: str
     name: str
@@ -28,6 +29,7 @@ class Symptom:
     explains: tuple[Question, ...] = ()
     wanted: str = ""
     unless: tuple[Question, ...] = ()
+    against: tuple[Question, ...] = ()
 
 
 SYMPTOMS: tuple[Symptom, ...] = (
@@ -57,6 +59,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
             reading.weak_strength,
             reading.late_fall,
             reading.past_the_window,
+            reading.unseen_worse,
         ),
         (looking.following,),
         wanted="overfit_signs",
@@ -68,6 +71,7 @@ SYMPTOMS: tuple[Symptom, ...] = (
         (reading.like_the_base, reading.still_rising, reading.wants_more, reading.loss_falling),
         (reading.caption_findings,),
         unless=(looking.match_rate,),
+        against=(reading.unseen_worse,),
     ),
     Symptom(
         "body_proportions",
@@ -132,7 +136,9 @@ def _one(
     deciding = [ask(q) for q in symptom.decides]
     explaining = [ask(q) for q in symptom.explains]
     wanted = int(value[symptom.wanted]) if symptom.wanted else 1
-    state = _state(deciding, wanted, [ask(q) for q in symptom.unless])
+    ruled_out = any(ask(q).holds is False for q in symptom.unless)  # the person is there
+    ruled_out |= any(ask(q).holds is True for q in symptom.against)
+    state = "not found" if ruled_out else _state(deciding, wanted)
     tests = (*deciding, *explaining)
     if state != "found":
         return Diagnosis(symptom.id, symptom.name, symptom.signs, state, tests)
@@ -143,15 +149,10 @@ def _one(
     return Diagnosis(symptom.id, symptom.name, symptom.signs, state, tests, cause, steps)
 
 
-def _state(deciding: list[Test], wanted: int, unless: list[Test]) -> State:
-    """Found by enough yeses. `unless`: what was found well enough makes weak signs harmless.
-
-    Not found needs an answer to every question that could still tip it.
-    """
+def _state(deciding: list[Test], wanted: int) -> State:
+    """Found by enough yeses; not found needs an answer to whatever could still tip it."""
     yes = sum(t.holds is True for t in deciding)
     open_ = sum(t.holds is None for t in deciding)
-    if any(t.holds is False for t in unless):  # the person is there: nothing is lacking
-        return "not found"
     if yes >= wanted:
         return "found"
     return "insufficient evidence" if yes + open_ >= wanted else "not found"
