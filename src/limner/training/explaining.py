@@ -10,7 +10,7 @@ from typing import Any
 
 def explain_plan(found: dict[str, Any]) -> list[str]:
     """Value, tag and origin of every number of a recorded plan."""
-    config, memory = found["config"], found["memory"]
+    config = found["config"]
     points = found["checkpoints"]
     lines = [
         f"images = {found['images']}: pictures of dataset {found['dataset_version']}; "
@@ -42,13 +42,35 @@ def explain_plan(found: dict[str, Any]) -> list[str]:
             f"{found['seconds_per_step']:g} s on this machine ({found['pace_origin']}), with "
             "fixed-noise losses and encoding, without loading the base"
         )
-    peak = memory["peak_checkpointed" if config["gradient_checkpointing"] else "peak"]
     lines += [
-        f"memory = {peak / 1e9:.3g} GB [modelled]: weights {memory['transformer'] / 1e9:.3g} + "
-        f"LoRA and optimizer {memory['lora_and_optimizer'] / 1e9:.3g} + activations of "
-        f"{memory['tokens']} tokens; {memory['there'] / 1e9:.3g} GB are there",
+        _memory(found["memory"], checkpointing=config["gradient_checkpointing"]),
         f"disk = {found['disk_bytes'] / 1e6:.0f} MB [modelled]: {len(points)} checkpoints and the "
         "state twice",
         f"guide: {found['guide']['note']}",
     ]
     return lines
+
+
+def _memory(memory: dict[str, Any], *, checkpointing: bool) -> str:
+    """The peak as a sum of its parts; where caching needs more than training, that is the peak."""
+    way = "_checkpointed" if checkpointing else ""
+    peak = memory[f"peak{way}"]
+    parts = {
+        "weights": memory["transformer"],
+        "LoRA and optimizer": memory["lora_and_optimizer"],
+        f"activations of {memory['tokens']} tokens": memory[f"activations{way}"],
+        "weights unpacked for one layer": memory.get("unpacked", 0),
+        "the GPU's own context": memory.get("context", 0),
+    }
+    training = sum(parts.values())
+    said = " + ".join(f"{name} {value / 1e9:.3g}" for name, value in parts.items() if value)
+    if peak > 1.001 * training:  # beyond what rounding to bytes does
+        encoders = memory["encoders_while_caching"]
+        beside = f" + weights {memory['transformer'] / 1e9:.3g}" if peak > 1.001 * encoders else ""
+        said = (
+            f"caching, encoders {encoders / 1e9:.3g}{beside}; training itself needs "
+            f"{training / 1e9:.3g} = {said}"
+        )
+    return (
+        f"memory = {peak / 1e9:.3g} GB [modelled]: {said}; {memory['there'] / 1e9:.3g} GB are there"
+    )

@@ -299,6 +299,8 @@ def _as_chosen(
         "lora_and_optimizer": round(found.parts["lora"] + found.parts["moments"]),
         "activations": round(found.parts["activations"]),
         "activations_checkpointed": round(found.parts["activations"]),
+        "unpacked": round(found.parts["unpacked"]),
+        "context": round(found.parts["context"]),
         "peak": peak,
         "peak_checkpointed": peak,
         "system": round(found.system),
