@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -219,9 +221,14 @@ def _event_file(path: Path, losses: dict[int, float]) -> None:
         out.write(b"\x05\0\0")  # cut by a kill
 
 
-def test_limners_own_event_files_and_metrics_are_read(tmp_path: Path) -> None:
+def test_limners_own_event_files_and_metrics_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.training import metrics
     from limner.training.metrics import Metrics
 
+    clock = SimpleNamespace(time=itertools.count(1e9, 2.5).__next__)
+    monkeypatch.setattr(metrics, "time", clock)
     logs = tmp_path / "logs" / "run_1"
     (tmp_path / "models" / "run_1").mkdir(parents=True)
     log = Metrics(logs, 0)
@@ -233,6 +240,7 @@ def test_limners_own_event_files_and_metrics_are_read(tmp_path: Path) -> None:
     if list(logs.rglob("events.out.tfevents*")):
         board = Watch(logs / "tensorboard").look()
         assert [round(p[1], 3) for p in board["loss"]["raw"]] == [1.0, 0.5, 0.333]
+        assert now["seconds_per_step"] == 2.5, "the metrics have no times, the event files have"
 
 
 def test_a_projects_own_thresholds_count_for_its_runs(tmp_path: Path) -> None:
@@ -286,8 +294,9 @@ def test_pictures_learned_by_heart_are_told_from_a_healthy_run(tmp_path: Path) -
 
     healthy = look([1.0, 0.9, 0.85, 0.8], [1.1, 0.98, 0.92, 0.86])
     assert not healthy["flags"] and "by-heart" not in healthy["not_looked"]
+    assert healthy["not_looked"]["plateau"] == "fewer than 400 losses"
     ahead = look([1.0, 0.9, 0.85, 0.84], [1.1, 0.9, 0.8, 0.7])["flags"]
-    assert [f["rule"] for f in ahead] == ["by-heart"] and "% of step 0's" in ahead[0]["what"]
+    assert [f["rule"] for f in ahead] == ["by-heart"] and "% of the first loss" in ahead[0]["what"]
     risen = look([1.0, 0.8, 0.9, 0.95], [1.1, 0.9, 0.98, 1.0])["flags"]
     assert risen[0]["evidence"]["lowest"] == 10 and "above its lowest" in risen[0]["what"]
 

@@ -167,8 +167,10 @@ def by_heart(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
         return []
     side = heldout.where(heldout.ahead_by_level(start, last))
     said = [
-        f"is {rise:.1%} above its lowest of step {lowest.step}" if rise > 0 else "still falls",
-        f"training pictures are {gap:.1%} of step 0's loss ahead" if gap is not None else "",
+        f"is {rise:.1%} above its lowest (step {lowest.step})" if rise > 0 else "still falls",
+        f"pictures trained on have left them behind by {gap:.1%} of the first loss"
+        if gap is not None
+        else "",
         side,
     ]
     return [

@@ -125,7 +125,9 @@ def _own_run(root: Path, recorded: str) -> Seen:
     seen = Seen("limner", models.name, models)
     metrics = logs / "metrics.jsonl"
     if metrics.is_file():
-        _add_jsonl(seen, metrics)
+        _add_jsonl(seen, metrics)  # its lines have no times, the event files have
+        timed = events.read_folder(logs / "tensorboard").get("loss", {})
+        seen.seconds_per_step = _pace([Point(s, v, at) for s, (v, at) in sorted(timed.items())])
     for file in sorted(models.glob("step_*.safetensors")):
         if named := _OWN.match(file.stem):
             seen.saved.append(SavedFile(int(named[1]), file, file.stat().st_size))

@@ -22,10 +22,11 @@ from limner.training.watch.seen import Point, Seen
 RANK = {"error": 0, "warning": 1, "info": 2}
 _LACKS = {
     "nan": "no loss is written anywhere",
-    "spike": "fewer than six windows of single losses",
-    "plateau": "too few losses yet",
-    "fast-fall": "the total is not known, or too few losses yet",
-    "no-fall": "too few losses yet",
+    "spike": "fewer than six windows of {watch_window:g} single losses",
+    "plateau": "fewer than {watch_plateau_from:g} losses",
+    "fast-fall": "the run's length is not known, or fewer than 40 single losses in its first "
+    "{watch_fast_share:.0%}",
+    "no-fall": "fewer than {watch_no_fall_from:g} losses",
     "by-heart": "no fixed-noise loss on held-out pictures is written, or fewer than three",
     "dead-process": "nothing says that it is running, nor how long it will be",
     "checkpoints": "no file and no plan of files is known",
@@ -73,7 +74,9 @@ class Watch:
                 {"step": s.step, "file": s.path.name, "bytes": s.bytes} for s in seen.saved
             ],
             "flags": [_row(flag) for flag in sorted([*raised, *more], key=_rank)],
-            "not_looked": {n: _LACKS[n] for n, there in looked.items() if not there},
+            "not_looked": {
+                n: _LACKS[n].format(**self.values) for n, there in looked.items() if not there
+            },
             "machine": {
                 "disk_free_gb": there.disk_free_gb,
                 "gpu": there.gpu,
