@@ -25,7 +25,7 @@ from limner.vision.pictures import open_picture
 
 TILE, STRIP, GAP, COLUMNS = 224, 62, 8, 8
 MOST = 400
-"""Pictures on one sheet; the newest are shown when there are more."""
+"""Pictures on the PNG: a project's newest, a folder's first. The page shows who needs a person."""
 PAPER, INK, FAINT = (246, 244, 239), (34, 34, 38), (110, 110, 116)
 MARKS = {"keep": (38, 116, 74), "reject": (164, 46, 42), "undecided": (150, 104, 20)}
 NO_PICTURE = (224, 220, 212)
@@ -37,7 +37,7 @@ def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
 
     Raises NotReadyError without done takes.
     """
-    takes = project.store.takes(state="done")[-MOST:]
+    takes = project.store.takes(state="done")
     if not takes:
         raise NotReadyError("There are no takes to show", fix="Make some with `limner generate`.")
     table = rules(project.character.review.thresholds)
@@ -62,7 +62,7 @@ def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
             )
         )
     path = project.folder("takes") / "contact_sheet.png"
-    write_bytes(path, draw(tiles, columns))
+    write_bytes(path, draw(tiles[-MOST:], columns))
     notes = [budget(project, table)["said"] + "."]
     if picked:
         notes.append(
@@ -146,8 +146,8 @@ def _strip(canvas: Any, x: int, y: int, tile: Tile) -> None:
     scores = "  ".join(
         f"{label} {_number(tile.measures.get(name), digits)}"
         for label, name, digits in (
-            ("E1", "identity_dlib", 2),
-            ("E2", "identity_drawn", 2),
+            ("dlib", "identity_dlib", 2),
+            ("drawn", "identity_drawn", 2),
             ("sharp", "sharpness", 0),
         )
     )

@@ -23,16 +23,16 @@ ORDER = ("undecided", "reject", "keep")
 COMMANDS = {"undecided": ("keep", "reject"), "reject": ("keep",)}
 """What a person may say of a picture of this state, as a command under it."""
 SHOWN = (
-    ("E1", "identity_dlib", 2, "cosine to the rest of the set, dlib"),
-    ("E2", "identity_drawn", 2, "cosine to the rest of the set, Limner's own (drawings)"),
-    ("turn", "yaw", 0, "head turn in degrees"),
+    ("dlib", "identity_dlib", 2, "likeness to the rest of the set by dlib's face network, up to 1"),
+    ("drawn", "identity_drawn", 2, "the same by Limner's own network for drawings, up to 1"),
+    ("turn", "yaw", 0, "turn of the head, degrees"),
     ("eyes", "eye_distance", 0, "pixels between the eyes"),
-    ("face", "face_share", 2, "face height over picture height"),
-    ("sharp", "sharpness", 0, "Laplacian variance of the face crop"),
-    ("noise", "noise", 1, "0-255, in the flattest blocks"),
-    ("L*", "face_lightness", 0, "median lightness of the face"),
+    ("face", "face_share", 2, "height of the face over the picture's"),
+    ("sharp", "sharpness", 0, "sharpness of the face (variance of its Laplacian); more is sharper"),
+    ("noise", "noise", 1, "in the flattest parts, of 255"),
+    ("L*", "face_lightness", 0, "lightness of the face, 0 black to 100 white"),
 )
-"""Label, measure, digits, what it is: the scores of a strip."""
+"""Label, measure, digits, what it is: the scores under a picture, those that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ def render(
 ) -> str:
     """The page as text."""
     count = {verdict: sum(t.verdict == verdict for t in tiles) for verdict in ORDER}
+    rows = [row for row in SHOWN if any(row[1] in t.measures for t in tiles)]
     ordered = sorted(tiles, key=lambda t: ORDER.index(t.verdict) if t.verdict else len(ORDER))
     return look.render(
         "limner.review",
@@ -81,20 +82,21 @@ def render(
         groups=[
             {
                 "verdict": verdict,
-                "tiles": [_shown(t) for t in ordered[:MOST] if t.verdict == verdict],
+                "tiles": [_shown(t, rows) for t in ordered[:MOST] if t.verdict == verdict],
             }
             for verdict in (*ORDER, None)
         ],
         waiting=[t.take for t in ordered if t.verdict == "undecided" and t.take is not None],
         decides=any(t.take is not None for t in tiles),
+        most=MOST,
         hidden=max(len(tiles) - MOST, 0),
-        legend=SHOWN,
+        legend=[(label, means) for label, _, _, means in rows],
         calibration=[_calibrated(name, data) for name, data in calibration.items()],
     )
 
 
 def _sentence(count: Mapping[str, int], total: int) -> str:
-    if not total or count["keep"] == total:
+    if count["keep"] == total:
         return "Every picture can be kept."
     if count["undecided"]:
         them = "picture waits" if count["undecided"] == 1 else "pictures wait"
@@ -102,16 +104,15 @@ def _sentence(count: Mapping[str, int], total: int) -> str:
     return f"{count['keep']} of {total} can be kept."
 
 
-def _shown(tile: Tile) -> dict[str, Any]:
-    scores = []
-    for label, name, digits, means in SHOWN:
+def _shown(tile: Tile, rows: Sequence[tuple[str, str, int, str]]) -> dict[str, Any]:
+    scores, unread = [], dict[str, list[str]]()
+    for label, name, digits, _ in rows:
         measure = tile.measures.get(name)
-        if measure is None or measure.value is None:
-            why = measure.reason if measure else "not measured"
-            scores.append({"label": label, "value": None, "why": why, "means": means})
+        if measure is not None and measure.value is not None:
+            scores.append((label, f"{measure.value:.{digits}f}"))
         else:
-            value = f"{measure.value:.{digits}f}"
-            scores.append({"label": label, "value": value, "why": "", "means": means})
+            why = (measure and measure.reason) or "not looked at yet"
+            unread.setdefault(why.removeprefix("not assessable: "), []).append(label)
     return {
         "name": tile.name,
         "alt": ", ".join(filter(None, (tile.name, tile.note, tile.verdict or "not reviewed"))),
@@ -122,6 +123,10 @@ def _shown(tile: Tile) -> dict[str, Any]:
         "glyph": GLYPHS.get(tile.verdict or "", "g-open"),
         "reasons": tile.reasons if tile.verdict != "keep" else [],
         "scores": scores,
+        "unread": [
+            ("every score" if not scores and len(unread) == 1 else ", ".join(labels), why)
+            for why, labels in unread.items()
+        ],
         "note": tile.note,
         "picked": tile.picked,
     }
@@ -167,7 +172,7 @@ def _odds(data: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _line(line: Mapping[str, Any]) -> str:
     return (
-        f"below {line['threshold']:.2f}: {line['accepted']} of {line['impostors']} strangers "
+        f"from {line['threshold']:.2f}: {line['accepted']} of {line['impostors']} strangers "
         f"pass ({line['source']})"
     )
 

@@ -221,12 +221,13 @@ def budget(project: Project, table: Mapping[str, Rule]) -> dict[str, Any]:
     waiting = sum(shot.state == "open" and bool(shot.hint) for shot in project.store.shots())
     share = (again + waiting) / max(shots, 1)
     usual, reserved = table["budget_usual"].value, table["budget_reserved"].value
-    over = (
-        "; beyond the reserve" if share > reserved else "; more than usual" if share > usual else ""
+    much = (
+        ", beyond the reserve" if share > reserved else ", more than usual" if share > usual else ""
     )
+    waits = f" and {waiting} {'waits' if waiting == 1 else 'wait'} to be" if waiting else ""
     said = (
-        f"{again} of {shots} shots made again, {waiting} to make again: {share:.0%} "
-        f"(5 to {usual:.0%} is usual, {reserved:.0%} is reserved{over})"
+        f"{again} of {shots} shots {'was' if again == 1 else 'were'} made again{waits}: {share:.0%}"
+        f"{much}; 5 to {usual:.0%} is usual, plan for up to {reserved:.0%}"
     )
     return {
         "again": again,
