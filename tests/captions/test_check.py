@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
@@ -375,42 +374,3 @@ def test_the_commands_tell_one_story(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert [t["author"] for t in told["texts"]] == ["found", "person", "person", "person"]
     assert run(capsys, "edit", root, "--find", "(")[0] == 2
     assert run(capsys, "check", tmp_path / "none")[0] == 2
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed: the page was not looked at"
-)
-def test_the_page_fits_reads_and_asks_nobody(tmp_path: Path) -> None:
-    from playwright.sync_api import sync_playwright
-
-    texts = {f"{i:02}": caption(i, "looking at camera", "very" + "long" * 30) for i in range(12)}
-    root = write(tmp_path / "f", {**texts, "x": "hat, 85mm, brown eyes\u200b"})
-    file = tmp_path / "page.html"
-    file.write_text(render(open_sheet(root), examine(root, trigger="grace_char"), root))
-    assert (
-        "`" not in file.read_text() and ">limner captions check --ask 8</code>" in file.read_text()
-    )
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=180_000
-        )
-        for width, theme, ground in ((390, "dark", "rgb(19, 19, 19)"),
-                                     (1280, "light", "rgb(243, 243, 243)")):  # fmt: skip
-            page = browser.new_context(
-                viewport={"width": width, "height": 800}, color_scheme=theme
-            ).new_page()
-            page.set_default_timeout(180_000)
-            asked: list[str] = []
-            page.on("request", lambda request, asked=asked: asked.append(request.url))
-            page.goto(file.as_uri())
-            assert [u for u in asked if not u.startswith("data:")] == [file.as_uri()]
-            assert page.evaluate("getComputedStyle(document.body).backgroundColor") == ground
-            page.locator("summary").first.focus()
-            page.keyboard.press("Enter")  # a mend opens by the keyboard, without a script
-            assert page.evaluate("document.querySelector('details').open")
-            page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            assert page.evaluate("document.documentElement.scrollWidth") == width
-        browser.close()

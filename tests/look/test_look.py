@@ -33,14 +33,17 @@ from limner import look
 )
 def test_commands_among_words_are_set_as_code(words: str, commands: list[str]) -> None:
     shown = look.coded(words)
+    assert shown.count('<span class="option">--') == sum(c.count(" --") for c in commands)
+    shown = shown.replace('<span class="option">', "").replace("</span>", "")
     pieces = shown.split('<code class="code">')[1:]
     assert [Markup(p.split("</code>")[0]).unescape() for p in pieces] == commands
 
 
-@given(st.text())
+@given(st.text() | st.text("`<- a"))
 def test_whatever_a_text_says_it_stays_text(words: str) -> None:
-    shown = look.coded(words)
-    plain = shown.replace(Markup('<code class="code">'), "").replace(Markup("</code>"), "")
+    plain = look.coded(words)
+    for tag in ('<code class="code">', "</code>", '<span class="option">', "</span>"):
+        plain = plain.replace(Markup(tag), "")
     assert plain in (str(escape(words)), str(escape(words.replace("`", ""))))
 
 

@@ -4,7 +4,7 @@
 2. `render` fills a template of a stage and gives it `css`, `glyphs` and `version`.
 3. Styles: tokens (colours, type, space), then components, then what a page adds of its own.
 4. `thumbnail` and `data_uri` put pictures inside; a picture that cannot be read is None.
-5. Texts from outside are escaped; `coded` sets the commands among the words as code.
+5. Texts from outside are escaped; `code` and `coded` set commands as code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from PIL.Image import Image
 
-__all__ = ["coded", "data_uri", "environment", "render", "text", "thumbnail", "whole"]
+__all__ = ["code", "coded", "data_uri", "environment", "render", "text", "thumbnail", "whole"]
 
 STYLES = ("tokens.css", "components.css", "report.css")
 """What a page of words and pictures stands on; a page with a layout of its own leaves the last."""
@@ -46,7 +46,8 @@ def text(name: str) -> str:
 def environment(package: str, folder: str = "templates") -> Environment:
     """Jinja for the templates of a package: HTML is escaped, an undefined name is an error.
 
-    Filters: `whole` keeps a number and its percent sign on one line, `coded` sets commands as code.
+    Filters: `whole` keeps a number and its percent sign on one line, `code` sets a command as code,
+    `coded` those it finds among words.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -58,7 +59,7 @@ def environment(package: str, folder: str = "templates") -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters: Mapping[str, Callable[..., Any]] = {"whole": whole, "coded": coded}
+    filters: Mapping[str, Callable[..., Any]] = {"whole": whole, "coded": coded, "code": code}
     made.filters.update(filters)
     return made
 
@@ -100,8 +101,16 @@ def coded(words: str) -> Markup:
         parts = [words[a:b] for a, b in itertools.pairwise(cuts)]
     elif len(parts) % 2 == 0:  # a lone backtick is the text's own
         return escape(words)
-    tag = Markup('<code class="code">{}</code>')
-    return Markup("").join(tag.format(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+    return Markup("").join(code(p) if i % 2 else escape(p) for i, p in enumerate(parts))
+
+
+def code(command: str) -> Markup:
+    """One command as code; a line never ends within an option (`--` here and `ask` there)."""
+    from markupsafe import Markup
+
+    kept = Markup('<span class="option">{}</span>')
+    words = [kept.format(w) if w.startswith("--") else w for w in command.split(" ")]
+    return Markup('<code class="code">{}</code>').format(Markup(" ").join(words))
 
 
 def data_uri(image: Image, kind: str = "JPEG", quality: int = 82) -> str:

@@ -186,7 +186,7 @@ def identity_of(measures: Mapping[str, Measure], embedder: str | None) -> Measur
 
 
 REASONS = {"no face": "no face", "head turned": "turned away"}
-"""Start of a reason -> what fits under a picture; the whole reason is in the title."""
+"""Start of a reason -> what fits under a picture; the whole reason stands under the row."""
 
 
 def _short(measure: Measure | None) -> str:
