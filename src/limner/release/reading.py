@@ -183,7 +183,7 @@ def _measure(row: dict[str, Any]) -> dict[str, Any]:
     as_percent, unit = unit == "share", UNITS.get(unit, unit)
 
     def said(number: float) -> str:
-        return f"{100 * number:.1f}" if as_percent else f"{number:.3f}"
+        return f"{100 * number:z.1f}" if as_percent else f"{number:z.3f}"
 
     words = ""
     if value is not None:
