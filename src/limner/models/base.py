@@ -25,7 +25,6 @@ Template = Literal["t2i", "edit"]
 SUFFIX = "<|im_end|>\n<|im_start|>assistant\n"
 PICTURE = "Picture {}: <|vision_start|><|image_pad|><|vision_end|>"
 MAX_TOKENS = 1024
-LATENT_SCALE = 8  # pixels a latent cell
 TOKEN_SCALE = 16  # pixels an image token
 
 

@@ -551,21 +551,3 @@ def parameters(transformer: Any) -> dict[str, Any]:
         if ".lora_A.default." in name or ".lora_B.default." in name
     }
     return dict(sorted(found.items()))
-
-
-def load_into(weights: Mapping[str, Any], path: Path) -> None:
-    """Copy a file's LoRA into parameters from `add_adapter`. Raises InputError if they differ."""
-    import torch
-
-    tensors, _ = tensorfile.read(path)
-    pairs, _, _ = _pairs(tensors)
-    file = {f"{m}.lora_A.weight": p.down for m, p in pairs.items()}
-    file |= {f"{m}.lora_B.weight": p.up for m, p in pairs.items()}
-    if set(file) != set(weights):
-        raise InputError("The LoRA file has other modules than this adapter", where=path.name)
-    with torch.no_grad():
-        for name, parameter in weights.items():
-            tensor = file[name]
-            if tensor is None or tensor.shape != tuple(parameter.shape):
-                raise InputError(f"{name} has another shape", where=path.name)
-            parameter.copy_(torch.from_numpy(tensor.floats().copy()))

@@ -33,13 +33,12 @@ STAGES = (
 MAX_ATTEMPTS = 3
 """Pictures tried for one shot before `next` stops asking for more (starting value)."""
 
-STATES = ("waiting", "ready", "partial", "running", "stale", "done")
-"""waiting: an earlier stage comes first; ready: can start; stale: made from older records."""
-
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the status. `command`: what brings this stage on, without `limner`."""
+    """One row of the status. `command`: what brings this stage on, without `limner`. `state`:
+    waiting (for an earlier stage), ready, partial, running, stale (made from older records) or
+    done."""
 
     name: str
     state: str

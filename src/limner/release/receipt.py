@@ -20,7 +20,6 @@ RECEIPT_FILE = "receipt.json"
 FORMAT = "limner receipt 1"
 HUBS_OWN = (".gitattributes", ".cache")
 """What the hub adds to a repository and to a download: no part of any release."""
-LINKS = ("lock", "plan", "run", "checkpoint", "verdict", "bundle")
 Finding = dict[str, str]
 
 

@@ -17,7 +17,6 @@ from limner.training.lint.keys import known
 from limner.training.lint.reading import Doc, number, whole
 
 VERSIONS = ("original", "edit", "edit-2509", "edit-2511", "layered")
-KOHYA_KEYS = ("train_data_dir", "reg_data_dir", "pretrained_model_name_or_path", "subsets")
 MOST_ROWS = 60
 """Rows that one value is looked for in (starting value)."""
 _WHOLE = ("batch_size", "num_repeats", "fp_latent_window_size", "fp_1f_target_index")
