@@ -189,17 +189,7 @@ def make_plan(
     limits = rules(wanted.thresholds)
     if mode == "full":
         limits |= {"first_look": 10_000.0, "finalists": 10_000.0}
-    if not prompts:
-        raise InputError(
-            "No evaluation prompt shows a face, so nobody could be recognised",
-            fix="Plan prompts with front or three-quarter views.",
-        )
-    if len({p.id for p in prompts}) != len(prompts):
-        raise InputError(
-            "Two evaluation prompts have the same id",
-            where="the prompts given to evaluate()",
-            fix="Give every prompt an id of its own.",
-        )
+    _check_prompts(prompts)
     choose, claim = split_prompts(prompts)
     render = Settings(
         base=info.fingerprint,
@@ -235,31 +225,25 @@ def make_plan(
     if budget is not None:
         beside = sum(tests.pictures(len(claim)).values()) if tests else 0
         size = within(size, budget, limits, beside)
-    loras: dict[Arm, tuple[Path, str]] = {}
-    for checkpoint in spread(candidates, size.checkpoints):
-        path = unchanged(project.path(checkpoint.path), checkpoint.sha256)
-        for strength in used:
-            loras[Arm(checkpoint.step, strength)] = (path, checkpoint.sha256)
-    arms = tuple(sorted(loras))
-    control_facts, control_trigger = None, None
-    if control is not None:
-        control_trigger = trigger_of(control)
-        loras[CONTROL] = (control, files.sha256_file(control))
-        control_facts = {"sha256": loras[CONTROL][1], "trigger": control_trigger}
     plan_cells = {
         "choose": cells(choose, CHOOSE_SEED, size.seeds),
         "claim": cells(claim, CLAIM_SEED, size.claim_seeds),
         "untriggered": cells(claim, CLAIM_SEED, size.untriggered),
         "calibrate": cells(choose, CALIBRATE_SEED, calibrating),
     }
-    rounds = size.rounds
-    race = {"race": {"rounds": [list(r) for r in rounds], "share": size.share}}
+    loras = _loras(project, spread(candidates, size.checkpoints), used)
+    arms = tuple(sorted(loras))
+    control_trigger = None
+    if control is not None:
+        control_trigger = trigger_of(control)
+        loras[CONTROL] = (control, files.sha256_file(control))
+    race = {"race": {"rounds": [list(r) for r in size.rounds], "share": size.share}}
     data = {
         "render": render.as_dict(),
         "run": run.version,
         "dataset": dataset.version,
         "arms": [[arm.step, arm.strength, loras[arm][1]] for arm in arms],
-        "control": control_facts,
+        "control": {"sha256": loras[CONTROL][1], "trigger": control_trigger} if control else None,
         "prompts": [[p.id, p.text, p.attributes] for p in prompts],
         "excluded": list(excluded),
         "cells": {name: [list(c) for c in found] for name, found in plan_cells.items()},
@@ -280,10 +264,36 @@ def make_plan(
         trigger=character.trigger,
         class_word=character.class_word,
         control_trigger=control_trigger,
-        rounds=rounds,
+        rounds=size.rounds,
         size=size,
         data=data,
     )
+
+
+def _check_prompts(prompts: Sequence[EvalPrompt]) -> None:
+    if not prompts:
+        raise InputError(
+            "No evaluation prompt shows a face, so nobody could be recognised",
+            fix="Plan prompts with front or three-quarter views.",
+        )
+    if len({p.id for p in prompts}) != len(prompts):
+        raise InputError(
+            "Two evaluation prompts have the same id",
+            where="the prompts given to evaluate()",
+            fix="Give every prompt an id of its own.",
+        )
+
+
+def _loras(
+    project: Project, checkpoints: Sequence[Checkpoint], strengths: Sequence[float]
+) -> dict[Arm, tuple[Path, str]]:
+    """Every checkpoint at every strength, with its file as it was saved."""
+    found = {}
+    for checkpoint in checkpoints:
+        path = unchanged(project.path(checkpoint.path), checkpoint.sha256)
+        for strength in strengths:
+            found[Arm(checkpoint.step, strength)] = (path, checkpoint.sha256)
+    return found
 
 
 def unchanged(path: Path, sha256: str) -> Path:
