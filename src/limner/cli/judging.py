@@ -191,11 +191,35 @@ def _samples(
 
 
 @command(app, "verdict")
-def verdict() -> Answer:
-    """Say which checkpoint at which strength is best, and how sure that is."""
+def verdict(
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Hold the newest verdict beside that of another project"),
+    ] = None,
+) -> Answer:
+    """Say which checkpoint at which strength is best, and how sure that is.
+
+    With --against nothing is spoken anew: the pictures that both projects drew from the same
+    prompts and seeds are compared, as the runs of one project are in `advise`.
+    """
+    if against is not None:
+        return _against(root() / against)
     from limner import evaluation
 
     found = screen().run(evaluation.verdict(project()))
     lines = [*sentences(found), ""]
     lines += [f"next: {' '.join(filter(None, [r['says'], r['command']]))}" for r in found["next"]]
     return Answer(found, lines)
+
+
+def _against(folder: Path) -> Answer:
+    from limner.pipeline.advising import against
+    from limner.project import Project
+
+    found = screen().run(against(project(), Project.open(folder)))
+    lines = [
+        f"{side['project']}: {side['checkpoint']} at strength {side['strength']:g}, "
+        f"{side['hits']} of {side['n']}, {side['word']}"
+        for side in (found["first"], found["second"])
+    ]
+    return Answer(found, [*lines, found["words"]])

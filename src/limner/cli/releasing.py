@@ -39,6 +39,8 @@ def advise(
     if apply:
         done = advice.apply(project(), apply)
         lines = [f"{done['id']}: {done['size']}", f"written to {done['project']}/character.yaml"]
+        if Path(done["project"]) != project().root.resolve():
+            lines.append("its verdict is compared with this one by `limner verdict --against`")
         return Answer(done, lines)
     data = look(project())
     if ask:

@@ -14,18 +14,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from limner.evaluation.comparing import against, compare
     from limner.evaluation.existing import evaluate_samples
     from limner.evaluation.prompt import EvalPrompt
-    from limner.evaluation.speak import compare, verdict
+    from limner.evaluation.speak import verdict
     from limner.evaluation.stage import evaluate
 
-__all__ = ["EvalPrompt", "compare", "evaluate", "evaluate_samples", "verdict"]
+__all__ = ["EvalPrompt", "against", "compare", "evaluate", "evaluate_samples", "verdict"]
 _HOMES = {
     "EvalPrompt": "prompt",
     "evaluate": "stage",
     "evaluate_samples": "existing",
     "verdict": "speak",
-    "compare": "speak",
+    "compare": "comparing",
+    "against": "comparing",
 }
 
 

@@ -40,7 +40,6 @@ from limner.evaluation.testsets import PHASE
 from limner.events import Events, Result
 from limner.project import Project
 from limner.project.records import Grid, Measure
-from limner.render import ensure_comparable
 
 
 def verdict(project: Project) -> Events:
@@ -63,81 +62,6 @@ def verdict(project: Project) -> Events:
             project.store.add_verdict(grid_version=grid.version, data=data)
             project.store.log("evaluation", "verdict", grid=grid.version, word=data["word"])
         yield Result(data)
-
-
-def compare(project: Project, first: int, second: int) -> dict[str, Any]:
-    """Two verdicts side by side: match rates, McNemar on pictures with the same prompt and seed.
-
-    What was trained on may differ; what decides a match must not: reference pictures, embedder and
-    its tools. Where the two thresholds differ (other strangers drawn, another target), the pictures
-    of both are judged by the stricter: `threshold`. Raises UsageError when their pictures were made
-    or are judged under different settings, NotReadyError when one does not exist.
-    """
-    sides, grids = [], []
-    for version in (first, second):
-        record = project.store.verdict(version)
-        grid = project.store.grid(record.grid_version) if record else None
-        if record is None or grid is None:
-            raise NotReadyError(f"There is no verdict {version}", fix="See `limner status`.")
-        sides.append(record.data)
-        grids.append(grid)
-    settings = [{**side["settings"], **_deciding(side)} for side in sides]
-    ensure_comparable(settings[0], settings[1])
-    line = _common_line([side.get("threshold") for side in sides])
-    both = zip(grids, sides, strict=True)
-    pictures = [_claimed_matches(project, grid, side, line) for grid, side in both]
-    shared = pictures[0].keys() & pictures[1].keys()
-    only_first = sum(pictures[0][cell] and not pictures[1][cell] for cell in shared)
-    only_second = sum(pictures[1][cell] and not pictures[0][cell] for cell in shared)
-    keys = ("checkpoint", "strength", "match_rate", "interval", "hits", "n", "word")
-    return {
-        "first": {"verdict": first, **{key: sides[0][key] for key in keys}},
-        "second": {"verdict": second, **{key: sides[1][key] for key in keys}},
-        "shared_pictures": len(shared),
-        "only_first": only_first,
-        "only_second": only_second,
-        "p": stats.mcnemar_exact(only_first, only_second) if shared else None,
-        "threshold": sides[0].get("threshold") if line is None else line,
-    }
-
-
-def _deciding(data: dict[str, Any]) -> dict[str, Any]:
-    """What makes a face a match, under the names that an error says: not the training pictures,
-    which only measure the ceiling, and not the strangers, which only set the threshold."""
-    names = {
-        "references": "reference pictures",
-        "tools": "face embedders",
-        "kind": "kind of pictures",
-        "smallest_face": "smallest face",
-    }
-    found = {words: data["judge"].get(key) for key, words in names.items()}
-    return {**found, "embedder": data.get("embedder")}
-
-
-def _common_line(thresholds: Sequence[float | None]) -> float | None:
-    """The stricter of two different thresholds; None where the recorded matches can stand."""
-    known = {t for t in thresholds if t is not None}
-    return max(known) if len(known) > 1 else None
-
-
-def _claimed_matches(
-    project: Project, grid: Grid, data: dict[str, Any], line: float | None
-) -> dict[tuple[str, int], bool]:
-    """(prompt text, seed) -> matched, for the claiming pictures of the chosen arm; as recorded, or
-    by `line` on the recorded likeness."""
-
-    def matched(scores: dict[str, Measure]) -> bool:
-        if line is None:
-            return scores["match"].value == 1.0
-        likeness = scores[f"identity_{data['embedder']}"].value
-        return likeness is not None and likeness >= line
-
-    return {
-        (render.prompt, render.seed): matched(scores)
-        for render, scores in judging.read_scores(project, grid.version, "claim")
-        if (render.arm, render.strength) == (data["checkpoint"], data["strength"])
-        and "match" in scores
-    }
 
 
 def _speak(project: Project, grid: Grid) -> dict[str, Any]:
