@@ -195,7 +195,7 @@ def test_answers_are_read_in_many_forms() -> None:
 def test_page_and_budget_of_a_project(measured: Project) -> None:
     found = collect(review(measured))
     assert len(found["look_at"]) == 1  # a tenth of nine, at least one
-    assert found["budget"]["waiting"] == 6 and "is reserved; beyond" in found["budget"]["said"]
+    assert found["budget"]["waiting"] == 6 and "beyond the reserve" in found["budget"]["said"]
     assert collect(review(measured))["look_at"] == found["look_at"]
     page = contact_sheet(measured).with_suffix(".html").read_text(encoding="utf-8")
     assert page.count("look at this one") == 1 and "How likeness was judged" in page

@@ -26,9 +26,10 @@ from limner.vision.pictures import open_picture
 TILE, STRIP, GAP, COLUMNS = 224, 62, 8, 8
 MOST = 400
 """Pictures on the PNG: a project's newest, a folder's first. The page shows who needs a person."""
-PAPER, INK, FAINT = (246, 244, 239), (34, 34, 38), (110, 110, 116)
-MARKS = {"keep": (38, 116, 74), "reject": (164, 46, 42), "undecided": (150, 104, 20)}
-NO_PICTURE = (224, 220, 212)
+PAPER, INK, FAINT = (243, 243, 243), (23, 23, 23), (99, 99, 99)
+"""The look's tokens: greys without a hue, so that the surround tints no skin."""
+MARKS = {"keep": (10, 107, 85), "reject": (72, 72, 72), "undecided": (152, 71, 0)}
+NO_PICTURE = (233, 233, 233)
 PAGE = "contact_sheet.html"
 
 
@@ -40,7 +41,9 @@ def contact_sheet(project: Project, *, columns: int = COLUMNS) -> Path:
     takes = project.store.takes(state="done")
     if not takes:
         raise NotReadyError("There are no takes to show", fix="Make some with `limner generate`.")
-    table = rules(project.character.review.thresholds)
+    table = rules(
+        project.character.review.thresholds, short_side=project.character.source.short_side
+    )
     standing = project.store.standing_decisions()
     picked = {take.id for take in look_at(project, table["manual_share"].value)}
     tiles = []
