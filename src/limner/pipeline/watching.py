@@ -98,7 +98,11 @@ def words(now: dict[str, Any]) -> dict[str, Any]:
         "progress": progress,
         "eta": None if now["eta_s"] is None else f"about {span(now['eta_s'])}",
         "eta_reason": "done" if now["state"] == "done" else "not known",
-        "pace": None if not pace else f"{pace:.2f} s a step" if pace >= 1 else f"{1 / pace:.1f} /s",
+        "pace": None
+        if not pace
+        else f"{pace:.2f} s a step"
+        if pace >= 1
+        else f"{1 / pace:.1f} steps a second",
         "loss": None if loss is None else f"{loss['now']:.4f}",
         "loss_said": None if falls is None else f"smoothed loss from {falls}",
         "vram": None if not there else f"{used / 1024:.1f} of {there / 1024:.1f} GB",

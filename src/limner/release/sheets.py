@@ -188,10 +188,12 @@ def identity_of(measures: Mapping[str, Measure], embedder: str | None) -> Measur
 REASONS = {"no face": "no face", "head turned": "turned away"}
 """Start of a reason -> what fits under a picture; the whole reason stands under the row."""
 
+NOT_ASSESSABLE = "not assessable: "
+
 
 def _short(measure: Measure | None) -> str:
     reason = (measure.reason if measure else None) or "not measured"
-    reason = reason.removeprefix("not assessable: ")
+    reason = reason.removeprefix(NOT_ASSESSABLE)
     for start, words in REASONS.items():
         if reason.startswith(start):
             return words
@@ -281,8 +283,10 @@ def _scale(values: Sequence[float]) -> tuple[float, float] | None:
 
 def _identity(measure: Measure | None, scale: tuple[float, float] | None) -> dict[str, Any]:
     if measure is None or measure.value is None or scale is None:
-        whole = (measure.reason if measure else None) or "not measured"
-        return {"value": None, "at": None, "reason": _short(measure), "whole": whole}
+        short = _short(measure)
+        whole = ((measure.reason if measure else None) or "").removeprefix(NOT_ASSESSABLE)
+        said = "" if whole == short else whole
+        return {"value": None, "at": None, "reason": short, "whole": said}
     at = (measure.value - scale[0]) / (scale[1] - scale[0])
     return {"value": f"{measure.value:.2f}", "at": at, "reason": "", "whole": ""}
 
