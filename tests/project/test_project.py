@@ -40,6 +40,21 @@ def test_a_new_project_opens_and_keeps_comments_when_changed(tmp_path: Path) -> 
         new(tmp_path / "grace")
 
 
+def test_a_character_is_an_adult(tmp_path: Path) -> None:
+    for word, said in (("child", "Ada"), ("woman", "a 12-year-old with red hair")):
+        with pytest.raises(InputError, match="adults only"):
+            Project.create(
+                tmp_path / "q",
+                name="a",
+                trigger="a",
+                class_word=word,
+                likeness="synthetic",
+                description=said,
+            )
+    harmless = "baby blue eyes, a minor scar on one hand, kid gloves, 28 years old"
+    new(tmp_path / "p").change_character(description=harmless)
+
+
 def test_a_consent_is_written_in_the_letters_it_was_given_in(tmp_path: Path) -> None:
     evidence = "Verträge/Jürgen 同意书 \U0001f4dd.pdf"
     made = Project.create(

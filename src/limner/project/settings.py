@@ -6,11 +6,17 @@ In: a mapping read from YAML. Out: a validated `Character`. Unknown keys are err
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
+_MINOR = re.compile(
+    r"\b(?:child|kid|toddler|baby|infant|minor|(?:pre)?teen(?:ager)?|school(?:girl|boy))\b",
+    re.IGNORECASE,
+)
+_UNDER_18 = re.compile(r"\b(?:[1-9]|1[0-7])[- ]years?[- ]old\b", re.IGNORECASE)
 Likeness = Literal["synthetic", "consented_person"]
 
 
@@ -165,8 +171,9 @@ class DiffusersSettings(_Settings):
 class SourceSettings(_Settings):
     """Where pictures come from."""
 
-    name: Literal["atelier", "higgsfield", "comfyui", "diffusers"] = Field(
-        default="atelier", description="Source of the pictures"
+    name: Literal["atelier", "inbox", "higgsfield", "comfyui", "diffusers"] = Field(
+        default="atelier",
+        description="Source of the pictures; inbox: made elsewhere, taken in by `limner inbox`",
     )
     size: int = Field(default=512, ge=64, le=2048, description="Side of a drawing in pixels")
     identity_seed: int | None = Field(
@@ -176,7 +183,7 @@ class SourceSettings(_Settings):
         default=1024,
         ge=64,
         le=4096,
-        description="Least short side that pictures from services and inbox should have",
+        description="Least short side of pictures from services and inbox; review asks for it too",
     )
     max_cost: float | None = Field(
         default=None, ge=0, description="Dollars this project may spend on pictures"
@@ -333,6 +340,12 @@ class AdviceSettings(_Settings):
     )
 
 
+def _refuse_minors(pattern: re.Pattern[str], text: str) -> str:
+    if match := pattern.search(text):
+        raise ValueError(f"{match.group(0)!r}: Limner makes pictures of adults only")
+    return text
+
+
 class Character(_Settings):
     """The constants of one character and the settings of its stages."""
 
@@ -353,6 +366,16 @@ class Character(_Settings):
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
     advice: AdviceSettings = Field(default_factory=AdviceSettings)
+
+    @field_validator("class_word")
+    @classmethod
+    def _grown_up(cls, word: str) -> str:
+        return _refuse_minors(_MINOR, word)
+
+    @field_validator("description")
+    @classmethod
+    def _of_age(cls, text: str) -> str:
+        return _refuse_minors(_UNDER_18, text)
 
     @model_validator(mode="after")
     def _consent_when_a_person(self) -> Character:
