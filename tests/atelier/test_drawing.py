@@ -193,6 +193,17 @@ def test_a_description_is_read_into_traits() -> None:
     assert identity_from_description("somebody", 5).seed == 5
 
 
+def test_what_a_description_denies_is_not_drawn_and_old_is_old() -> None:
+    for text in ("woman without freckles", "man, no beard", "man, clean-shaven, grey hair"):
+        assert all(identity_from_description(text, n).marks == "none" for n in range(12)), text
+    assert identity_from_description("a man with no freckles but a beard", 1).marks == "beard"
+    old = [identity_from_description(t, 1).age for t in ("elderly man.", "an old woman")]
+    assert old == [65, 65] and identity_from_description("aged 45, man", 1).age == 45
+    assert identity_from_description("woman with an old scar", 5).age < 60
+    said = identity_from_description("woman of 31, fair skin, curly red hair, green eyes", 1)
+    assert said.in_words().startswith("a woman of 31, fair skin, hair auburn and curly, green eyes")
+
+
 def test_identity_survives_json_and_refuses_nonsense() -> None:
     identity = blend(identity_from_seed(4), identity_from_seed(5), 0.3)
     assert Identity.from_dict(identity.as_dict()) == identity

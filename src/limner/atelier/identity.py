@@ -60,6 +60,19 @@ class Identity:
                 "share must lie in 0..1 and amplitude in 0..1.5", where="share, amplitude"
             )
 
+    def in_words(self) -> str:
+        """Who this is, in the lexicon's words: "a woman of 25, fair skin, ..."."""
+        said = {t: next(iter(traits()[t][getattr(self, t)]), "") for t in TRAITS}
+        parts = [
+            f"a {said['sex']} of {self.age}",
+            f"{said['skin']} skin",
+            f"hair {said['hair_color']} and {said['hair_style']}",
+            f"{said['eyes']} eyes",
+            f"face {said['face']}",
+            said["marks"],
+        ]
+        return ", ".join(part for part in parts if part)
+
     @property
     def age_trait(self) -> str:
         """The lexicon's age value: young or middle_aged."""
@@ -196,30 +209,54 @@ def _read_trait(text: str, trait: str) -> str | None:
     return max(found, key=lambda v: found[v]) if found else None
 
 
+_DECADES = ("twenties", "thirties", "forties", "fifties", "sixties", "seventies", "eighties")
+_OLD = re.compile(
+    r"\belderly\b|\b(?:old|aged|senior)\s+(?:[\w-]+\s+){0,2}?"
+    r"(?:woman|man|lady|gentleman|person|female|male)\b"
+)
+
+
 def _read_age(text: str) -> int | None:
-    number = re.search(r"\b(\d{2})[- ]?(?:years?|yo\b|y/o)", text)
+    number = re.search(r"\b(\d{2})[- ]?(?:years?|yo\b|y/o)", text) or re.search(
+        r"\b(?:age|aged|of) (\d{2})\b", text
+    )
     decade = re.search(
-        r"\b(?:in (?:her|his|their) )?(early|mid|late)?[- ]?"
-        r"(twenties|thirties|forties|fifties|sixties)",
-        text,
+        rf"\b(?:in (?:her|his|their) )?(early|mid|late)?[- ]?({'|'.join(_DECADES)})", text
     )
     if number:
         return int(np.clip(int(number.group(1)), *AGES))
     if decade:
-        tens = ("twenties", "thirties", "forties", "fifties", "sixties").index(decade.group(2))
+        tens = _DECADES.index(decade.group(2))
         years = 20 + 10 * tens + {"early": 3, "mid": 5, "late": 8}.get(decade.group(1) or "mid", 5)
         return int(np.clip(years, *AGES))
+    if _OLD.search(text):
+        return AGES[1]
     trait = _read_trait(text, "age")
     return {"young": 27, "middle_aged": 48}.get(trait or "")
 
 
+_DENIED = re.compile(
+    r"\b(?:no|not|never|without)\s+(?:(?:a|an|any|visible|much)\s+)?[\w-]+(?:\s+or\s+[\w-]+)?"
+)
+_BARE = re.compile(r"freckle|beard|stubble|clean[- ]shaven")
+
+
 def identity_from_description(text: str, seed: int) -> Identity:
-    """The person a description names: its trait words win, the seed fills in the rest."""
-    lowered = " ".join(text.lower().split())
+    """The person a description names: its trait words win, the seed fills in the rest.
+
+    English words are read. What is denied ("no beard") is not drawn; ages are held within `AGES`.
+    """
+    whole = " ".join(text.lower().split())
+    lowered = _DENIED.sub(" ", whole)
     found: dict[str, Any] = {t: _read_trait(lowered, t) for t in TRAITS}
+    if found["marks"] is None and _BARE.search(whole):
+        found["marks"] = "none"
     found["age"] = _read_age(lowered)
     if found["sex"] is None:
-        pronouns = {"female": r"\b(she|her|girlfriend|mother)\b", "male": r"\b(he|his|father)\b"}
+        pronouns = {
+            "female": r"\b(she|her|girl|gal|girlfriend|mother)\b",
+            "male": r"\b(he|his|guy|boy|father)\b",
+        }
         found["sex"] = next((s for s, p in pronouns.items() if re.search(p, lowered)), None)
     return identity_from_seed(seed, **{k: v for k, v in found.items() if v is not None})
 

@@ -81,8 +81,8 @@ class AtelierSource:
         return abilities()
 
     def remarks(self) -> list[str]:
-        """Nothing needs saying."""
-        return []
+        """Who is drawn: of a description only some English words are read, and people only."""
+        return [f"The atelier draws {self.identity.in_words()}; `traits` in character.yaml rule."]
 
     def order(self, request: Request) -> Order:
         """Nothing to remember: the same request gives the same drawing."""
