@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from limner import lexicon
 from limner.atelier import abilities as atelier_abilities
 from limner.errors import InputError, NotReadyError, WorkFailedError
 from limner.events import Notice, Progress, collect
@@ -141,6 +142,28 @@ def test_the_atelier_draws_who_the_character_is(tmp_path: Path) -> None:
         assert take.labels["expression_variant"] == variant
     with pytest.raises(InputError, match=r"traits\.eyes"):
         open_source(new(tmp_path / "q", traits={"eyes": "violet"}))
+
+
+def test_own_words_are_swapped_and_missing_ones_named(tmp_path: Path) -> None:
+    project = new(tmp_path / "p")
+    words = project.root / lexicon.OWN_FOLDER
+    words.mkdir()
+    (words / "outfits.yaml").write_text(
+        "blue_kimono: {phrase: blue kimono, pieces: [[a blue silk kimono]], formality: formal, "
+        "wear: neutral, season: any}\n"
+    )
+    first = project.store.shots()[0]
+    project.store.update_shot(first.id, attributes={**first.attributes, "outfit": "blue_kimono"})
+    events = list(generate(project, limit=1, workers=1))
+    said = [e.text for e in events if isinstance(e, Notice)]
+    assert any("no outfit 'blue_kimono'" in text for text in said)
+    assert any(text.startswith("The atelier draws a woman of 34") for text in said)
+    made = project.store.takes()[0].labels
+    assert made["substituted"]["outfit"]["asked"] == "blue_kimono"
+    project.store.decide(1, "reject", [], "person")
+    (words / "outfits.yaml").unlink()
+    with pytest.raises(InputError, match="'blue_kimono', which is no word any more"):
+        list(generate(project, limit=1, workers=1))
 
 
 def test_there_must_be_a_plan(tmp_path: Path) -> None:

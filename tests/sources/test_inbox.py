@@ -374,6 +374,27 @@ def test_real_bodies_come_only_with_licence_and_consent(grace: Grace, tmp_path: 
     assert {e["kind"] for e in record} == {"realism"} and not project.store.takes()
 
 
+def test_a_prompts_number_counts_in_its_domain() -> None:
+    angles = ["front"] * 4 + ["side"] * 3
+    shots = [
+        Shot(f"shot_{n:03d}", n, {"angle": angle}, f"words {n}", n)
+        for n, angle in enumerate(angles, 1)
+    ]
+
+    def placed(*names: str) -> dict[str, str]:
+        found = match([Candidate(n) for n in names], shots, ways=["name"])
+        return {p.name: p.shot_id for p in found.pairs}
+
+    told = placed("domain 3/prompt 2.png", "Domain_1_Prompt_2.png", "prompt_4.png", "prompt 3.png")
+    assert told == {
+        "domain 3/prompt 2.png": "shot_006",  # the second side view, not the second shot
+        "Domain_1_Prompt_2.png": "shot_002",
+        "prompt_4.png": "shot_004",  # only one domain has four
+    }
+    through = {f"prompt_{n}.png": f"shot_{n:03d}" for n in range(1, 8)}
+    assert placed(*through) == through
+
+
 SHOTS = [
     Shot(f"shot_{n:03d}", n, {"angle": "front"}, f"alpha beta gamma delta number {n}", n)
     for n in range(1, 13)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from limner import lexicon
-from limner.errors import NotReadyError, UsageError, WorkFailedError
+from limner.errors import InputError, NotReadyError, UsageError, WorkFailedError
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
 from limner.project.records import Shot, Take
@@ -24,6 +24,9 @@ from limner.sources.source import Price, Request, Source
 
 NAMES = ("atelier", "higgsfield", "comfyui", "diffusers")
 """Sources that `open_source` knows."""
+
+INBOX = "inbox"
+"""`source.name` of a project whose pictures are made elsewhere; also the source of such takes."""
 
 
 HEARD = {
@@ -53,6 +56,13 @@ def open_source(
     UsageError for an unknown name and for what this source would not hear.
     """
     found = name or project.character.source.name
+    if found == INBOX:
+        raise UsageError(
+            "Pictures of the inbox are made elsewhere; there is nothing to generate",
+            where="--with" if name else "character.yaml: source.name",
+            fix="Bring them in with `limner inbox`, or say who shall make them: --with "
+            f"{', '.join(NAMES[:-1])} or {NAMES[-1]}.",
+        )
     if found not in NAMES:
         raise UsageError(
             f"There is no source {found!r}",
@@ -91,6 +101,15 @@ def open_source(
     return AtelierSource(identity_of(project.character), processes=processes)
 
 
+def abilities(project: Project) -> Mapping[str, tuple[str, ...]]:
+    """What the project's source can make, axis -> ids; {} where nothing is known to be out of
+    reach. Raises as `open_source`."""
+    if project.character.source.name == INBOX:
+        return {}
+    return open_source(project).abilities()
+
+
+@lexicon.confined
 def generate(
     project: Project,
     *,
@@ -124,6 +143,7 @@ def generate(
         raise NotReadyError(
             "There is no plan yet", where="shots/prompts.txt", fix="Run `limner shots plan`."
         )
+    lexicon.learn(project.root / lexicon.OWN_FOLDER)
     with project.exclusive("sources"):
         _sweep(project)
         own = source.name if source else name or project.character.source.name
@@ -144,6 +164,8 @@ def generate(
             yield from told
             if jobs:
                 yield from (Notice(text) for text in used.remarks())
+            if jobs and own == "atelier" and project.character.likeness == "consented_person":
+                yield Notice("The atelier draws somebody invented, not this person.", "warning")
             cost = _price(project, used, jobs)
             if cost is not None:
                 if cost.orders:
@@ -323,11 +345,18 @@ def substitute(
 def nearest(axis: str, asked: str, options: tuple[str, ...]) -> str:
     """The option most like `asked`: by degrees and sizes where there are any, else by shared facts.
 
-    Raises LimnerError when there is no option at all.
+    Raises LimnerError when there is no option at all, or `asked` is no word (any more).
     """
     values = lexicon.axis(axis)
     if not options:
         raise WorkFailedError(f"The source can make no {axis} at all", where=axis)
+    if asked not in values:
+        raise InputError(
+            f"A shot is planned with the {axis} {asked!r}, which is no word any more",
+            where=lexicon.OWN_FOLDER,
+            fix=f"Put {asked} back into {lexicon.OWN_FOLDER}/, or plan anew: "
+            "`limner shots plan --replace`.",
+        )
     wanted = values[asked]
 
     def distance(option: str) -> float:

@@ -204,6 +204,13 @@ class _Making:
                 self._save(links={})  # addresses may have expired: upload again next time
             raise
         self.created = True
+        if not made.get("id"):
+            raise LaterError(
+                "Higgsfield began the Soul ID but gave it no number",
+                where=self.name,
+                fix="Run the same command again: it asks the service's list by name first.",
+                stop=True,
+            )
         self._save(id=str(made["id"]), state=made.get("status"))
 
     def _wait(self) -> Events:

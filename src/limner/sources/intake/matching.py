@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from limner import lexicon
 from limner.project.records import Shot
 from limner.sources.intake.assigning import Matrix, Placed, assign
 from limner.sources.intake.likeness import Likeness, values
@@ -160,18 +161,49 @@ def _by_text(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pai
 
 
 def _by_name(candidates: Sequence[Candidate], shots: Sequence[Shot]) -> list[Pair]:
-    """A shot's id in the name, or enough words of its prompt in the order they stand there."""
+    """A shot's id in the name, the number of a prompt, or enough words of a prompt in its order."""
     ids = {_number(s.id): s.id for s in shots}
+    numbers = _Numbers(shots, [one.name for one in candidates])
     found = []
     for one in candidates:
         stem = re.sub(r"\.\w+$", "", one.name.rpartition("/")[2]).lower()
-        marked = re.findall(r"(?:shot|prompt)[ _-]?0*(\d+)(?![0-9a-z])", stem)
-        hits = {ids[n] for n in (int(m) for m in marked) if n in ids}
+        marked = [int(n) for n in _SHOT.findall(stem)]
+        hits = {ids[n] for n in marked if n in ids} or numbers.meant(one.name)
         if len(hits) == 1:
             found.append(Pair(one.name, hits.pop(), "name", "the name names the shot"))
-        elif not marked and (best := _prompt_in_name(stem, shots)) is not None:
+        elif not marked and not hits and (best := _prompt_in_name(stem, shots)) is not None:
             found.append(Pair(one.name, best, "name", "the name holds words of the prompt"))
     return found
+
+
+_SHOT, _PROMPT, _DOMAIN = (
+    re.compile(rf"{word}[ _-]?0*(\d+)(?![0-9a-z])") for word in ("shot", "prompt", "domain")
+)
+
+
+class _Numbers:
+    """Which shots "prompt 3" in a name can mean: prompts.txt numbers them anew in every domain."""
+
+    def __init__(self, shots: Sequence[Shot], names: Sequence[str]) -> None:
+        angles = lexicon.angles()
+        self.through = [s.id for s in sorted(shots, key=lambda s: s.position)]
+        self.domains: dict[int, list[str]] = {}
+        for shot in sorted(shots, key=lambda s: s.position):
+            angle = angles.get(shot.attributes.get("angle", ""))
+            self.domains.setdefault(angle.domain if angle else 0, []).append(shot.id)
+        largest = max(map(len, self.domains.values()), default=0)
+        said = [int(n) for name in names for n in _PROMPT.findall(name.lower())]
+        if any(n > largest for n in said):  # no domain has so many: these are numbered through
+            self.domains = {}
+
+    def meant(self, name: str) -> set[str]:
+        """Shots that a name's prompt number fits; its folders may say the domain."""
+        said, domains = (
+            {int(n) for n in pattern.findall(name.lower())} for pattern in (_PROMPT, _DOMAIN)
+        )
+        asked = [self.domains[d] for d in domains if d in self.domains]
+        lists = asked or [self.through, *self.domains.values()]
+        return {ids[n - 1] for n in said for ids in lists if 0 < n <= len(ids)}
 
 
 def _number(shot_id: str) -> int:
@@ -250,7 +282,9 @@ GUESSES = 3
 
 
 def _odds(nats: float) -> str:
-    return f"{min(np.exp(nats), 1e6):.0f} : 1"
+    odds = min(float(np.exp(nats)), 1e6)
+    shown = odds if odds >= 10 else int(odds * 10 + 1e-6) / 10  # never rounded up to what is asked
+    return f"{shown:.0f} : 1" if odds >= 10 or shown == int(shown) else f"{shown:.1f} : 1"
 
 
 def _guesses(costs: Matrix, first: int, shots: Sequence[Shot]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from limner import lexicon
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Result, Ticker
 from limner.project import Project
 from limner.project.files import sha256_bytes, write_bytes
 from limner.project.records import Shot, Take
 from limner.sources.atelier import DRAWING
-from limner.sources.intake.looks import look
+from limner.sources.intake.looks import Looks, look
 from limner.sources.intake.matching import WAYS, Candidate, Matching, match
 from limner.sources.intake.opening import Dropped, LeftOut, opened
 from limner.sources.normal import Plain, plain
@@ -39,15 +40,23 @@ class _Seen:
     texts: tuple[str, ...]
 
 
+@lexicon.confined
 def inbox(
-    project: Project, path: Path, *, ways: Sequence[str] = WAYS, dry_run: bool = False
+    project: Project,
+    path: Path,
+    *,
+    ways: Sequence[str] = WAYS,
+    dry_run: bool = False,
+    looks: dict[str, Looks] | None = None,
 ) -> Events:
     """Match the pictures of a folder or zip to the project's shots, and take them unless `dry_run`.
 
-    ways: of `WAYS`, in order. Raises NotReadyError without a plan, UsageError for an unknown way
-    or a folder that holds the project, InputError for a damaged zip. Result: {pairs [{file, shot,
-    by, why, notes, width, height}], unsure [{file, guesses [shot], why}] (never taken), leftovers
-    [{file, reason}], gaps [shot], taken, takes, dry_run}.
+    ways: of `WAYS`, in order. looks: by SHA-256, what was measured before; it is filled, so that a
+    look at the match and the taking after it measure once. Raises NotReadyError without a plan,
+    UsageError for an unknown way or a folder that holds the project, InputError for a damaged zip.
+    Result: {pairs [{file, shot, by, why, notes, width, height}], unsure [{file, guesses [shot],
+    why}] (never taken), leftovers [{file, reason}], gaps [shot], small (pairs under
+    source.short_side), taken, takes, dry_run}.
     """
     unknown = [way for way in ways if way not in WAYS]
     if unknown or not ways:
@@ -57,6 +66,7 @@ def inbox(
             fix=f"Use some of {', '.join(WAYS)}.",
         )
     refuse_own_folder(project, path)
+    lexicon.learn(project.root / lexicon.OWN_FOLDER)
     shots = project.store.shots()
     if not shots:
         raise NotReadyError(
@@ -65,7 +75,7 @@ def inbox(
     with project.exclusive("sources"), opened(path) as (dropped, out):
         seen: list[_Seen] = []
         yield from _look(project, dropped, seen, out)
-        found = yield from _match(project, shots, seen, ways)
+        found = yield from _match(project, shots, seen, ways, {} if looks is None else looks)
         takes: list[int] = []
         if not dry_run:
             yield from _take(project, found, {s.dropped.name: s for s in seen}, takes)
@@ -116,7 +126,13 @@ def _own(project: Project) -> list[Take]:
     return [t for t in project.store.takes() if t.source == NAME]
 
 
-def _match(project: Project, shots: list[Shot], seen: list[_Seen], ways: Sequence[str]) -> Any:
+def _match(
+    project: Project,
+    shots: list[Shot],
+    seen: list[_Seen],
+    ways: Sequence[str],
+    known: dict[str, Looks],
+) -> Any:
     """The match; pictures are measured only where prompts and names left something over."""
     standing = project.store.standing_decisions()
     covered = {
@@ -127,16 +143,16 @@ def _match(project: Project, shots: list[Shot], seen: list[_Seen], ways: Sequenc
     wanting = {s.id for s in shots if s.state != "kept"} - covered
     candidates = [Candidate(s.dropped.name, s.texts) for s in seen]
     first = [way for way in ways if way in ("prompt", "name")]
-    if "measured" in ways:
+    if "measured" in ways and wanting:
         early = match(candidates, shots, ways=first, wanting=wanting)
         if early.left:
-            looks = yield from _looks([s for s in seen if s.dropped.name in early.left])
+            looks = yield from _looks([s for s in seen if s.dropped.name in early.left], known)
             candidates = [replace(c, looks=looks.get(c.name)) for c in candidates]
     own = project.character.source.inbox
     return match(candidates, shots, ways=ways, wanting=wanting, own=own)
 
 
-def _looks(seen: list[_Seen]) -> Any:
+def _looks(seen: list[_Seen], known: dict[str, Looks]) -> Any:
     """Name -> what the picture shows; {} where nothing can be measured."""
     import io
     from importlib.util import find_spec
@@ -154,9 +170,11 @@ def _looks(seen: list[_Seen]) -> Any:
     found = {}
     ticker = Ticker("measuring", len(seen))
     for one in seen:
-        made = plain(one.dropped.read())
-        image = np.array(Image.open(io.BytesIO(made.data)).convert("RGB"))
-        found[one.dropped.name] = look(image, "drawing" if _is_drawn(one) else "photo")
+        if one.sha256 not in known:
+            made = plain(one.dropped.read())
+            image = np.array(Image.open(io.BytesIO(made.data)).convert("RGB"))
+            known[one.sha256] = look(image, "drawing" if _is_drawn(one) else "photo")
+        found[one.dropped.name] = known[one.sha256]
         yield ticker.tick(note=one.dropped.name)
     return found
 
@@ -214,11 +232,13 @@ def _said(
 ) -> dict[str, Any]:
     by_name = {s.dropped.name: s for s in seen}
     least = project.character.source.short_side
-    pairs = []
+    pairs: list[dict[str, Any]] = []
+    small = 0
     for pair in found.pairs:
         one = by_name[pair.name]
         notes = list(one.changes)
         if min(one.width, one.height) < least:
+            small += 1
             notes.append(f"{min(one.width, one.height)} px on the short side, {least} wanted")
         about = {"file": pair.name, "shot": pair.shot_id, "by": pair.by, "why": pair.why}
         pairs.append({**about, "notes": notes, "width": one.width, "height": one.height})
@@ -227,4 +247,5 @@ def _said(
     unsure = [
         {"file": one.name, "guesses": list(one.guesses), "why": one.why} for one in found.unsure
     ]
-    return {"pairs": pairs, "unsure": unsure, "leftovers": left, "gaps": found.gaps}
+    lists = {"pairs": pairs, "unsure": unsure, "leftovers": left, "gaps": found.gaps}
+    return {**lists, "small": small}
