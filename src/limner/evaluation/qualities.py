@@ -7,6 +7,7 @@ why it was not measured and how it would be. Paired where both drew the same pro
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -143,20 +144,29 @@ def _difference(seen: Seen, key: str, name: str, words: str, unit: str) -> Row:
 def _skin(seen: Seen) -> Row:
     """Fine skin contrast against the training pictures, in their standard deviations of the log."""
     row = _row("skin_z", "fine skin texture against the training pictures", "sd")
-    own = [v for v in seen.training.get("skin_2_4", ()) if v > 0]
-    mine = {cell: v for cell, v in seen.values(seen.chosen, "skin_2_4").items() if v > 0}
-    scales = set(seen.training.get("skin_scale", ()))
-    scales |= set(seen.values(seen.chosen, "skin_scale").values())
+    contrast, size = (seen.values(seen.chosen, name) for name in ("skin_2_4", "skin_scale"))
+    mine = [(size[cell], cell, v) for cell, v in contrast.items() if v > 0]
+    told = zip(*(seen.training.get(name, ()) for name in ("skin_scale", "skin_2_4")), strict=False)
+    own = [(scale, v) for scale, v in told if v > 0]
     if len(mine) < LEAST or len(own) < LEAST:
         reason = seen.why("skin_2_4") if len(mine) < LEAST else "few training close-ups show skin"
         return row | {"reason": f"{reason}; {LEAST} close-ups of each are needed"}
-    if len(scales) > 1:
-        return row | {"reason": "renders and training pictures show faces at different sizes"}
-    logs = np.log(own)
+    # Pixels between the eyes decide which grain shows: sizes are never mixed, the finest speaks.
+    counts = (Counter(scale for scale, *_ in pictures) for pictures in (mine, own))
+    enough = [{scale for scale, n in found.items() if n >= LEAST} for found in counts]
+    scale = max(enough[0] & enough[1], default=None)
+    if scale is None:
+        reason = "renders and training pictures show faces at different sizes"
+        return row | {"reason": f"{reason}; {LEAST} close-ups of each at one size are needed"}
+    logs = np.log([v for at, v in own if at == scale])
     spread = float(logs.std(ddof=1)) or 1e-6
-    found = {cell: (math.log(v) - float(logs.mean())) / spread for cell, v in mine.items()}
-    row["note"] = "training pictures are synthetic too: that they are not plastic is not shown"
-    return _filled(row, found)
+    middle = float(logs.mean())
+    z = {cell: (math.log(v) - middle) / spread for at, cell, v in mine if at == scale}
+    row["note"] = (
+        f"faces with {scale:.0f} px or more between the eyes; training pictures are synthetic too: "
+        "that they are not plastic is not shown"
+    )
+    return _filled(row, z)
 
 
 def _copy_index(seen: Seen) -> Row:
