@@ -26,7 +26,7 @@ from limner.project.records import Measure, Render
 from limner.vision.questions import Answers, Question, about_attributes, ask, mixed, of_another
 
 FOLLOWS, CONTROL = "follows_questions", "control_questions"
-NOBODY = "no endpoint was asked: set LIMNER_LLM_URL, then limner evaluate --ask"
+NOBODY = "no endpoint was asked"
 FILE = "questions.json"
 LEAST, MOST, CONTROLS = 4, 6, 2
 """Questions a prompt, and of another prompt beside them (the issue's 4 to 6; review's control)."""

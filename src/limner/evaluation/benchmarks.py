@@ -11,9 +11,10 @@ from typing import Any
 from limner.evaluation import statistics as stats
 from limner.evaluation.arms import BASE, Arm, Judged
 from limner.evaluation.choose import bounds
-from limner.evaluation.claim import Count, percent, span
+from limner.evaluation.claim import Count, span
 from limner.evaluation.report import prompt_interval
 from limner.evaluation.testsets import PHASE, STRENGTHS, asking_for
+from limner.vision.texture import SCALES
 
 Row = dict[str, Any]
 
@@ -131,7 +132,10 @@ def _then(command: str) -> str:
 
 
 AGAIN = _then("limner evaluate")
-SKIN = "close-ups of 80 px or more between the eyes, in training and prompts; or look at them"
+SKIN = (
+    f"8 close-ups with {SCALES[-1]} px or more between the eyes, in training and in the renders; "
+    "or look at them"
+)
 BODY = "8 full-body shots in training and 8 full-body prompts; or look at them"
 
 
@@ -153,8 +157,7 @@ def _share(key: str, name: str, found: Count, goal: float, command: str) -> Row:
     if not found.n:
         return row
     passed = True if found.reaches(goal) else False if found.interval.high < goal else None
-    said = {True: "is", False: "is not", None: "may or may not be"}[passed]
-    words = f"{found.words}, {span(found.interval)}: {said} {percent(goal)} or more"
+    words = f"{found.words}, {span(found.interval)}; {100 * goal:g} % or more is asked for"
     row |= {"state": "measured", "passed": passed, "value": found.rate, "words": words}
     return row | {"interval": found.interval.as_list()}
 

@@ -103,9 +103,9 @@ def threshold_words(gate: Gate | None) -> str:
         return "There is no threshold: no stranger's face was found to set one by."
     upper = 100 * stats.exact_upper(gate.accepted, gate.strangers)
     return (
-        f"Share of pictures verified at identity {gate.threshold:.2f} or more (cosine, "
-        f"{gate.embedder}). Of {gate.strangers} strangers {gate.accepted} pass a line that others "
-        f"set in the same way (at most {upper:.1f} %, one-sided exact 95 %)."
+        f"A picture counts as the same person from identity {gate.threshold:.2f} on (cosine, "
+        f"{gate.embedder}). Such a line let {gate.accepted} of {gate.strangers} strangers pass who "
+        f"had no part in setting it (at most {upper:.1f} %, one-sided exact 95 %)."
     )
 
 

@@ -33,8 +33,8 @@ WAYS = {
     "negative control": "Name a LoRA of another character in evaluation.control.",
     "trigger leakage": "Set evaluation.untriggered, then limner evaluate && limner verdict.",
     "copies of training pictures": "Hold the renders beside the contact sheet.",
-    "prompt adherence": "limner evaluate --ask && limner verdict, with a vision endpoint; or read "
-    "the prompts beside the pictures.",
+    "prompt adherence": "Set LIMNER_LLM_URL to a vision endpoint, then limner evaluate --ask && "
+    "limner verdict; or read the prompts beside the pictures.",
     "skin texture": "Look at the pictures at full size.",
     "hands": "Look at the pictures.",
     "second embedder": "Look at the pictures; one embedder alone can err.",
