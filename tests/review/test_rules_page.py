@@ -6,7 +6,7 @@ from pathlib import Path
 
 from limner.review.rules import RULES
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "review.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "review_measures.md"
 
 
 def test_every_rule_stands_in_the_manual_with_its_value_source_and_tag() -> None:
