@@ -189,7 +189,7 @@ def test_a_description_is_read_into_traits() -> None:
     assert 40 <= read.age <= 49
     man = identity_from_description("young man, short dark brown hair, a beard, brown skin", 1)
     assert (man.sex, man.hair_color, man.hair_style) == ("male", "dark_brown", "short")
-    assert (man.marks, man.skin, man.age_trait) == ("beard", "brown", "young")
+    assert (man.marks, man.skin, man.age) == ("beard", "brown", 27)
     assert identity_from_description("somebody", 5).seed == 5
 
 

@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 
 from limner import lexicon
 from limner.captions import check, compile, compile_caption, edit, read_back
-from limner.captions.audit import check_set, check_text
+from limner.captions.audit import on_text
+from limner.captions.counting import phrases
+from limner.captions.findings import numbers
+from limner.captions.leaks import constant_findings, policy
 from limner.captions.spelling import edit_distance
 from limner.errors import InputError, NotReadyError
 from limner.events import collect
@@ -86,7 +89,9 @@ def test_a_caption_has_its_slots_and_no_constant(
     mood = lexicon.moods()[values["expression"]]
     wording = mood.caption[int(values["expression_variant"])]
     assert (wording in text) == lexicon.angles()[values["angle"]].face
-    assert check_text(text, "x", "grace_char", "woman", {}) == []
+    value = numbers(None)
+    assert on_text(text, "x", "grace_char", value) == []
+    assert constant_findings({"x": text}, "woman", policy(None), value) == []
     if profile == "default":
         lights = [light.phrase for light in lexicon.lightings().values()]
         assert not any(re.search(rf"\b{re.escape(phrase)}\b", text) for phrase in lights)
@@ -100,8 +105,8 @@ def test_no_tail_or_frame_stands_in_every_caption() -> None:
         ).text
         for v in range(60)
     }
-    found = [f for f in check_set(texts, "g_char", "woman", {}) if f["rule"] == "frequency"]
-    shares = {f["subject"] for f in found}
+    often = numbers(None)["frequency_warning"]
+    shares = {p.words for p in phrases(texts, "g_char", "woman", least=often)}
     same_everywhere = {"beige", "sweater", "jeans", "modern", "café", "smile"}
     assert shares.isdisjoint({"looking at camera", "front view", "joyful mood", "wearing"})
     assert same_everywhere <= {word for phrase in shares for word in phrase.split()}

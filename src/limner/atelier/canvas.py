@@ -134,11 +134,6 @@ class Canvas:
         top, low = SKIES[self.light]
         self.shade(0, y1, self.lit(top), self.lit(low))
 
-    def sky_color(self) -> Color:
-        """The mean colour of the sky, for window panes."""
-        top, low = SKIES[self.light]
-        return self.lit(tuple((a + b) / 2 for a, b in zip(top, low, strict=True)))  # type: ignore[arg-type]
-
     def leaves(self, x: float, y: float, rx: float, ry: float, color: Color, n: int = 16) -> None:
         """A clump of foliage, lighter on top."""
         self.disc(x, y, rx, ry, (color[0] * 0.7, color[1] * 0.7, color[2] * 0.7))

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Literal
 
 import numpy as np
 
-from limner import lexicon
 from limner.atelier.tailor import (
     WRIST,
     Array,
@@ -181,11 +179,6 @@ def fabric(piece: Piece, canonical: Array, seed: int = 0) -> tuple[Array, Array,
     return cloth.paint(piece, c, piece.shape.inside(c), seed)
 
 
-def garment_kinds() -> tuple[str, ...]:
-    """Every kind that can be cut."""
-    return tuple(SHAPES)
-
-
 # -- cuts ------------------------------------------------------------------------------------------
 TUCKED = frozenset({"shirt", "turtleneck", "blouse"})
 """Tops worn inside the waistband; all others hang over it."""
@@ -344,9 +337,3 @@ def _relief(kind: str, c: Chart, part: str) -> Array | float:
         sole = smooth((-7.9 - c.y) * 5)
         return np.asarray(0.05 * sole, np.float32)
     return 0.0
-
-
-@cache
-def outfit_cut(outfit_id: str) -> Cut:
-    """The cut of a lexicon outfit by id."""
-    return cut(lexicon.outfits()[outfit_id])

@@ -5,8 +5,6 @@ In: a mood id, a variant number, a gaze. Out: face-unit weights and eye angles i
 
 from __future__ import annotations
 
-from functools import cache
-
 from limner.errors import LimnerError
 
 Weights = dict[str, float]
@@ -67,12 +65,6 @@ _MOODS: dict[str, tuple[Weights, ...]] = {
 
 EYE_YAW, EYE_PITCH = 28.0, 18.0
 """Largest turn of the eyes in degrees; beyond it people turn the head."""
-
-
-@cache
-def mood_ids() -> tuple[str, ...]:
-    """Moods this module can draw."""
-    return tuple(_MOODS)
 
 
 def face_units(mood: str, variant: int, gaze: str) -> Weights:

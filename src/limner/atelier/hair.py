@@ -17,7 +17,7 @@ from limner.atelier.field import Field
 from limner.atelier.identity import Identity, generator
 from limner.atelier.mesh import F32, I32, unit
 from limner.atelier.pose import Posed
-from limner.atelier.styles import STYLES, Style, comb, pulled
+from limner.atelier.styles import STYLES, comb, pulled
 
 LOOSE_TOP, LOOSE_BOTTOM = 6.7, 5.3
 """Rest heights (dm), raised with the person's head, between which hair stops following the head
@@ -117,11 +117,6 @@ def grow(identity: Identity, shaped: F32, field: Field) -> Strands:
     if identity.hair_color == "grey":
         shade *= rng.uniform(0.6, 1.15, len(points))
     return Strands(points, thickness.astype(np.float32), shade.astype(np.float32), depth)
-
-
-def style_of(identity: Identity) -> Style:
-    """The style's settings."""
-    return STYLES[identity.hair_style]
 
 
 def carry(points: F32, posed: Posed, shift: F32) -> F32:

@@ -21,8 +21,6 @@ from limner.lexicon import traits
 TRAITS = ("sex", "skin", "hair_color", "hair_style", "eyes", "marks", "face")
 AGES = (22, 65)
 """Years: everybody the atelier draws is an adult."""
-MIDDLE_AGE = 42
-"""Years from which lexicon's age trait reads "middle_aged"."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +70,6 @@ class Identity:
             said["marks"],
         ]
         return ", ".join(part for part in parts if part)
-
-    @property
-    def age_trait(self) -> str:
-        """The lexicon's age value: young or middle_aged."""
-        return "young" if self.age < MIDDLE_AGE else "middle_aged"
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""

@@ -86,11 +86,6 @@ _RIGS: dict[str, Rig] = {
 }  # fmt: skip
 
 
-def lighting_ids() -> tuple[str, ...]:
-    """The ids this module can light."""
-    return tuple(_RIGS)
-
-
 def rig(lighting_id: str, mirrored: bool = False) -> Rig:
     """The rig of one lighting; `mirrored` puts the key on the other side of the picture.
 

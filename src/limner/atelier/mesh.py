@@ -233,13 +233,6 @@ def target(name: str) -> tuple[I32, F32]:
     return _bundle()[key + "_i"].astype(np.int32), _bundle()[key + "_d"].astype(np.float32)
 
 
-@cache
-def target_names() -> tuple[str, ...]:
-    """Names of all stored targets."""
-    keys = (k[2:-2] for k in _bundle() if k.startswith("T_") and k.endswith("_i"))
-    return tuple(sorted(k.replace("|", "/") for k in keys))
-
-
 def add_target(vertices: F32, name: str, weight: float) -> None:
     """Add `weight` times a target to `vertices` in place; "*" in the name means both sides."""
     if abs(weight) < 1e-4:

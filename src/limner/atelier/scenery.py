@@ -22,11 +22,6 @@ _SMALLEST, _LARGEST = 176, 640
 _FLOOR_DROP, _FLOOR_PER_BLUR = 0.25, 12.0
 
 
-def setting_ids() -> tuple[str, ...]:
-    """The ids this module can paint."""
-    return tuple(_PAINTERS)
-
-
 def paint(
     setting_id: str,
     lighting_id: str,

@@ -269,16 +269,6 @@ def on_text(text: str, key: str, trigger: str, value: Mapping[str, float]) -> li
     return found
 
 
-def check_text(
-    text: str, where: str, trigger: str, class_word: str, own: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Findings on one caption, constants included; `own`: the user's numbers."""
-    value = numbers(own)
-    found = on_text(text, where, trigger, value)
-    found += leaks.constant_findings({where: text}, class_word, leaks.policy(None), value)
-    return [f.as_json() for f in found]
-
-
 def tokens(text: str) -> int:
     """Tokens of a caption, estimated without a vocabulary: one for a mark or a word of up to seven
     letters, one more for every five further letters, one for each letter beyond ASCII.
@@ -292,16 +282,6 @@ def tokens(text: str) -> int:
 
 
 # ---- all captions together
-
-
-def check_set(
-    texts: Mapping[str, str], trigger: str, class_word: str, own: Mapping[str, float]
-) -> list[dict[str, Any]]:
-    """Findings on all captions together: equal ones, and phrases that stand in too many."""
-    value = numbers(own)
-    names = {trigger.lower(), *class_word.lower().split()}
-    counted, _ = _counted(texts, trigger, class_word, value, None)
-    return [f.as_json() for f in [*_alike(texts, names, value), *counted]]
 
 
 def _alike(texts: Mapping[str, str], drop: set[str], value: Mapping[str, float]) -> list[Finding]:

@@ -31,8 +31,6 @@ from limner.lexicon.constants import find_constants
 MOST_CHARACTERS = 8000
 """Characters read; a prompt has a few hundred (starting value)."""
 
-SLOTS = ("framing", "clothing", "place", "expression", "mood", "angle", "pose", "gaze", "state")
-
 
 @dataclass(frozen=True)
 class Phrase:

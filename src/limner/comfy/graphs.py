@@ -7,7 +7,7 @@ finds the same node.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -128,19 +128,6 @@ def qwen_edit(
 def node(class_type: str, **inputs: Any) -> dict[str, Any]:
     """One node of a graph."""
     return {"class_type": class_type, "inputs": inputs}
-
-
-def same_graph(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Whether two graphs draw the same: nodes, classes and inputs are equal, titles may differ."""
-
-    def plain(graph: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            str(key): (value.get("class_type"), value.get("inputs"))
-            for key, value in graph.items()
-            if isinstance(value, Mapping)
-        }
-
-    return plain(first) == plain(second)
 
 
 def _check(width: int, height: int, references: int, template: str) -> None:

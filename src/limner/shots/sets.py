@@ -35,7 +35,6 @@ from limner.shots.stage import dialect_for, learn, planned, signature_of, store_
 EXPORTS = {"txt": "prompts.txt", "json": "prompts.json", "csv": "prompts.csv"}
 EXPORTS["mapping"] = "prompt_mapping.txt"
 """Kind of export -> its file."""
-HEAT_MAP = "heatmap.png"
 
 
 @dataclass(frozen=True)
