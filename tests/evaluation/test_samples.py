@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from limner import evaluation
 from limner.cli.shell import run as limner
 from limner.errors import InputError
+from limner.evaluation import existing
 from limner.evaluation.samples import read_folder, read_name
-from limner.events import collect
+from limner.events import Notice, collect
+from limner.project import Project
 from limner.render import png_bytes
 
 from .conftest import picture_of
@@ -118,9 +120,13 @@ def test_strangers_and_copies_when_they_are_given(tmp_path: Path) -> None:
     others.mkdir()
     for i in range(120):
         (others / f"{i}.png").write_bytes(png_bytes(picture_of(0, 0.0, 5000 + i)))
+    learnt = tmp_path / "learnt"
+    learnt.mkdir()
+    for i in range(6):
+        (learnt / f"img_{i}.png").write_bytes(png_bytes(picture_of(1, 0.95, 310 + i)))
     data = collect(
         evaluation.evaluate_samples(
-            samples, references, strangers=others, training=references, kind="drawing"
+            samples, references, strangers=others, training=learnt, kind="drawing"
         )
     )
     assert data["word"] == "the same person" and data["far_n"] == 120 and data["far"] is not None
@@ -188,3 +194,32 @@ def test_a_cell_keeps_its_prompt_at_every_step(step: int, prompt: int, seed: int
         )
         assert first is not None and other is not None
         assert first[1].step == step and first[1].prompt_id == other[1].prompt_id
+
+
+@pytest.mark.usefixtures("reading")
+def test_references_that_were_trained_on_do_not_judge(tmp_path: Path) -> None:
+    samples, references = folders(tmp_path, aloud, prompts=4)
+    training = tmp_path / "training"
+    training.mkdir()
+    for number in range(2):  # the same pixels in another file
+        picture = png_bytes(picture_of(1, 0.95, 300 + number), {"made": "elsewhere"})
+        (training / f"img_{number}.png").write_bytes(picture)
+    said: list[str] = []
+    events = evaluation.evaluate_samples(samples, references, training=training, kind="drawing")
+    data = collect(events, lambda e: said.append(e.text) if isinstance(e, Notice) else None)
+    assert data["references"] == 4
+    assert "2 of 6 references are training pictures and do not judge: r0.png, r1.png." in said
+    for number in range(2, 6):
+        (references / f"r{number}.png").unlink()
+    with pytest.raises(InputError, match="All references are training pictures"):
+        collect(evaluation.evaluate_samples(samples, references, training=training))
+
+
+def test_what_a_run_learnt_from_is_no_reference_though_a_later_set_holds_it_back(
+    project: Project,
+) -> None:
+    held_out = existing.held_out_files(project)
+    assert len(held_out) == 4
+    more = {"path": "dataset", "lock_sha256": "1", "lock": {}}
+    project.store.add_dataset(**more, train=list(range(7, 17)), held_out=[1, 2, 3, 4, 5, 6])
+    assert existing.held_out_files(project) == held_out  # 5 and 6 were trained on by run 1

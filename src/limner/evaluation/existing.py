@@ -37,7 +37,7 @@ from limner.evaluation.rules import rules
 from limner.evaluation.samples import SUFFIXES, Sample, SampleSet, read_folder
 from limner.evaluation.table import Table
 from limner.events import Event, Events, Notice, Result, Ticker
-from limner.project import Project
+from limner.project import Project, files
 from limner.vision.duplicates import Hashes, nearest
 from limner.vision.duplicates import hashes as picture_hashes
 from limner.vision.embedders import DlibEmbedder
@@ -127,12 +127,17 @@ WANTED = {
 
 
 def held_out_files(project: Project) -> list[Path]:
-    """The newest dataset's references: pictures of the character that nothing was trained on.
+    """The newest dataset's references that no run of the project was trained on.
 
     Raises NotReadyError when there are none.
     """
-    dataset = project.store.dataset()
+    store = project.store
+    dataset, newest = store.dataset(), store.run()
+    runs = [store.run(version) for version in range(1, (newest.version if newest else 0) + 1)]
+    sets = [store.dataset(run.dataset_version) for run in runs if run]
+    trained = {take for one in sets if one for take in one.train}
     held_out = ground.find_takes(project, dataset)[0] if dataset else []
+    held_out = [take for take in held_out if take.id not in trained]
     if not held_out:
         raise NotReadyError(
             "This project holds no reference pictures back",
@@ -176,7 +181,6 @@ def _look(
         smallest = max(24.0, smallest * min(1.0, side / 1024))
     names = tuple(tools)
     damaged: list[str] = []
-    ticker = Ticker("looking at the pictures", len(own) + len(others) + len(found.samples))
 
     def read(path: Path) -> RGB8 | None:
         try:
@@ -186,6 +190,11 @@ def _look(
             return None
         return _scaled(picture, side)
 
+    learnt = _among(own, trained)
+    own = [path for path in own if path not in learnt]
+    if learnt:
+        yield _not_to_judge(learnt, len(own))
+    ticker = Ticker("looking at the pictures", len(own) + len(others) + len(found.samples))
     looks: list[list[Look]] = [[], []]
     for into, paths in zip(looks, (own, others), strict=True):
         for path in paths:
@@ -211,6 +220,36 @@ def _look(
             "No sample could be opened", where=damaged[-1], fix="Copy the folder again."
         )
     yield seen
+
+
+def _among(own: Sequence[Path], trained: Sequence[Path]) -> list[Path]:
+    """References that are a training picture, pixel by pixel, whatever their files are called."""
+
+    def pixels(path: Path) -> str | None:
+        try:
+            picture = vision.open_picture(path)
+        except InputError:
+            return None
+        return files.sha256_bytes(repr(picture.shape).encode() + picture.tobytes())
+
+    known = {pixels(path) for path in trained} - {None}
+    return [path for path in own if known and pixels(path) in known]
+
+
+def _not_to_judge(learnt: Sequence[Path], left: int) -> Notice:
+    """References that were trained on are left out. Raises InputError when none is left."""
+    names = ", ".join(path.name for path in learnt[:3]) + ", ..." * (len(learnt) > 3)
+    if not left:
+        raise InputError(
+            "All references are training pictures, and what was trained on can not judge",
+            where=names,
+            fix="Give pictures of the character that are not in the --training folder.",
+        )
+    return Notice(
+        f"{len(learnt)} of {len(learnt) + left} references are training pictures and do not judge: "
+        f"{names}.",
+        "warning",
+    )
 
 
 def _shorter_side(samples: Sequence[Sample]) -> int:
