@@ -414,3 +414,47 @@ def test_matching_loses_and_doubles_no_picture(names: list[str], wanting: set[st
     assert set(found.gaps) == wanting - filled
     by_order = [p for p in found.pairs if p.by == "order"]
     assert len({p.shot_id for p in by_order}) == len(by_order)
+
+
+def test_a_project_of_pictures_made_elsewhere_lives_by_its_inbox(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "ada"
+    person = ["--likeness", "consented_person", "--consent-evidence", "c.pdf"]
+    new = ["new", "ada", "--trigger", "ada_p", "--class-word", "woman", *person]
+    new += ["--dir", str(folder), "--consent-date"]
+    assert shell.run([*new, "2999-01-01"]) == 2 and "still to come" in capsys.readouterr().err
+    assert shell.run([*new, "2026-03-01"]) == 0
+    project = Project.open(folder)
+    assert project.character.source.name == "inbox", "a real person is never drawn by default"
+    project.change_character(shots__count=8)
+    capsys.readouterr()
+    at = ["-C", str(folder)]
+    assert shell.run([*at, "shots", "plan"]) == 0
+    assert f"next: limner -C {folder} inbox\n" in capsys.readouterr().err
+    assert shell.run([*at, "generate"]) == 2, "there is nobody to make them"
+    assert "limner -C" in capsys.readouterr().err
+    assert shell.run([*at, "inbox"]) == 2, "its own folder is the default, and empty"
+    picture(folder / "inbox" / "shot_001.png", 1)
+    picture(folder / "inbox" / "IMG_1.png", 2)
+    picture(folder / "inbox" / "IMG_2.png", 3)
+    looked: list[int] = []
+    real = stage.look
+
+    def look(*args: Any) -> Any:
+        looked.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(stage, "look", look)
+    capsys.readouterr()
+    assert shell.run([*at, "inbox", "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert f"next: limner -C {folder} inbox --yes" in said and "too small: 1" in said
+    assert len(looked) == 2
+    assert shell.run([*at, "inbox", "--yes"]) == 0
+    assert "1 picture taken" in capsys.readouterr().out
+    assert len(looked) == 4, "what is taken at once is measured once"
+    for left in ("IMG_1.png", "IMG_2.png"):
+        (folder / "inbox" / left).unlink()
+    assert shell.run([*at, "inbox", "--yes"]) == 0, "taken already is no finding"
+    assert "taken already: 1" in capsys.readouterr().out

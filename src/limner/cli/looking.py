@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import re
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,16 +34,19 @@ def new(
         str, typer.Option(help="File, link or id of the written consent")
     ] = "",
     consent_date: Annotated[str, typer.Option(help="Day of the consent, YYYY-MM-DD")] = "",
+    source: Annotated[
+        str | None,
+        typer.Option(
+            help="Pictures from: atelier (drawn), inbox (made elsewhere), higgsfield, comfyui or "
+            "diffusers  [default: atelier; of a consented_person: inbox]"
+        ),
+    ] = None,
 ) -> Answer:
     """Make a project folder: character.yaml, limner.db and a folder a stage."""
     from limner.project import Project
 
-    if bool(consent_evidence) != bool(consent_date):
-        raise UsageError(
-            "A consent needs its evidence and its date",
-            where="limner new",
-            fix="Give both --consent-evidence and --consent-date.",
-        )
+    person = likeness == "consented_person"
+    _refuse_consent(consent_evidence, consent_date, needed=person)
     consent = {"evidence": consent_evidence, "date": consent_date} if consent_evidence else None
     folder = directory or root() / _folder_name(name)
     project = Project.create(
@@ -52,12 +57,33 @@ def new(
         likeness=likeness,
         consent=consent,
         description=description,
+        source=source or ("inbox" if person else "atelier"),
     )
-    place = str(project.root)
+    place = shlex.quote(str(project.root))
     return Answer(
         {"name": name, "root": str(project.root.resolve()), "trigger": trigger},
-        [f"made {place}", f"next: limner -C {place} status"],
+        [f"made {project.root}", f"next: limner -C {place} status"],
     )
+
+
+def _refuse_consent(evidence: str, day: str, *, needed: bool) -> None:
+    """Raises UsageError for half a consent, one that lacks, or one given on a day to come."""
+    if bool(evidence) != bool(day) or (needed and not evidence):
+        raise UsageError(
+            "A consent needs its evidence and its date",
+            where="limner new",
+            fix="Give both: --consent-evidence contracts/ada.pdf --consent-date 2026-03-01.",
+        )
+    try:
+        to_come = bool(day) and datetime.date.fromisoformat(day) > datetime.date.today()
+    except ValueError:  # no day at all: said with the other fields
+        return
+    if to_come:
+        raise UsageError(
+            f"The consent's day {day} is still to come",
+            where="--consent-date",
+            fix="Give the day on which it was signed.",
+        )
 
 
 def _folder_name(name: str) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from limner.cli.shell import app, command, project, screen
 from limner.cli.show import Answer
 from limner.errors import UsageError
+
+if TYPE_CHECKING:
+    from limner.project import Project
 
 soul_id_app = typer.Typer(help="A trained reference at a service.", rich_markup_mode=None)
 app.add_typer(soul_id_app, name="soul-id")
@@ -75,7 +79,7 @@ def generate(
             dry_run=dry_run,
         )
     )
-    lines = [f"{found['made']} pictures made, {found['failed']} failed"]
+    lines = [f"{_pictures(found['made'])} made, {found['failed']} failed"]
     if found["later"]:
         lines.append(f"{found['later']} are still under way: run this again to fetch them")
     if "cost" in found:
@@ -104,7 +108,10 @@ def soul_id_create(
 
 @command(app, "inbox")
 def inbox(
-    path: Annotated[Path, typer.Argument(help="Folder or zip of pictures made elsewhere")],
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="Folder or zip of pictures made elsewhere  [default: PROJECT/inbox]"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the match, take nothing")
     ] = False,
@@ -125,6 +132,7 @@ def inbox(
     from limner import sources
 
     here = project()
+    given, path = path, path or _own_inbox(here)
     if kind != "shots":
         return _realism(path, kind, licence, consent, dry_run)
     if licence or consent:
@@ -134,16 +142,57 @@ def inbox(
             fix="Add --kind realism, or leave them away.",
         )
     ways = sources.WAYS if by is None else tuple(w.strip() for w in by.split(","))
-    preview: dict[str, Any] = screen().run(sources.inbox(here, path, ways=ways, dry_run=True))
-    lines = _match_lines(preview)
-    if dry_run or not preview["pairs"]:
-        return Answer(preview, lines, findings=not dry_run)
-    if not yes and not _agreed(lines):
-        return Answer(
-            preview, [*lines, "nothing was taken: add --yes to take what matched"], findings=True
+    looks: dict[str, Any] = {}
+    if not yes or dry_run:
+        found: dict[str, Any] = screen().run(
+            sources.inbox(here, path, ways=ways, dry_run=True, looks=looks)
         )
-    found = screen().run(sources.inbox(here, path, ways=ways))
-    return Answer(found, [*(lines if yes else []), f"{found['taken']} pictures taken"])
+        lines = _match_lines(found)
+        if dry_run or not found["pairs"] or not _agreed(lines):
+            again = None if not found["pairs"] else _taking(given, by)
+            return Answer(found, [*lines, *_not_taken(found, again)], findings=not dry_run)
+    found = screen().run(sources.inbox(here, path, ways=ways, looks=looks))
+    lines = [*(_match_lines(found) if yes else []), f"{_pictures(found['taken'])} taken"]
+    return Answer(found, lines, findings=not found["pairs"] and not _all_known(found))
+
+
+def _pictures(number: int) -> str:
+    return "1 picture" if number == 1 else f"{number} pictures"
+
+
+def _own_inbox(here: Project) -> Path:
+    """The project's own inbox folder. Raises UsageError while there is none, or nothing in it."""
+    from limner.project.folder import INBOX
+
+    folder = here.root / INBOX
+    if not folder.is_dir() or not any(folder.iterdir()):
+        raise UsageError(
+            "There are no pictures in the project's inbox",
+            where=str(folder),
+            fix=f"Put them into {folder}, or name their folder or zip: `limner inbox FOLDER`.",
+        )
+    return folder
+
+
+def _taking(given: Path | None, by: str | None) -> str:
+    """The command that takes what was shown."""
+    words = ["limner inbox", *([shlex.quote(str(given))] if given else [])]
+    return " ".join([*words, *(["--by", shlex.quote(by)] if by else []), "--yes"])
+
+
+def _not_taken(found: dict[str, Any], again: str | None) -> list[str]:
+    """How a look at the match ends: with the command that takes it, or with nothing to take."""
+    if again is None:
+        return ["nothing matched, so there is nothing to take"]
+    number = len(found["pairs"])
+    what = "the one that matched" if number == 1 else f"the {number} that matched"
+    return ["nothing was taken yet", "", f"next: {again}", f"      It takes {what}."]
+
+
+def _all_known(found: dict[str, Any]) -> bool:
+    """Whether nothing was new: a command run again is no finding."""
+    known = [one["reason"].startswith("taken already") for one in found["leftovers"]]
+    return bool(known) and all(known) and not found["unsure"]
 
 
 def _agreed(lines: list[str]) -> bool:
@@ -155,18 +204,34 @@ def _agreed(lines: list[str]) -> bool:
     return typer.confirm("Take these pictures?")
 
 
+BY = {
+    **{"prompt": "the prompt in it", "name": "its name"},
+    **{"measured": "what it shows", "order": "its place in the order"},
+}
+"""How a picture was matched, in words."""
+
+
 def _match_lines(found: dict[str, Any]) -> list[str]:
     lines = []
     for pair in found["pairs"]:
         notes = f"  ({'; '.join(pair['notes'])})" if pair["notes"] else ""
-        lines.append(f"{pair['shot']}  <-  {pair['file']}  by {pair['by']}{notes}")
+        lines.append(f"{pair['shot']}  <-  {pair['file']}  by {BY[pair['by']]}{notes}")
     for one in found["unsure"]:
         guesses = ", ".join(one["guesses"])
         lines.append(f"not sure: {one['file']}  perhaps {guesses}  ({one['why']})")
+    if found["small"]:
+        lines.append(
+            f"too small: {found['small']}; review will reject what is smaller than "
+            "source.short_side in character.yaml: lower it, or bring larger files"
+        )
     if found["unsure"]:
         first = found["unsure"][0]["guesses"][0]
         lines.append(f"what is not sure is not taken: name each after its shot, e.g. {first}.png")
-    lines += [f"left over: {one['file']}  {one['reason']}" for one in found["leftovers"]]
+    known = [one for one in found["leftovers"] if one["reason"].startswith("taken already")]
+    if known:
+        lines.append(f"taken already: {len(known)}")
+    others = [one for one in found["leftovers"] if one not in known]
+    lines += [f"left over: {one['file']}  {one['reason']}" for one in others]
     if found["gaps"]:
         lines.append(f"without a picture: {', '.join(found['gaps'])}")
     return lines

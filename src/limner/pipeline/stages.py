@@ -72,6 +72,7 @@ class Facts:
         self.grid = store.grid()
         self.verdict = store.verdict()
         self.release = store.release()
+        self.source = _known(self.project)["source"]
         self.held, self.lost = self._lost()
 
     def decided(self, verdict: str) -> list[Take]:
@@ -185,7 +186,11 @@ def _sources(facts: Facts) -> Stage:
     if not wanting and not counts["pending"]:
         return Stage("sources", "done", counts)
     why = f"{len(wanting)} of {len(facts.shots)} shots need a picture."
-    return Stage("sources", "partial" if counts["done"] else "ready", counts, "generate", why)
+    state = "partial" if counts["done"] else "ready"
+    if facts.source == "inbox":
+        why = f"{why[:-1]}: put them into inbox/, made by shots/prompts.txt, or name their folder."
+        return Stage("sources", state, counts, "inbox", why)
+    return Stage("sources", state, counts, "generate", why)
 
 
 def _review(facts: Facts) -> Stage:
@@ -366,10 +371,15 @@ def status(project: Project, *, directory: str | None = None) -> dict[str, Any]:
 
 
 def checked_name(project: Project) -> str:
-    """The character's name, after character.yaml was validated. Raises InputError.
+    """The character's name, after character.yaml was validated. Raises InputError."""
+    return _known(project)["name"]
+
+
+def _known(project: Project) -> dict[str, str]:
+    """Name and source of the character, after character.yaml was validated.
 
     Validation costs 0.15 s of imports, so its outcome is kept by the file's hash: a file that was
-    found right stays right until it changes.
+    found right stays right until it changes. Raises InputError.
     """
     from limner import __version__
     from limner.errors import WorkFailedError
@@ -381,10 +391,11 @@ def checked_name(project: Project) -> str:
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
         if known["sha256"] == digest and known["limner"] == __version__:
-            return str(known["name"])
+            return {key: str(known[key]) for key in ("name", "source")}
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    name = project.character.name
+    character = project.character
+    found = {"name": character.name, "source": character.source.name}
     with suppress(WorkFailedError):  # a read-only folder can still be looked at
-        files.write_json(note, {"sha256": digest, "limner": __version__, "name": name})
-    return name
+        files.write_json(note, {"sha256": digest, "limner": __version__, **found})
+    return found

@@ -36,7 +36,7 @@ def plan_shots(project: Project, *, replace: bool = False) -> Events:
     """Plan the shots within what the project's source can make."""
     from limner import shots, sources
 
-    abilities = sources.open_source(project).abilities()
+    abilities = sources.abilities(project)
     yield from shots.plan(project, abilities=abilities, replace=replace)
 
 
@@ -44,7 +44,7 @@ def replan_shots(project: Project, ids: Sequence[str]) -> Events:
     """Plan lost or rejected shots anew, within what the project's source can make."""
     from limner import shots, sources
 
-    abilities = sources.open_source(project).abilities()
+    abilities = sources.abilities(project)
     yield from shots.replan(project, ids, abilities=abilities)
 
 
@@ -54,7 +54,7 @@ def import_shots(
     """Take in a file's prompts; missing shots are planned within what the source can make."""
     from limner import shots, sources
 
-    abilities = sources.open_source(project).abilities() if fill else None
+    abilities = sources.abilities(project) if fill else None
     yield from shots.take_in(project, path, fill=fill, replace=replace, abilities=abilities)
 
 
@@ -136,7 +136,7 @@ def evaluation_prompts(project: Project) -> list[EvalPrompt]:
             "angle": EVALUATION_ANGLES,
             "framing": assessable_framings(models.resolve_base(character.training.base)),
         },
-        abilities=sources.open_source(project).abilities(),
+        abilities=sources.abilities(project),
         genres=character.shots.genres,
         signature=shots.shared_out(shots.signature_of(project), count),
         thresholds=character.shots.thresholds,

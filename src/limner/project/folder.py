@@ -15,6 +15,9 @@ from limner.project.store import Store
 if TYPE_CHECKING:
     from limner.project.settings import Character
 
+INBOX = "inbox"
+"""Where pictures made elsewhere are put for `limner inbox`, in a project that lives by them."""
+
 STAGE_FOLDERS = ("shots", "takes", "dataset", "models", "logs", "renders", "release")
 CHARACTER_FILE = "character.yaml"
 DATABASE_FILE = "limner.db"
@@ -37,10 +40,12 @@ class Project:
         likeness: str,
         consent: dict[str, str] | None = None,
         description: str = "",
+        source: str = "atelier",
     ) -> Project:
         """Make the folder with character.yaml, limner.db and the stage folders.
 
-        Raises InputError for a wrong field, UsageError when something is there already.
+        source: where its pictures come from, as `source.name` takes it. Raises InputError for a
+        wrong value, UsageError when something is there already.
         """
         file = root / CHARACTER_FILE
         if file.exists() or _has_records(root / DATABASE_FILE):
@@ -62,10 +67,11 @@ class Project:
             likeness=likeness,
             consent=consent_text,
             description=json.dumps(description, ensure_ascii=False),
+            source=yamlfile.source_lines(source),
         )
-        yamlfile.validate(yamlfile.parse(text, file), file)
+        yamlfile.validate(yamlfile.parse(text, file), None)
         try:
-            for folder in STAGE_FOLDERS:
+            for folder in (*STAGE_FOLDERS, *([INBOX] if source == INBOX else [])):
                 (root / folder).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise files.explain_os_error(error, root) from None

@@ -27,12 +27,18 @@ shots:
   seed: 1
   preset: seed              # seed (the guide's 12/12/8/8) | portrait
 source:
-  name: atelier             # the built-in drawn character
-  size: 512
-training:
+{source}training:
   base: miniature           # miniature | a local folder | a Hugging Face id
   template: t2i             # t2i | edit
 """
+
+
+def source_lines(name: str) -> str:
+    """What a new character.yaml says under `source:`: only the atelier has a size to choose."""
+    others = "atelier (drawn) | inbox (made elsewhere) | higgsfield | comfyui | diffusers"
+    size = "size: 512" if name == "atelier" else "short_side: 1024"
+    says = "side of a drawing, px" if name == "atelier" else "least short side of a picture, px"
+    return f"  name: {name:<19} # {others}\n  {size:<25} # {says}\n"
 
 
 def yaml_of(text: str, file: Path) -> Any:
@@ -98,8 +104,11 @@ def _said(problem: Any) -> str:
     return str(problem["msg"]).removeprefix("Value error, ")
 
 
-def validate(data: Any, file: Path) -> Character:
-    """Mapping -> Character. Raises InputError naming every wrong field with its line."""
+def validate(data: Any, file: Path | None) -> Character:
+    """Mapping -> Character. Raises InputError naming every wrong field with its line.
+
+    file: None for values that stand in no file yet.
+    """
     from pydantic import ValidationError
 
     from limner.project.settings import Character
@@ -112,6 +121,9 @@ def validate(data: Any, file: Path) -> Character:
             field = ".".join(str(k) for k in item["loc"]) or "character"
             line = _line_of(data, item["loc"])
             problems.append((line, field, _said(item)))
+        if file is None:
+            told = "; ".join(f"{field}: {msg}" for _, field, msg in problems)
+            raise InputError(told, fix="`limner help new` shows an example.") from None
         first = min((p[0] for p in problems if p[0]), default=None)
         said = "; ".join(
             f"{field}{f' (line {line})' if line else ''}: {msg}" for line, field, msg in problems

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from limner.sources.atelier import AtelierSource, identity_of
 from limner.sources.intake import WAYS, inbox, realism
 from limner.sources.source import LaterError, Note, Order, Picture, Price, Request, Source
-from limner.sources.stage import NAMES, generate, nearest, open_source, substitute
+from limner.sources.stage import (
+    NAMES,
+    abilities,
+    generate,
+    nearest,
+    open_source,
+    substitute,
+)
 
 if TYPE_CHECKING:
     from limner.events import Events
@@ -32,6 +39,7 @@ __all__ = [
     "Price",
     "Request",
     "Source",
+    "abilities",
     "create_soul_id",
     "generate",
     "identity_of",
