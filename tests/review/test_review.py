@@ -14,6 +14,7 @@ from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Notice, Progress, collect
 from limner.project import Project
 from limner.review import contact_sheet, keep, reject, review, undo
+from limner.review.rules import rules
 from limner.vision import dlib_faces, finder
 
 Pictures = list[tuple[str, str, bytes]]
@@ -127,7 +128,7 @@ def test_own_thresholds_and_wrong_names(measured: Project) -> None:
     project = measured
     project.change_character(review__thresholds={"short_side_min": 200})
     assert collect(review(project))["keep"] == 0
-    assert "short side is 128 px of 200" in said(project, "good_0")[1]
+    assert "short side is 128 px, 200 are asked for" in said(project, "good_0")[1]
     project.change_character(review__thresholds={"sharpnes": 1})
     with pytest.raises(InputError, match="no rule 'sharpnes'"):
         collect(review(project))
@@ -172,3 +173,10 @@ def test_the_contact_sheet_leaves_the_pictures_alone(measured: Project) -> None:
     expected = np.asarray(original)
     assert hashlib.sha256(centre.tobytes()).digest() == hashlib.sha256(expected.tobytes()).digest()
     assert sheet.shape[0] == 8 + 2 * (224 + 62 + 8)
+
+
+def test_photographs_may_be_as_small_as_the_project_asks() -> None:
+    small = rules({}, short_side=512)["short_side_min"]
+    assert (small.at("photo"), small.at("drawing")) == (512, 96)
+    assert rules({"short_side_min": 200}, short_side=512)["short_side_min"].at("photo") == 200
+    assert rules({})["short_side_min"].at("photo") == 1024

@@ -114,12 +114,25 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
     lines = [
         f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided",
         *(f"  {number} x {reason}" for reason, number in found["reasons"].items()),
+        *_identity_lines(found["identity"]),
         found["budget"]["said"],
     ]
     if found["look_at"]:
         lines.append(f"picked at random to look at: {', '.join(found['look_at'])}")
     lines += [f"contact sheet: {found['contact_sheet']}", f"page: {found['page']}"]
     return Answer(found, lines)
+
+
+def _identity_lines(found: dict[str, Any]) -> list[str]:
+    """Where fewer than half of the pictures could be compared, a person must look: say so."""
+    if 2 * found["compared"] >= found["of"]:
+        return []
+    reasons = sorted(found["reasons"].items(), key=lambda row: -row[1])
+    return [
+        f"identity was compared in {found['compared']} of {found['of']} pictures only: look "
+        "yourself whether the others show the same person",
+        *(f"  {number} x {reason}" for reason, number in reasons),
+    ]
 
 
 Takes = Annotated[list[str], typer.Argument(help="Take numbers, or shots (their newest take)")]

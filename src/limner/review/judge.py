@@ -72,7 +72,9 @@ def _file(one: Judgement, table: Mapping[str, Rule]) -> None:
     one.put("short_side", float(short), "px")
     least = table["short_side_min"].at(case.kind)
     if short < least:
-        one.found("short_side_min", "reject", f"the short side is {short} px of {least:g}")
+        one.found(
+            "short_side_min", "reject", f"the short side is {short} px, {least:g} are asked for"
+        )
     values = {OTHER_NAMES.get(name, name): value for name, value in reading.values.items()}
     for name, info in MEASURES.items():
         reason = reading.missing.get(info.needs, "not measured")

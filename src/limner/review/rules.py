@@ -285,9 +285,15 @@ def kind_of(source: str, labels: Mapping[str, object]) -> Kind:
     return "drawing" if source == "atelier" or labels.get("drawing") else "photo"
 
 
-def rules(own: Mapping[str, float]) -> dict[str, Rule]:
-    """The table with the user's values. Raises InputError for a name that is none of it."""
+def rules(own: Mapping[str, float], *, short_side: int | None = None) -> dict[str, Rule]:
+    """The table with the user's values. Raises InputError for a name that is none of it.
+
+    short_side: what the project asks of photographs' shorter side, px (`source.short_side`); a
+    value of `own` wins over it.
+    """
     table = {rule.name: rule for rule in RULES}
+    if short_side is not None:
+        table["short_side_min"] = replace(table["short_side_min"], photo=short_side)
     for name, value in own.items():
         if name not in table:
             raise InputError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.errors import NotReadyError, UsageError
@@ -40,12 +40,13 @@ def review(
 
     text: look for writing too. ask: yes/no questions to the user's vision endpoint. Result:
     {takes, measured, keep, reject, undecided, kept_shots, open_shots, reasons, calibration,
-    look_at, budget}, where reasons counts each rejected or undecided take's first reason and
-    look_at names the takes picked at random for a person. Raises NotReadyError without takes,
-    InputError for an unknown rule in character.yaml, UsageError for `ask` without an endpoint.
+    identity {compared, of, reasons}, look_at, budget}, where reasons counts each rejected or
+    undecided take's first reason and look_at names the takes picked at random for a person.
+    Raises NotReadyError without takes, InputError for an unknown rule in character.yaml,
+    UsageError for `ask` without an endpoint.
     """
     settings = project.character.review
-    table = rules(settings.thresholds)
+    table = rules(settings.thresholds, short_side=project.character.source.short_side)
     cards = tuple(project.path(card) for card in settings.embedders)
     brought = {own.name: own.card.threshold for own in map(open_brought, cards)}
     with project.exclusive("review"):
@@ -309,6 +310,18 @@ def _update(project: Project, shot: Shot, state: str, hint: str) -> None:
         project.store.update_shot(shot.id, state=state, hint=hint)
 
 
+def _identity(judged: Sequence[Judgement]) -> dict[str, Any]:
+    """In how many pictures it was asked whether they show the person, and why not in the others."""
+    reasons: Counter[str] = Counter()
+    for one in judged:
+        read = {n: m for n, m in one.measures.items() if n.startswith("identity_")}
+        if all(m.value is None for n, m in read.items() if not n.endswith("_limit")):
+            why = [m.reason for n, m in read.items() if m.reason and n == "identity_dlib"]
+            reasons[why[0] if why else "not measured"] += 1
+    left = sum(reasons.values())
+    return {"compared": len(judged) - left, "of": len(judged), "reasons": dict(reasons)}
+
+
 def _summary(
     project: Project, judged: list[Judgement], table: Mapping[str, Rule]
 ) -> dict[str, Any]:
@@ -333,6 +346,7 @@ def _summary(
         "kept_shots": sum(shot.state == "kept" for shot in shots),
         "open_shots": sum(shot.state != "kept" for shot in shots),
         "reasons": dict(reasons.most_common()),
+        "identity": _identity(judged),
         "look_at": [t.shot_id for t in look_at(project, table["manual_share"].value)],
         "budget": budget(project, table),
     }
