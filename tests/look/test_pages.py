@@ -134,3 +134,6 @@ def test_kept_pictures_stand_side_by_side_on_a_phone(browser: Any, tmp_path: Pat
             ".gridTemplateColumns.split(' ').length"
         )
         assert kept == columns and page.get_by_text("look at this one").is_visible()
+        boxes = page.evaluate("""() => [...document.querySelectorAll('.print')].map(p => {
+            const r = p.getBoundingClientRect(); return [r.width, r.height]; })""")
+        assert all(abs(w - h) < 1 for w, h in boxes), "a tall picture does not move its row"
