@@ -74,7 +74,7 @@ def words(now: dict[str, Any]) -> dict[str, Any]:
     share = None if step is None or not total else min(step / total, 1.0)
     progress = "not known" if step is None else f"{step:,} of {total:,}" if total else f"{step:,}"
     pace = now["seconds_per_step"]
-    used, there = machine["vram_used_mb"], machine["vram_total_mb"]
+    used, there, free = (machine[key] for key in ("vram_used_mb", "vram_total_mb", "disk_free_gb"))
     errors = [f for f in now["flags"] if f["severity"] == "error"]
     warnings = [f for f in now["flags"] if f["severity"] == "warning"]
     state = now["state"] or ("not said" if step is None else "state not said")
@@ -106,9 +106,7 @@ def words(now: dict[str, Any]) -> dict[str, Any]:
         "loss": None if loss is None else f"{loss['now']:.4f}",
         "loss_said": None if falls is None else f"smoothed loss from {falls}",
         "vram": None if not there else f"{used / 1024:.1f} of {there / 1024:.1f} GB",
-        "disk": None
-        if machine["disk_free_gb"] is None
-        else f"{machine['disk_free_gb']:.0f} GB free",
+        "disk": None if free is None else f"{free:.{0 if free >= 10 else 1}f} GB free",
         "at": time.strftime("%H:%M:%S"),
     }
 

@@ -309,7 +309,7 @@ def test_the_page_stands_alone_and_escapes_what_it_shows(tmp_path: Path) -> None
     assert "<b>mia" not in plugin and "&lt;b&gt;mia &amp; co" in plugin
     assert "http-equiv" not in plugin and "http-equiv" in page(now, refresh=20)
     assert "<script" not in plugin and "http://" not in plugin and "https://" not in plugin
-    assert plugin.count("data:image/jpeg;base64,") == 15 and "checkpoints are gone" in plugin
+    assert plugin.count("data:image/jpeg;base64,") == 15 and "checkpoints gone: steps" in plugin
 
 
 def test_what_is_no_run_is_said(tmp_path: Path) -> None:

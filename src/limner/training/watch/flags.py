@@ -59,7 +59,7 @@ def not_finite(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
         Flag(
             "nan",
             "error",
-            f"The loss is no number at {len(bad)} steps, first at step {bad[0]}{last}",
+            f"The loss is no number at {_many(len(bad), 'step')}, first at step {bad[0]}{last}",
             "Stop the run and start again from a file before it, with half the learning rate.",
             {"first": bad[0], "steps": len(bad), "last_good_file": max(good) if good else None},
         )
@@ -231,7 +231,7 @@ def checkpoints(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
             Flag(
                 "checkpoints-gone",
                 "error",
-                f"{len(gone) or len(removed)} checkpoints are gone{steps}{why}{keep}",
+                f"{_many(len(gone) or len(removed), 'checkpoint')} gone{steps}{why}{keep}",
                 "Copy the files that are left elsewhere now, and raise "
                 "save.max_step_saves_to_keep before going on."
                 if seen.kind == "ai-toolkit"
@@ -313,8 +313,8 @@ def disk(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
         Flag(
             "disk",
             "error" if m.disk_free_gb < 1 else "warning",
-            f"{m.disk_free_gb:.1f} GB are free, {needed:.1f} GB should be: {left} files of "
-            f"{size:.2g} GB to come, and the optimizer's state",
+            f"{m.disk_free_gb:.1f} GB are free, {needed:.1f} GB should be: "
+            f"{_many(left, 'file')} of {1000 * size:,.0f} MB to come, and the optimizer's state",
             "Free some space now: a full disk ends the run.",
             {"free_gb": round(m.disk_free_gb, 2), "needed_gb": round(needed, 2)},
         )
@@ -338,6 +338,10 @@ def vram(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
             {"used_mb": m.vram_used, "total_mb": m.vram_total},
         )
     ]
+
+
+def _many(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 CHECKS: dict[str, Rule] = {

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -49,6 +50,20 @@ def read(path: Path) -> Seen:
         found = look(path)
         if found is not None:
             return found
+    if (path / "character.yaml").is_file() and (path / "limner.db").is_file():
+        raise InputError(
+            "Nothing was trained in this project yet",
+            where=str(path),
+            fix=f"Train with `limner -C {shlex.quote(str(path))} train`, or give the output folder "
+            "of the trainer that runs.",
+        )
+    inside = [p.parent for p in sorted(path.glob("*/loss_log.db"))]
+    if inside:
+        raise InputError(
+            f"No run is in this folder itself, but {len(inside)} in it",
+            where=str(path),
+            fix=f"Give one: `limner watch {shlex.quote(str(inside[-1]))}`.",
+        )
     raise InputError(
         "Nothing of a training run is here",
         where=str(path),
