@@ -265,6 +265,18 @@ def test_a_style_lora_costs_identity_with_an_interval(
     assert (found["file"], found["strength"], found["n"]) == ("boreal.safetensors", 0.6, 8)
     assert found["difference"] < -0.1 and found["interval"][1] < 0
     assert found["hits"] < found["alone_hits"]
+    # two of them: each alone, and both at once
+    second = tmp_path / "grain.safetensors"
+    _lora(second, 8, 2, (q,))
+    drawn = run(project, painter, styles=((style, 0.6), (second, 0.4)))["drawn_now"]
+    assert drawn == 16  # the first alone is there
+    rows = collect(evaluation.verdict(project))["styles"]
+    assert [(r["file"], r["strength"]) for r in rows] == [
+        ("boreal.safetensors", 0.6),
+        ("grain.safetensors", 0.4),
+        ("boreal.safetensors at 0.6 + grain.safetensors", 0.4),
+    ]
+    assert [r["n"] for r in rows] == [8, 8, 8]
 
 
 class Elsewhere:

@@ -249,14 +249,15 @@ def _test(project: Project, work: Work, chosen: Arm) -> Events:
     first = plan.claim_cells[: len({prompt for prompt, _ in plan.claim_cells})]
     sweep = [Arm(chosen.step, s) for s in tests.strengths if s != chosen.strength]
     yield from work.make(f"{PHASE}strengths", sweep, first, "test: strengths")
-    for number, (path, strength) in enumerate(tests.styles):
+    for number, laid_on in enumerate(tests.stacks):
         own, _ = plan.file_of(chosen)
         assert own is not None
         out = project.folder("renders") / "stacks" / f"{chosen.name}_{number}.safetensors"
-        sha256 = stack([(own, chosen.strength), (path, strength)], out)
+        sha256 = stack([(own, chosen.strength), *laid_on], out)
         arm = Arm(number, 1.0, "styled")
         work.plan.loras[arm] = (out, sha256)
-        yield from work.make(f"{PHASE}styles", [arm], first, f"test: with {path.name}")
+        names = " and ".join(path.name for path, _ in laid_on)
+        yield from work.make(f"{PHASE}styles", [arm], first, f"test: with {names}")
 
 
 def _same_base(info: BaseInfo, config: Mapping[str, Any]) -> None:

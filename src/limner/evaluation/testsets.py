@@ -164,12 +164,18 @@ class TestSet:
 @dataclass(frozen=True)
 class Tests:
     """What is drawn of the winner after its claim. `strengths`: the sweep; `styles`: other LoRAs
-    stacked with it, each (file, strength)."""
+    stacked with it, each (file, strength), one by one and all together."""
 
     __test__ = False
     sets: tuple[TestSet, ...] = ()
     strengths: tuple[float, ...] = ()
     styles: tuple[tuple[Path, float], ...] = field(default=())
+
+    @property
+    def stacks(self) -> list[tuple[tuple[Path, float], ...]]:
+        """What is laid on the winner at once: each style alone, then all of them."""
+        alone = [(style,) for style in self.styles]
+        return [*alone, self.styles] if len(alone) > 1 else [*alone]
 
     def cells(self) -> dict[str, list[tuple[str, int]]]:
         """Phase -> cells of the sets, each set with seeds of its own."""
@@ -189,14 +195,20 @@ class Tests:
         if self.strengths:
             found[f"{PHASE}strengths"] = first * len(self.strengths)
         if self.styles:
-            found[f"{PHASE}styles"] = first * len(self.styles)
+            found[f"{PHASE}styles"] = first * len(self.stacks)
         return found
 
     def record(self, shas: Sequence[str]) -> dict[str, Any]:
-        """For the grid's record. shas: of the style files."""
+        """For the grid's record. shas: of the style files. A stack of several is called by all but
+        its last strength, which stands beside it as that of a single one does."""
+        known = dict(zip(self.styles, shas, strict=True))
         styles = [
-            [path.name, sha, strength]
-            for (path, strength), sha in zip(self.styles, shas, strict=True)
+            [
+                " + ".join([*(f"{p.name} at {s:g}" for p, s in stack[:-1]), stack[-1][0].name]),
+                " ".join(known[style] for style in stack),
+                stack[-1][1],
+            ]
+            for stack in self.stacks
         ]
         prompts = [[p.id, p.text, p.attributes] for p in self.prompts()]
         return {
