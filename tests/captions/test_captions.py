@@ -18,9 +18,10 @@ from limner.captions.findings import numbers
 from limner.captions.leaks import constant_findings, policy
 from limner.captions.spelling import edit_distance
 from limner.errors import InputError, NotReadyError
-from limner.events import collect
+from limner.events import Notice, collect
 from limner.lexicon.constants import find_constants
 from limner.project import Project
+from limner.project.records import Shot
 from limner.project.files import sha256_bytes
 from limner.shots import plan, take_in
 
@@ -309,3 +310,19 @@ def test_edit_distance_is_a_distance(a: str, b: str) -> None:
     d = edit_distance(a, b)
     assert d == edit_distance(b, a) and (d == 0) == (a == b)
     assert abs(len(a) - len(b)) <= d <= max(len(a), len(b))
+
+
+def test_a_prompt_that_is_not_understood_is_said_to_be(tmp_path: Path) -> None:
+    project = Project.create(
+        tmp_path / "mei", name="Mei", trigger="mei_char", class_word="woman", likeness="synthetic"
+    )
+    told = {"半身照，微笑": True, "close-up portrait of mei_char, genuine smile": False}
+    shots = [Shot(f"shot_{n:03d}", n, {}, text, n) for n, text in enumerate(told, 1)]
+    project.store.replace_shots(shots)
+    for shot in shots:
+        take = project.store.journal_take(shot.id, "inbox", 0, {})
+        (project.root / "takes" / f"{shot.id}.png").write_bytes(b"")
+        project.store.update_take(take.id, state="done", path=f"takes/{shot.id}.png")
+        project.store.decide(take.id, "keep", [], "person")
+    said = [e.text for e in compile(project) if isinstance(e, Notice)]
+    assert [t for t in said if "nothing but the trigger (shot_001)" in t] == said

@@ -201,7 +201,7 @@ def test_alike_captions_are_those_a_comparison_of_all_pairs_finds(
     assert sum(map(len, groups)) == sum(lines.count(t) for t in set(lines) if lines.count(t) > 1)
 
 
-@given(st.text("ab ,_gx", max_size=30), st.sampled_from(["a", "a b", "gx"]))
+@given(st.text("ab ,_gx，、。", max_size=30), st.sampled_from(["a", "a b", "gx"]))
 @settings(max_examples=150, deadline=None)
 def test_mends_do_what_they_say_once(text: str, words: str) -> None:
     once = trigger_first(text, "g_x")
@@ -209,6 +209,27 @@ def test_mends_do_what_they_say_once(text: str, words: str) -> None:
     assert trigger_first(once, "g_x") == once
     gone = delete_words(text, words)
     assert words == "a b" or not re.search(rf"(?<!\w){words}(?!\w)", gone)
+
+
+def test_captions_in_chinese_are_counted_cut_and_mended_by_their_own_marks(tmp_path: Path) -> None:
+    said = "mei_char，半身照，穿着红色连衣裙，咖啡馆背景，微笑，第{}张照片"
+    root = write(tmp_path, {f"{i:02}": said.format(i) for i in range(12)})
+    audit = examine(root, trigger="mei_char")
+    assert {f.subject for f in found(audit, "frequency")} == {
+        *("半身照", "穿着红色连衣裙", "咖啡馆背景", "微笑")
+    }
+    assert not found(audit, "length"), "signs are counted, not the blanks between them"
+    made = edits.mend(open_sheet(root), found(audit, "frequency"))
+    assert made[3].after == "mei_char，第3张照片"
+    assert trigger_first("半身照，mei_char，微笑", "mei_char") == "mei_char, 半身照，微笑"
+    assert delete_words("mei_char，半身照。微笑", "半身照") == "mei_char。微笑"
+
+
+def test_a_check_without_a_trigger_does_not_call_the_trigger_fused(tmp_path: Path) -> None:
+    root = write(tmp_path, {f"{i:02}": caption(i) for i in range(20)})
+    audit = examine(root)
+    assert audit.active == [] and audit.trigger == ""
+    assert any("Most captions begin with grace_char" in u["way"] for u in audit.unmeasured)
 
 
 def test_a_fused_phrase_takes_its_adjectives_along() -> None:

@@ -24,6 +24,7 @@ from limner.captions.mending import delete_phrase
 from limner.captions.seen import Pictures
 from limner.captions.stage import shown
 from limner.errors import NotReadyError
+from limner.lexicon.wording import count_words
 from limner.project import Project
 from limner.project.settings import TRIGGER_PATTERN
 
@@ -129,10 +130,10 @@ def examine(
     found += leaks.constant_findings(texts, noun, policy, value)
     measured, unmeasured = _agreement(sheet, value)
     found += measured
-    counted, listed = _counted(texts, name, noun, value, pictures)
-    found += [*counted, *_alike(texts, {name.lower(), *noun.lower().split()}, value)]
+    likely = "" if name else likely_trigger(sheet) or ""
+    counted, listed = _counted(texts, name or likely, noun, value, pictures)
+    found += [*counted, *_alike(texts, {(name or likely).lower(), *noun.lower().split()}, value)]
     if not name:
-        likely = likely_trigger(sheet)
         hint = f" Most captions begin with {likely}." if likely else ""
         way = f"Give --trigger, or check inside the project.{hint}"
         unmeasured.append({"what": "the trigger", "why": "no trigger was given", "way": way})
@@ -256,7 +257,7 @@ def on_text(text: str, key: str, trigger: str, value: Mapping[str, float]) -> li
     """Findings on one caption alone: trigger, camera words, length, contradiction in itself."""
     found = spelling.trigger_findings(text, key, trigger, value)
     found += [*leaks.camera_findings(text, key), *against_itself(text, key)]
-    words, many = len(text.split()), tokens(text)
+    words, many = count_words(text), tokens(text)
     if not value["words_min"] <= words <= value["words_max"]:
         low, high = value["words_min"], value["words_max"]
         said = f"{words} words, outside {low:g} to {high:g} (about {many} tokens, estimated)"
@@ -398,7 +399,7 @@ def _why(reason: str) -> str:
 
 def likely_trigger(sheet: Sheet) -> str | None:
     """The word most captions begin with, where it looks like a trigger (grace_char); else None."""
-    firsts = Counter(t.split(",")[0].split()[0] for t in sheet.said.values() if t.strip(", "))
+    firsts = Counter(w[0] for t in sheet.said.values() if (w := re.findall(r"[^\s,，、]+", t)))
     word, n = next(iter(firsts.most_common(1)), ("", 0))
     fits = re.match(TRIGGER_PATTERN, word) and ("_" in word or any(c.isdigit() for c in word))
     return word if fits and n * 2 > len(sheet.said) else None

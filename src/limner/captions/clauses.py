@@ -115,7 +115,7 @@ _GOES = {
 """Verbs that need no subject before them, by what follows (`smiles` alone may be a noun)."""
 
 
-_PUNCTUATION = re.compile(r"[,;\n|()\[\]{}\"“”«»!?]+|[:.](?=\s|$)|\s[-–—]+\s|—")
+_PUNCTUATION = re.compile(r"[,;\n|()\[\]{}\"“”«»!?，、。；：！？（）]+|[:.](?=\s|$)|\s[-–—]+\s|—")
 
 
 def clauses(text: str) -> list[str]:

@@ -65,7 +65,7 @@ def phrases(
 def _terms(text: str, names: set[str]) -> set[tuple[str, ...]]:
     """Every term of one caption, as tuples of words."""
     found: set[tuple[str, ...]] = set()
-    for part in re.split(r"[,.;:!?()\n]", text.lower()):
+    for part in re.split(r"[,.;:!?()\n，、。；：！？（）]", text.lower()):
         words = [w for w in _WORD.findall(part) if w not in names]
         runs = [tuple(words[i : i + n]) for n in (1, 2, 3) for i in range(len(words) - n + 1)]
         found.update(r for r in runs if _says(r))

@@ -21,7 +21,8 @@ _EMPTY = frozenset(
 )
 """What a part may be left with and yet say nothing: "shot on", "the image is"."""
 
-_MARKS = re.compile(r"([,.;!?](?=\s|$))")
+_MARKS = re.compile(r"([,.;!?](?=\s|$)|[，、。；！？])")
+_COMMAS = (",", "，", "、")
 _PREAMBLE = re.compile(
     r"^(?:(?:a|an|the|this)\s+)?(?:\w+\s+)?(?:photo|photograph|image|picture)\s+"
     r"(?:of|is|shows?|showing|features?|featuring|depicts?|depicting)\s+",
@@ -50,10 +51,9 @@ def delete_words(text: str, words: str) -> str:
             out.append(part + mark)
         elif left := _hanging_off(left):
             out.append(left + mark)
-        elif mark not in ("", ",") and out:
-            out[-1] = (
-                out[-1].rstrip(" ,") + mark if out[-1].rstrip()[-1:] not in ".;!?" else out[-1]
-            )
+        elif mark not in ("", *_COMMAS) and out:
+            ended = out[-1].rstrip()[-1:] in ".;!?。；！？"
+            out[-1] = out[-1] if ended else out[-1].rstrip(" ,，、") + mark
     return tidy("".join(out))
 
 
@@ -61,9 +61,18 @@ def delete_phrase(text: str, words: str) -> str:
     """Without a phrase: a short part that ends with it ("genuine smile") goes as a whole."""
     ends = re.compile(whole(words).pattern + r"\s*$", re.IGNORECASE)
     most = len(words.split()) + _ADJECTIVES
-    parts = text.split(",")
-    kept = [p for i, p in enumerate(parts) if i == 0 or len(p.split()) > most or not ends.search(p)]
-    return delete_words(",".join(kept), words)
+    kept = [
+        f"{comma}{part}"
+        for comma, part in _parts(text)
+        if not comma or len(part.split()) > most or not ends.search(part)
+    ]
+    return delete_words("".join(kept), words)
+
+
+def _parts(text: str) -> list[tuple[str, str]]:
+    """(comma before it, part) of every part between commas; the first has none before it."""
+    pieces = re.split(f"([{''.join(_COMMAS)}])", text)
+    return list(zip(["", *pieces[1::2]], pieces[::2], strict=True))
 
 
 _ADJECTIVES = 2
@@ -97,10 +106,12 @@ def replace_words(text: str, words: str, instead: str) -> str:
 
 def tidy(text: str) -> str:
     """Single spaces, no comma doubled, none at the ends."""
-    text = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(text.split()))
+    text = re.sub(r"\s+([,.;:!?，、。；！？])", r"\1", " ".join(text.split()))
+    text = re.sub(r"([，、。；！？])\s+", r"\1", text)
+    text = re.sub(r"([，、])[，、]+", r"\1", text)
     text = re.sub(r"(?:,\s*){2,}", ", ", text)
     text = re.sub(r",\s*([.;])", r"\1", text)
-    return re.sub(r"([.;]),", r"\1", text).strip(" ,")
+    return re.sub(r"([.;]),", r"\1", text).strip(" ,，、")
 
 
 def trigger_first(text: str, trigger: str) -> str:
@@ -114,8 +125,10 @@ def trigger_first(text: str, trigger: str) -> str:
 
 
 def _without_trigger(text: str, pattern: re.Pattern[str]) -> str:
-    parts = []
-    for part in text.split(","):
+    said = []
+    for comma, part in _parts(text):
         left = pattern.sub(" ", part)
-        parts.append(_hanging_off(left) if left != part else part)
-    return ",".join(p for p in parts if p.strip() or p == parts[0])
+        left = _hanging_off(left) if left != part else part
+        if left.strip() or not comma:
+            said.append(f"{comma}{left}")
+    return "".join(said)

@@ -52,6 +52,14 @@ def compile(project: Project, *, profile: str | None = None, over_model: bool = 
             {c.text for c in have.values() if c.author in stays},
             profile or project.character.captions.profile,
         )
+        name, noun = project.character.trigger, project.character.class_word
+        if bare := [i for i, c in made.items() if c.text in (name, f"{name} {noun}")]:
+            some = ", ".join(project.store.take(i).shot_id for i in bare[:4])
+            yield Notice(
+                f"{len(bare)} captions say nothing but the trigger ({some}): English prompts are "
+                "read; write these by hand, or `limner captions describe`.",
+                "warning",
+            )
         for take in takes:
             counts[_put(project, take, have.get(take.id), made.get(take.id))] += 1
             yield ticker.tick(note=take.shot_id)

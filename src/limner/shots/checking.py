@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from limner import lexicon
 from limner.lexicon.constants import find_constants
+from limner.lexicon.wording import count_words
 from limner.shots.dialects import Dialect, dialect_of
 from limner.shots.items import COUNTED, Item, shares, unknown
 from limner.shots.promptset import allowed_prompts
@@ -97,7 +98,7 @@ def _words_of(item: Item, asked: Asked, speech: Dialect) -> list[Finding]:
         if times != 1:
             said = f"the trigger {asked.trigger} stands {times} times in the prompt"
             found.append(finding("trigger", "error", where, said, "Write it exactly once."))
-    words = len(text.split())
+    words = count_words(text)
     low, high = speech.words
     if speech.trigger:
         low, high = int(threshold("words_min", own)), int(threshold("words_max", own))
@@ -296,7 +297,8 @@ def _repeats(items: Sequence[Item], asked: Asked) -> list[Finding]:
                 found.append(finding("repeat", "warning", "set", said, fix))
     segments: Counter[str] = Counter()
     for item in items:
-        segments.update({s.strip().casefold() for s in re.split(r"[,.;]", item.text)} - {""})
+        clauses = re.split(r"[,.;，、。；]", item.text)
+        segments.update({s.strip().casefold() for s in clauses} - {""})
     limit = max(3.0, threshold("clause_share", own) * total)
     for clause, n in segments.most_common(20):
         if n > limit and len(clause.split()) > 1 and not _asked_for(clause, n, asked):

@@ -19,7 +19,7 @@ from limner.shots.writer import is_one_piece, wordings
 
 STOP = ","
 """The token of a comma or any other end of a clause; no phrase crosses it."""
-_TOKEN = re.compile(r"[^\W_]+(?:_+[^\W_]+)*|[,.;:!?()\[\]{}|\n\"“”]")
+_TOKEN = re.compile(r"[^\W_]+(?:_+[^\W_]+)*|[,.;:!?()\[\]{}|\n\"“”，、。；：！？（）]")
 _SKIPPED = frozenset(("a", "an", "the", "her", "his", "their", "its"))
 _JOINS = re.compile(r"\s+(?:and|over|with)\s+")
 
