@@ -21,8 +21,8 @@ from limner.errors import InputError, NotReadyError
 from limner.events import Notice, collect
 from limner.lexicon.constants import find_constants
 from limner.project import Project
-from limner.project.records import Shot
 from limner.project.files import sha256_bytes
+from limner.project.records import Shot
 from limner.shots import plan, take_in
 
 CAFE = {
