@@ -16,7 +16,7 @@ from limner import evaluation
 from limner.errors import InputError, UsageError
 from limner.evaluation.choices import Choices
 from limner.evaluation.choose import Arm, Judged, choose
-from limner.evaluation.pace import Price, words
+from limner.evaluation.pace import Price, omitted, words
 from limner.evaluation.race import Size, pictures_of, race_rounds, still_in, within
 from limner.evaluation.rules import rules
 from limner.evaluation.stacking import stack
@@ -399,8 +399,11 @@ def test_an_evaluation_that_was_stopped_goes_on_with_its_budget(
 def test_strengths_that_were_all_compared_are_not_called_undrawn(
     project: Project, painter: Painter
 ) -> None:
+    said = omitted(run(project, painter, dry_run=True, tests=("guide",))["forecast"])
+    assert "drawn with --tests guide,far,strengths,variety" in said  # the guide's too
     found = run(project, painter, dry_run=True, strengths=(0.6, 0.7, 0.8, 0.9, 1.0))["forecast"]
     assert {row["test"] for row in found["not_drawn"]} == {"guide", "far", "variety", "own"}
+    assert "drawn with --tests guide,far,variety" in omitted(found)
 
 
 def test_tests_that_were_asked_for_count_for_the_budget(many: Project, curve: Painter) -> None:

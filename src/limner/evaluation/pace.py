@@ -22,7 +22,7 @@ from limner.evaluation.drawing import OpenRenderer, Renderer
 from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.evaluation.race import pictures_of
-from limner.evaluation.testsets import NAMES, left_out
+from limner.evaluation.testsets import NAMES, PHASE, left_out
 from limner.project import Project, files
 from limner.render import Cell
 
@@ -151,7 +151,10 @@ def omitted(found: dict[str, Any]) -> str:
         return ""
     rows = [f"{row['what']} ({row['pictures']})" for row in named]
     more = sum(row["pictures"] for row in named)
-    tests = ",".join(name for name in NAMES if name != "own")  # those asked for now too
+    # --tests takes the place of what is asked for now, so that stands in it again
+    wanted = {row["test"] for row in named}
+    wanted |= {phase.removeprefix(PHASE) for phase in found["phases"] if phase.startswith(PHASE)}
+    tests = ",".join(name for name in NAMES if name in wanted - {"own"})
     return (
         f"Not among them: {', '.join(rows)}; drawn with --tests {tests}, at most {more} more "
         "pictures, now or later."
