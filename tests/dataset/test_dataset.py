@@ -17,6 +17,7 @@ from limner.dataset.split import Candidate, hold_out
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Result, collect
 from limner.project.files import sha256_file
+from limner.project.records import Measure
 
 
 def test_the_guides_layout_and_a_lock_of_every_file(tmp_path: Path) -> None:
@@ -187,6 +188,22 @@ def test_references_of_a_trained_run_stay_references(tmp_path: Path) -> None:
     assert set(first.held_out[1:]) < set(found) and len(found) == 3
     project.change_character(dataset__held_out=5)
     assert set(found) < set(again())
+
+
+def test_a_picture_in_which_no_face_was_found_is_no_reference(tmp_path: Path) -> None:
+    project = new(tmp_path)
+    store = project.store
+    collect(build(project))
+    first = store.dataset()
+    assert first is not None
+    for take in store.kept():
+        store.update_take(take.id, labels={})  # a photograph: its source knows nothing of faces
+        store.put_measures(take.id, [Measure("face_count", float(take.id not in first.held_out))])
+    project.change_character(dataset__held_out=4)
+    collect(build(project))
+    again = store.dataset()
+    assert again is not None and len(again.held_out) == 4
+    assert not set(again.held_out) & set(first.held_out)
 
 
 def test_a_set_that_grew_gets_more_references_until_a_verdict_rests_on_them(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from fakes.small_dataset import add_bodies, new
+from limner.cli import shell
 from limner.dataset import LAYOUTS, build, from_folder, from_project, import_dataset, read
 from limner.dataset.exporting import MANIFEST, Source
 from limner.dataset.exporting import export as export_files
@@ -246,3 +247,26 @@ def test_any_caption_survives(captions: list[str], repeats: int, target: str) ->
         (back,) = read(place).groups
     assert [p.same() for p in back.pairs] == [p.same() for p in pairs]
     assert back.repeats == repeats
+
+
+def test_a_real_persons_set_is_not_made_for_civitai_and_says_whom_it_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = new(tmp_path / "p")
+    collect(build(project))
+    place = str(project.root)
+    assert shell.run(["-C", place, "dataset", "export", "--for", "musubi"]) == 0
+    said = capsys.readouterr().out
+    assert "real person" not in said
+    assert f"next: cd {place}/exports/v1-musubi && bash train.sh" in said
+    assert shell.run(["-C", place, "dataset", "export", "--for", "civitai"]) == 0
+    text = (project.root / "character.yaml").read_text()
+    person = "likeness: consented_person\nconsent: {evidence: c.pdf, date: 2026-03-01}\n"
+    (project.root / "character.yaml").write_text(
+        "".join(person if x.startswith("likeness") else x for x in text.splitlines(keepends=True))
+    )
+    capsys.readouterr()
+    assert shell.run(["-C", place, "dataset", "export", "--for", "civitai"]) == 2
+    assert "no models of real people" in capsys.readouterr().err
+    assert shell.run(["-C", place, "dataset", "export", "--for", "fal"]) == 0
+    assert "real person" in capsys.readouterr().out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from limner.cli.making import dataset_app
-from limner.cli.shell import command, project, root, screen
+from limner.cli.shell import command, placed, project, screen
 from limner.cli.show import Answer
 
 
@@ -66,7 +67,30 @@ def dataset_export(
     )
     lines = [f"{found['target']}: {found['path']}"]
     lines += [f"  {g['name']}: {g['images']} pictures x {g['repeats']}" for g in found["groups"]]
-    return Answer(found, [*lines, *_run_lines(found["run"])])
+    lines += _run_lines(found["run"])
+    if source is None and here and here.character.likeness == "consented_person":
+        lines.append("It shows a real person: send it only where their consent reaches.")
+    return Answer(found, [*lines, *_start_lines(found["target"], found["path"], moved=bool(place))])
+
+
+STARTS = {
+    "ai-toolkit": "python ~/ai-toolkit/run.py train.yaml",
+    "musubi": "bash train.sh",
+    "diffusers": "bash train.sh",
+}
+"""What starts a trainer in an export's folder, where one command does."""
+
+
+def _start_lines(target: str, path: str, *, moved: bool) -> list[str]:
+    """How to go on with the folder; nothing where it lies on another machine, or is a zip."""
+    if target not in STARTS or moved:
+        return []
+    watched = shlex.quote(f"{path}/output")
+    return [
+        "",
+        f"next: cd {shlex.quote(path)} && {STARTS[target]}",
+        f"      It trains here; `limner watch {watched}` looks at it.",
+    ]
 
 
 def _run_lines(run: dict[str, Any] | None) -> list[str]:
@@ -87,8 +111,7 @@ def dataset_import(
     """Bring captions home that were edited outside; pictures are recognised by their bytes."""
     from limner import dataset
 
-    place = path if path.is_absolute() or path.exists() else root() / path
-    found = screen().run(dataset.import_dataset(project(), place, dry_run=dry_run))
+    found = screen().run(dataset.import_dataset(project(), placed(path), dry_run=dry_run))
     verb = "would change" if dry_run else "changed"
     lines = [f"{found['target']}: {found['pictures']} pictures, {len(found['captions'])} captions "
              f"{verb}"]  # fmt: skip

@@ -112,7 +112,8 @@ def export(
     groups, changed = readable(source.groups, layout)
     notes = [f"{name}: {why}, passed over" for name, why in source.passed_over]
     if changed:
-        notes.append(f"{changed} pictures are no {layout.name} type and were made PNG.")
+        those = "1 picture was" if changed == 1 else f"{changed} pictures were"
+        notes.append(f"{those} of a type that {layout.name} does not take, and made PNG.")
     ticker = Ticker("exporting", sum(len(g.pairs) for g in groups))
     made = []
     for group in groups:

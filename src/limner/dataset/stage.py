@@ -151,7 +151,7 @@ def _held_out(project: Project, takes: list[Take], shots: dict[str, Shot]) -> li
     for take in takes:
         shot = shots[take.shot_id]
         yaw = yaw_of(take.labels, shot.attributes["angle"])
-        seen = shot.face_visible and bool(take.labels.get("face_visible", True))
+        seen = shot.face_visible and _shows_face(project, take)
         framing = shot.attributes["framing"]
         candidates.append(Candidate(take.id, take.sha256 or "", framing, yaw, seen))
     run = project.store.run()
@@ -162,6 +162,14 @@ def _held_out(project: Project, takes: list[Take], shots: dict[str, Shot]) -> li
         if stay and (_answered(project) or len(stay) > wanted):
             wanted = len(stay)
     return hold_out(candidates, wanted, stay)
+
+
+def _shows_face(project: Project, take: Take) -> bool:
+    """As the source knows, else as review measured; what nobody looked at is taken to show one."""
+    if "face_visible" in take.labels:
+        return bool(take.labels["face_visible"])
+    found = project.store.measures(take.id).get("face_count")
+    return found is None or found.value is None or found.value > 0
 
 
 def _answered(project: Project) -> bool:

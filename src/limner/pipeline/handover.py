@@ -42,12 +42,15 @@ def export_dataset(
     `run`. Raises UsageError, InputError, NotReadyError.
     """
     from limner.errors import UsageError
+    from limner.release.likeness import require_synthetic
     from limner.training import peers
 
     layout = dataset.layout_named(target)
     if source is not None:
         found = dataset.from_folder(source, trigger)
     elif project is not None:
+        if layout.name == "civitai":
+            require_synthetic(project, "Civitai")
         found = dataset.from_project(project, version)
     else:
         raise UsageError("There is nothing to export", fix="Give --from, or work in a project.")
