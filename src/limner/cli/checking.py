@@ -33,7 +33,7 @@ def check(
     from limner.training import lint
 
     found = lint.check(path, images=images)
-    lines = [line for row in found["findings"] for line in _finding_lines(row)]
+    lines = [line for rows in _alike(found["findings"]) for line in _finding_lines(rows)]
     lines += [f"note: {_place(row)}{row['what']}" for row in found["notes"]]
     if not found["findings"]:
         lines.append(f"{path}: nothing found ({found['kind']})")
@@ -49,9 +49,26 @@ def _place(row: dict[str, Any]) -> str:
     return f"{row['file']}{line}: "
 
 
-def _finding_lines(row: dict[str, Any]) -> list[str]:
+SHOWN = 3
+"""Files named of a fault that many have; --json names all."""
+
+
+def _alike(findings: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Findings of the same words together, in the order of their first."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in findings:
+        key = (row["severity"], row["rule"], row["what"], row["instead"])
+        groups.setdefault(key, []).append(row)
+    return list(groups.values())
+
+
+def _finding_lines(rows: list[dict[str, Any]]) -> list[str]:
+    row, places = rows[0], list(dict.fromkeys(_place(row)[:-2] for row in rows))
+    where = ", ".join(places[:SHOWN])
+    if len(places) > SHOWN:
+        where += f" and {len(places) - SHOWN} more"
     return [
-        f"{row['severity']}: {_place(row)}{row['what']}  [{row['rule']}]",
+        f"{row['severity']}: {where}: {row['what']}  [{row['rule']}]",
         f"  instead: {row['instead']}",
     ]
 

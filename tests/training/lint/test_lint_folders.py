@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from limner.cli import shell
 from limner.training.lint import check
 
 CAPTIONS = [
@@ -123,3 +126,25 @@ def test_the_guides_folder_name_is_explained(tmp_path: Path, folder: Path) -> No
     found = check(made)
     assert found["findings"] == []
     assert [n["rule"] for n in found["notes"]] == ["folder-repeats"]
+
+
+def test_a_fault_of_many_pictures_is_said_once_to_people(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        picture(folder / f"img_{number:03d}.png", number, (512, 512))
+    assert shell.run(["check", str(folder)]) == 1
+    said = [x for x in capsys.readouterr().out.splitlines() if "small-picture" in x]
+    assert len(said) == 1 and "img_002.png and 7 more" in said[0]
+    assert shell.run(["check", str(folder), "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)["findings"]
+    assert sum(row["rule"] == "small-picture" for row in rows) == 10
+
+
+def test_a_zip_or_a_picture_is_named_as_what_it_is(tmp_path: Path) -> None:
+    picture(tmp_path / "p.png", 1)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as z:
+        z.writestr("a.txt", "a")
+    for name, word in (("p.png", "A picture"), ("set.zip", "A zip")):
+        (row,) = check(tmp_path / name)["findings"]
+        assert row["rule"] == "unknown-file" and word in row["what"]

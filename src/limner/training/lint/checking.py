@@ -32,6 +32,14 @@ PAGES = {".md", ".markdown"}
 LANGUAGES = {"yaml": "yaml", "yml": "yaml", "json": "json", "jsonc": "json", "toml": "toml"}
 
 
+NO_TEXT = {b"PK\x03\x04": "A zip", b"\xff\xd8\xff": "A picture", b"\x89PNG": "A picture"}
+"""How files begin that people give by mistake, and what they are."""
+ELSE = {
+    "A zip": "Unpack it and check the folder, or bring its captions home: limner dataset import",
+    "A picture": "Check the folder it lies in; limner review FOLDER judges pictures.",
+}
+
+
 def check(
     path: Path, *, images: int | None = None, own: Mapping[str, float] | None = None
 ) -> dict[str, Any]:
@@ -74,6 +82,9 @@ def _read(path: Path, found: Findings) -> str | None:
         raw = path.read_bytes()
     except OSError as error:
         found.add("unreadable", None, f"It cannot be read: {error.strerror}", "Check its rights.")
+        return None
+    if what := next((said for magic, said in NO_TEXT.items() if raw.startswith(magic)), None):
+        found.add("unknown-file", None, f"{what}, no training setup", ELSE[what])
         return None
     if len(raw) > TEXT_LIMIT:
         found.add("unreadable", None, f"{len(raw) / 1e6:.0f} MB are no training setup", "Another?")
