@@ -143,7 +143,9 @@ def test_the_command_works_outside_a_project(
     assert limner([*words, "--references", "references"]) == 0
     assert json.loads(capsys.readouterr().out)["chosen"]["step"] == 500
     assert limner(words) == 2  # no project to take references from
-    assert "error" in json.loads(capsys.readouterr().out)
+    assert "--references" in json.loads(capsys.readouterr().out)["error"]["fix"]
+    assert limner(["-C", "elsewhere", *words, "--references", "references"]) == 0
+    assert json.loads(capsys.readouterr().out)["chosen"]["step"] == 500, "named from here"
     assert limner(["evaluate", "--references", str(references), "--json"]) == 2
     assert limner(["evaluate", "--samples", "nowhere", "--references", str(references)]) == 2
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.shell import app, command, project, root, screen
+from limner.cli.shell import app, command, placed, project, root, screen
 from limner.cli.show import Answer, sentences
 from limner.errors import UsageError
 
@@ -115,7 +115,7 @@ def evaluate(
         budget=budget,
         strengths=_numbers(strengths),
         tests=tuple(t.strip() for t in tests.split(",") if t.strip()),
-        own=root() / prompts if prompts else None,
+        own=placed(prompts) if prompts else None,
         styles=tuple(_style(text) for text in style or []),
         ask=ask,
         price=None if usd_per_hour is None else pricing.of_machine(usd_per_hour),
@@ -157,12 +157,12 @@ def _comfyui(url: str | None) -> Any:
 
 
 def _style(text: str) -> tuple[Path, float]:
-    """`FILE` or `FILE:STRENGTH`, relative to the project."""
+    """`FILE` or `FILE:STRENGTH`."""
     name, _, number = text.rpartition(":")
     try:
-        return (root() / name, float(number)) if name else (root() / text, 1.0)
+        return (placed(Path(name)), float(number)) if name else (placed(Path(text)), 1.0)
     except ValueError:
-        return root() / text, 1.0
+        return placed(Path(text)), 1.0
 
 
 def _samples(
@@ -175,13 +175,19 @@ def _samples(
     from limner import evaluation
     from limner.evaluation.existing import held_out_files
 
-    own = root() / references if references else held_out_files(project())
+    if references is None and not (root() / "character.yaml").is_file():
+        raise UsageError(
+            "Outside of a project nothing says whom the samples should show",
+            where="limner evaluate --samples",
+            fix="Add --references DIR: six or more pictures of the character, not trained on.",
+        )
+    own = placed(references) if references else held_out_files(project())
     found: dict[str, Any] = screen().run(
         evaluation.evaluate_samples(
-            root() / samples,
+            placed(samples),
             own,
-            strangers=root() / strangers if strangers else None,
-            training=root() / training if training else None,
+            strangers=placed(strangers) if strangers else None,
+            training=placed(training) if training else None,
             kind=None if kind is None else ("photo" if kind is Kind.photo else "drawing"),
         )
     )

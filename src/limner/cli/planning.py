@@ -89,7 +89,8 @@ def plan(
     }
     asked = {k: v for k, v in given.items() if v not in (None, [])}
     if asked:
-        return _forecast_answer(_forecast(asked), explain=explain)
+        inside = asked.get("images") is None
+        return _forecast_answer(_forecast(asked), explain=explain, inside=inside)
     from limner import training
 
     found = training.plan(project())
@@ -173,7 +174,7 @@ def _extra(text: str, number: int) -> Any:
     return DataSet(int(left), int(right), f"set {number}")
 
 
-def _forecast_answer(found: dict[str, Any], *, explain: bool) -> Answer:
+def _forecast_answer(found: dict[str, Any], *, explain: bool, inside: bool) -> Answer:
     from limner.training.forecast import explain as lines_of
 
     points = found["checkpoints"]
@@ -207,7 +208,24 @@ def _forecast_answer(found: dict[str, Any], *, explain: bool) -> Answer:
         found = {**found, "explained": explained}
         lines += ["", *explained]
     wrong = any(f["severity"] == "error" for f in found["findings"])
-    return Answer(found, lines, findings=wrong)
+    return Answer(found, [*lines, *_next_lines(found, inside=inside)], findings=wrong)
+
+
+TARGETS = {
+    **{"ai-toolkit": "ai-toolkit", "musubi-tuner": "musubi", "SimpleTuner": "simpletuner"},
+    "kohya": "kohya",
+}
+"""Trainer of a forecast -> its name in `dataset export --for`."""
+
+
+def _next_lines(found: dict[str, Any], *, inside: bool) -> list[str]:
+    """A forecast writes nothing down: what hands the project's dataset to that trainer."""
+    target = TARGETS.get(found["trainer"])
+    if target is None or not inside:
+        return []
+    mode = "" if found["mode"] == "none" else f" --control {found['mode']}"
+    size = f" --control-size {found['control']}" if found["control"] in (512, 1024) else ""
+    return ["", f"next: limner dataset export --for {target}{mode}{size}"]
 
 
 def _mode_lines(rows: list[dict[str, Any]]) -> list[str]:

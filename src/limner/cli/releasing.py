@@ -84,9 +84,13 @@ def _advice_lines(data: dict[str, Any]) -> list[str]:
         lines += _found_lines(symptom)
     lines += ["", *(v["words"] for v in data["versions"])]
     first = data["next"]
-    said = _from_here(first["command"]) or first["says"] if first else "nothing found"
-    lines.append(f"next: {said}")
-    return lines
+    if first:
+        return [*lines, f"next: {_from_here(first['command']) or first['says']}"]
+    unknown = len(data["insufficient"])
+    if unknown == len(data["symptoms"]):
+        return [*lines, "next: limner status", "      Nothing can be said yet: go on, ask again."]
+    of = f"; {unknown} of {len(data['symptoms'])} are not known" if unknown else ""
+    return [*lines, "next: limner status", f"      Nothing is found that wants a change{of}."]
 
 
 def _risks(symptom: dict[str, Any]) -> list[dict[str, Any]]:

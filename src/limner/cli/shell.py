@@ -95,6 +95,11 @@ def project() -> Project:
     return found
 
 
+def placed(path: Path) -> Path:
+    """A path that a user gave: as it is from here, else from the project that -C names."""
+    return path if path.is_absolute() or path.exists() else _root / path
+
+
 def screen() -> Screen:
     """The screen of the running command."""
     return _screen

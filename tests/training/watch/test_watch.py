@@ -24,6 +24,7 @@ from PIL import Image
 from fakes import peer_trainers
 from limner.errors import InputError, UsageError
 from limner.pipeline.watching import page, write_page
+from limner.project import Project
 from limner.training.watch import Watch, logtext, read
 from limner.training.watch import flags as flagging
 from limner.training.watch.flags import Machine
@@ -244,7 +245,6 @@ def test_limners_own_event_files_and_metrics_are_read(
 
 
 def test_a_projects_own_thresholds_count_for_its_runs(tmp_path: Path) -> None:
-    from limner.project import Project
     from limner.training.rules import rules as training_rules
 
     project = Project.create(
@@ -259,7 +259,6 @@ def test_a_projects_own_thresholds_count_for_its_runs(tmp_path: Path) -> None:
 
 
 def test_a_projects_run_is_done_when_its_record_says_so(tmp_path: Path) -> None:
-    from limner.project import Project
 
     project = Project.create(
         tmp_path / "p", name="Mia", trigger="mia_char", class_word="woman", likeness="synthetic"
@@ -321,6 +320,16 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
     other.write_text("hello")
     with pytest.raises(InputError, match="No step and no loss"):
         read(other)
+    (tmp_path / "above" / "grace_v1").mkdir(parents=True)
+    (tmp_path / "above" / "grace_v1" / "loss_log.db").write_bytes(b"")
+    with pytest.raises(InputError, match="but 1 in it") as found:
+        read(tmp_path / "above")
+    assert found.value.fix and "above/grace_v1`" in found.value.fix
+    project = Project.create(
+        tmp_path / "p", name="G", trigger="g_char", class_word="man", likeness="synthetic"
+    )
+    with pytest.raises(InputError, match="Nothing was trained in this project"):
+        read(project.root)
     (tmp_path / "loss_log.db").write_bytes(b"no database")
     assert Watch(tmp_path).look(Machine())["loss"] is None
     with pytest.raises(InputError, match="no value called"):
