@@ -63,6 +63,12 @@ def test_marks_in_titles_and_texts_are_filled() -> None:
     assert flow.graph["1"]["inputs"]["text"] == "old"  # the workflow itself is never changed
 
 
+def test_a_file_saved_on_windows_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(graph(), indent=1).replace("\n", "\r\n").encode())
+    assert comfy.load_workflow(path).output == "3"
+
+
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
     def fails(found: Any, said: str) -> None:
         with pytest.raises(InputError, match=said):

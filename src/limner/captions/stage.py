@@ -239,12 +239,14 @@ def _read(file: Path) -> str | None:
 def edit(project: Project, take_id: int, text: str) -> Caption:
     """Set a take's caption by hand; it stays until it is edited again.
 
-    Raises UsageError for an empty text, StoreError for an unknown take.
+    Raises UsageError for an empty text, StoreError for an unknown take, InputError for one without
+    a picture.
     """
     line = " ".join(text.split())
     if not line:
         raise UsageError("A caption cannot be empty", fix="Give the text, or leave it as it is.")
     take = project.store.take(take_id)
+    text_file(project, take)  # one without a picture is refused before anything is recorded
     with project.exclusive("captions"):
         project.store.put_caption(take_id, line, "person")
         write_beside(project, take, line)

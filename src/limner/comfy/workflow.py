@@ -101,7 +101,7 @@ class Workflow:
 def load(path: Path) -> Workflow:
     """Read a workflow file. Raises InputError: not there, no JSON, UI format, marks that fail."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"The workflow cannot be read ({error.strerror})", where=str(path)

@@ -15,6 +15,7 @@ import queue
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -157,7 +158,8 @@ class _Child:
             env=env,
             process_group=0,  # Ctrl-C is the parent's to hear; a child ends when its input ends
         )
-        self._send({"identity": identity})
+        with suppress(OSError):  # a child that is dead already says so when it is asked
+            self._send({"identity": identity})
 
     def alive(self) -> bool:
         return self._process.poll() is None

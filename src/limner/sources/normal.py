@@ -127,9 +127,12 @@ def _srgb(picture: Any, changes: list[str]) -> Any:
 
     profile = picture.info.get("icc_profile")
     if picture.mode.startswith(("I", "F")):  # convert() would clip 16-bit greys to white
-        changes.append("16-bit grey reduced to 8")
+        changes.append("grey of more than 8 bits reduced to 8")
         grey = np.asarray(picture, dtype=np.float64)
-        top = 65535.0 if grey.max(initial=0.0) > 255 else 255.0
+        most = grey.max(initial=0.0)
+        top = 65535.0 if most > 255 else 255.0
+        if picture.mode == "F" and most <= 1:  # a float TIFF counts from 0 to 1
+            top = 1.0
         levels = np.clip(grey / top * 255.0 + 0.5, 0, 255).astype(np.uint8)
         return Image.fromarray(np.repeat(levels[:, :, None], 3, axis=2))
     if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
