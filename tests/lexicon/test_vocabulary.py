@@ -70,6 +70,20 @@ def test_every_place_has_clothes_for_everyone(wear: str) -> None:
     assert len(rules.values["outfit"]) >= 50
 
 
+def test_clothes_stay_where_people_wear_them() -> None:
+    from limner.shots.rules import suits
+
+    def places(outfit: str) -> set[str]:
+        return {k for k, s in lexicon.settings().items() if suits(lexicon.outfits()[outfit], s)}
+
+    indoors = {k for k, s in lexicon.settings().items() if s.mix == "indoor"}
+    for coat in ("puffer_jacket", "parka_boots", "yellow_raincoat", "ski_jacket", "navy_peacoat"):
+        assert places(coat) and not places(coat) & indoors, coat
+    assert not places("ski_jacket") & {"tennis_court", "running_track", "beach"}
+    assert not places("yoga_set") & {"ski_slope", "frozen_lake", "mountain"}
+    assert "ski_slope" in places("ski_jacket") and "yoga_room" in places("yoga_set")
+
+
 def test_the_ateliers_words_are_exactly_those_its_base_model_learned() -> None:
     said = json.dumps(
         {
@@ -130,6 +144,7 @@ WRONG = [
     (OWN.replace("a blue silk kimono", "long auburn hair"), r"outfits.yaml: blue_kimono"),
     (OWN.replace("pieces: [[", "pieces: [[["), r"outfits.yaml:5"),
     (OWN + "  top: {kind: tshirt, colour: red}\n", r"outfits.yaml:8: blue_kimono.top"),
+    (OWN + "  outdoor: maybe\n", r"outfits.yaml:8: blue_kimono.outdoor"),
     (OWN + "  top: tshirt\n", r"outfits.yaml:8: blue_kimono.top"),
     (OWN.replace("a blue silk kimono", "2026-02-30") + "  x: 2026-02-30\n", "outfits.yaml"),
 ]

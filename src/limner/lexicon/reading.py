@@ -55,7 +55,7 @@ _UNSAFE = re.compile(
 class Rule:
     """What a field may hold.
 
-    kind: text | texts | pieces | choice | choices | number | garment | any.
+    kind: text | texts | pieces | choice | choices | number | flag | garment | any.
     """
 
     kind: str
@@ -72,6 +72,7 @@ RULES: dict[str, dict[str, Rule]] = {
         "formality": Rule("choice", True, FORMALITIES),
         "wear": Rule("choice", True, WEARS),
         "season": Rule("choice", True, SEASONS),
+        "outdoor": Rule("flag"),
         **{part: Rule("garment") for part in ("top", "over", "bottom", "dress")},
     },
     "setting": {
@@ -214,6 +215,10 @@ def _check_field(value: Any, rule: Rule, field: str, where: Place) -> None:
     if rule.kind == "number":
         if isinstance(value, bool) or not isinstance(value, int | float):
             where.fail(f"{field} must be a number", "Write degrees, for example 12.", field)
+        return
+    if rule.kind == "flag":
+        if not isinstance(value, bool):
+            where.fail(f"{field} is yes or no", "Write true or false.", field)
         return
     if rule.kind == "garment":
         told = isinstance(value, dict) and set(value) == {"kind", "color"}

@@ -23,7 +23,8 @@ class Outfit:
     """A set of clothes with its words and what it goes with.
 
     phrase: for captions; detail: for prompts. pieces: for each piece its wordings, which a prompt
-    joins instead of `detail`. Without garments the atelier cannot draw it.
+    joins instead of `detail`. outdoor: never worn indoors. Without garments the atelier cannot
+    draw it.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Outfit:
     bottom: Garment | None = None
     dress: Garment | None = None
     pieces: tuple[tuple[str, ...], ...] = ()
+    outdoor: bool = False
 
 
 @dataclass(frozen=True)

@@ -206,8 +206,10 @@ def _suits_genres(value: Any, asked: Sequence[str]) -> bool:
 
 
 def suits(outfit: lexicon.Outfit, setting: lexicon.Setting) -> bool:
-    """Whether an outfit may be worn at a place: formality, and no clothes of the other season."""
+    """Whether an outfit may be worn at a place: formality, no clothes of the other season, and no
+    coats and hats indoors."""
     clash = {outfit.season, setting.season} == {"warm", "cold"}
+    clash = clash or (outfit.outdoor and setting.mix == "indoor")
     return outfit.formality in setting.formality and not clash
 
 
