@@ -16,11 +16,14 @@ from PIL import Image
 
 from fakes.chat import ChatServer
 from limner.captions import alike, edits, steps
+from limner.captions.agreeing import against_attributes
 from limner.captions.audit import Audit, examine, tokens
+from limner.captions.comparing import compare
 from limner.captions.findings import Finding, numbers
 from limner.captions.folder import open_sheet
 from limner.captions.mending import delete_phrase, delete_words, trigger_first
 from limner.captions.page import render
+from limner.captions.reading import read
 from limner.captions.spelling import misspelt
 from limner.cli import shell as cli
 from limner.errors import InputError, UsageError
@@ -223,6 +226,27 @@ def test_captions_in_chinese_are_counted_cut_and_mended_by_their_own_marks(tmp_p
     assert made[3].after == "mei_char，第3张照片"
     assert trigger_first("半身照，mei_char，微笑", "mei_char") == "mei_char, 半身照，微笑"
     assert delete_words("mei_char，半身照。微笑", "半身照") == "mei_char。微笑"
+
+
+def test_two_contradictions_of_one_caption_are_each_mended_at_their_own_words() -> None:
+    text = "g_char, close-up portrait, front view, red dress"
+    found = against_attributes(text, "a.txt", {"framing": "full_body", "angle": "side"})
+    for finding in found:
+        text = finding.mends[0].how(text)
+    assert text == "g_char, full body shot, side profile view, red dress"
+
+
+def test_nobody_else_is_not_nobody() -> None:
+    plan = read("g_char, close-up portrait", "g_char")
+    for words, people in (
+        ("a woman in a park, no one else is around", False),
+        ("A woman in a café. There are no people in the background.", False),
+        ("a woman at a desk; no people are visible behind her", False),
+        ("an empty room, no people", True),
+        ("no person is visible", True),
+    ):
+        answer = compare(plan, read(words, "g_char"), words)
+        assert ("people" in {d.slot for d in answer.disagreements}) == people, words
 
 
 def test_a_check_without_a_trigger_does_not_call_the_trigger_fused(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def against_attributes(text: str, key: str, values: Mapping[str, str]) -> list[F
         for phrase in _places():
             said = {phrase, f"{phrase} background", f"{phrase} setting"} & parts
             if said and phrase != own.phrase.lower():
-                words, instead = next(iter(said)), f"{own.phrase} background"
+                words, instead = max(said, key=len), f"{own.phrase} background"
                 found.append(
                     _found(
                         *(key, f"it says {phrase}, the picture shows {own.phrase}"),
@@ -104,7 +104,8 @@ def against_attributes(text: str, key: str, values: Mapping[str, str]) -> list[F
                 _found(
                     *(key, f'it says "{words}", the shot is a {framing.phrase}'),
                     *(f"Say {framing.phrase}.", f"framing: {words.lower()}"),
-                    lambda t: replace_words(t, words, framing.phrase),
+                    # its own words: the angles below use the same name
+                    lambda t, w=words, i=framing.phrase: replace_words(t, w, i),
                     recorded=framing.phrase,
                 )
             )

@@ -43,7 +43,13 @@ _PEOPLE = re.compile(
     r"|individuals|figures)\b|\b(?:a\s+)?(?:couple|crowd|group)\s+of\s+(?:people|women|men|friends)\b",
     re.IGNORECASE,
 )
-_NOBODY = re.compile(r"\bno\s+(?:people|person|one|human)\b|\bempty of people\b", re.IGNORECASE)
+_NOBODY = re.compile(
+    r"\b(?:no\s+(?:people|person|one|humans?)|empty of people)\b"
+    r"(?!(?:\s+(?:is|are|visible|seen|present))*\s+(?:else|other|around|nearby|behind|besides"
+    r"|in the (?:back|distance)))",
+    re.IGNORECASE,
+)
+"""Nobody is seen; "no one else" and "no people in the background" leave the one person."""
 
 
 @dataclass(frozen=True)

@@ -179,9 +179,7 @@ def _listen(
     if lost:
         yield (
             None,
-            Notice(
-                f"{len(lost)} request was under way when the last run stopped and is sent again."
-            ),
+            Notice(f"Under way when the last run stopped, and sent again: {len(lost)}."),
         )
     done = sum(keys[t.id] in answered for t in takes)
     ticker = Ticker("describe", len(takes), already=done)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -391,7 +392,9 @@ def undo(sheet: Sheet, numbers: Sequence[int]) -> list[Step]:
             found = steps(fresh)
             step = next((s for s in found if s.number == number), None)
             if step is None:
-                raise UsageError(f"there is no step {number}", fix="See `limner captions history`.")
+                raise UsageError(
+                    f"there is no step {number}", fix=f"See `limner captions history{_in(sheet)}`."
+                )
             if number not in standing(found):
                 raise UsageError(f"step {number} is taken back already")
             what = f"undo of step {number}"
@@ -406,6 +409,11 @@ def undo(sheet: Sheet, numbers: Sequence[int]) -> list[Step]:
             done.append(_write(fresh, back, what, "person", number, by))
             fresh = open_sheet(fresh.project or fresh.root)
     return done
+
+
+def _in(sheet: Sheet) -> str:
+    """What a command says of where the captions are; nothing in a project."""
+    return "" if sheet.project is not None else f" --in {shlex.quote(str(sheet.root))}"
 
 
 def _taken_back(sheet: Sheet, step: Step, found: Sequence[Step]) -> dict[str, bytes | None]:
@@ -430,9 +438,10 @@ def _taken_back(sheet: Sheet, step: Step, found: Sequence[Step]) -> dict[str, by
             f"step {step.number} cannot be taken back alone: "
             f"{len(conflicts)} captions were changed at the same words since",
             where=conflicts[0],
-            fix=f"Take the later steps back with it: `limner captions undo {both}`."
+            fix=f"Take the later steps back with it: `limner captions undo {both}{_in(sheet)}`."
             if later
-            else "Set the caption by hand with `limner captions edit --file NAME --text TEXT`.",
+            else f"Set it by hand: `limner captions edit{_in(sheet).replace(' --in', '')} "
+            f"--file {shlex.quote(conflicts[0])} --text TEXT`.",
         )
     if not {k: v for k, v in back.items() if v != _raw(sheet, k)}:
         raise UsageError(f"nothing of step {step.number} is left to take back")
