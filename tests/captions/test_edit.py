@@ -91,7 +91,8 @@ def test_a_step_under_later_ones_on_the_same_words_is_refused_whole(place: Path)
     now = texts_of(place)
     with pytest.raises(UsageError, match="same words") as error:
         steps.undo(open_sheet(place), [first])
-    assert f"undo {second} {first}" in str(error.value.fix) and texts_of(place) == now
+    assert f"undo {second} {first} --in {place}`" in str(error.value.fix), "pasted, it works"
+    assert texts_of(place) == now
     steps.undo(open_sheet(place), [first, second])
     assert b"red dress" in (place / "a.txt").read_bytes()
 
