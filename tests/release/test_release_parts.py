@@ -363,7 +363,9 @@ def test_a_trainers_folders_are_not_published(tmp_path: Path) -> None:
         "ss_home": "/Users/ann.b",
         "ss_mount": "--out=//nas/ann/x",
         "ss_note": "see https://example.org/a/b",
-        "ss_tag_frequency": json.dumps({"/home/ann/40_iris": {"head/shoulders": 3, "s:\\ o": 1}}),
+        "ss_tag_frequency": json.dumps(
+            {"/home/someone/40_iris": {"head/shoulders": 3, "s:\\ o": 1}}
+        ),
         "ss_datasets": json.dumps([{"image_dir": "C:\\Users\\Ann\\img", "repeats": 2}]),
     }
     lora.with_metadata(run.path(point.path), path, named)
