@@ -14,6 +14,7 @@ import pytest
 from limner import evaluation
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.evaluation.grid import split_prompts, spread
+from limner.evaluation.identity import Judge
 from limner.evaluation.prompt import EvalPrompt
 from limner.events import Progress, collect
 from limner.project import Project, files
@@ -132,12 +133,26 @@ def test_killed_anywhere_goes_on_and_draws_nothing_twice(
     assert run(project, whole)["drawn_now"] == 1
 
 
-def test_a_new_grid_takes_the_pictures_it_shares(project: Project, painter: Painter) -> None:
+def test_a_new_grid_takes_the_pictures_it_shares(
+    project: Project, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[RGB8] = []
+    look = Judge.look
+    monkeypatch.setattr(
+        Judge, "look", lambda self, picture: (seen.append(picture), look(self, picture))[1]
+    )
     first = run(project, painter)
     collect(evaluation.verdict(project))
     project.change_character(evaluation__target_far=0.02)
+    looked = len(seen)
     second = run(project, Painter(painter.likeness))
     assert second["grid"] == first["grid"] + 1 and second["drawn_now"] == 0
+    assert len(seen) == looked  # what was read off a picture is not read again
+    for one in project.store.renders(2):
+        older = next(r for r in project.store.renders(1) if r.key == one.key)
+        assert project.store.scores(one.id).keys() == project.store.scores(older.id).keys() - {
+            "match"
+        }
     collect(evaluation.verdict(project))
     beside = evaluation.compare(project, 1, 2)
     assert beside["shared_pictures"] == 24 and beside["p"] == 1.0

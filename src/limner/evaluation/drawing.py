@@ -22,7 +22,7 @@ from limner.evaluation.grid import GridPlan
 from limner.evaluation.ground import Ground
 from limner.events import Event, Ticker
 from limner.project import Project, files
-from limner.project.records import Render
+from limner.project.records import Measure, Render
 from limner.render import Cell, Settings, png_bytes
 
 RGB8 = NDArray[np.uint8]
@@ -76,6 +76,7 @@ class Work:
         self.drawn = 0
         self.seconds = 0.0
         self._trained: details.Training | None = None
+        self._older: dict[str, Render] | None = None
         self._project, self._references = project, list(references)
         self._open, self._renderer = open_renderer, None
         self._folder = project.folder("renders") / f"grid_{version}"
@@ -167,7 +168,7 @@ class Work:
 
     def _score(self, render: Render, picture: RGB8 | None, detailed: bool) -> None:
         store = self._project.store
-        have = store.scores(render.id)
+        have = store.scores(render.id) or self._from_older(render)
         face, more = have.get("face"), have.get("chroma")
         detailed = detailed and render.arm != "control"
         judged = face is not None and face.tool == self._tag
@@ -186,6 +187,21 @@ class Work:
         else:
             scores += details.measures(picture, seen, asked, self._training())
         store.put_scores(render.id, scores)
+
+    def _from_older(self, render: Render) -> dict[str, Measure]:
+        """What an older grid read off the very same picture by the same judge, taken over."""
+        store = self._project.store
+        if self._older is None:
+            grids = [store.renders(v, state="done") for v in range(1, self.version)]
+            self._older = {r.key: r for renders in grids for r in renders}
+        older = self._older.get(render.key)
+        if older is None or older.sha256 != files.sha256_file(self._file(render)):
+            return {}
+        found = {n: m for n, m in store.scores(older.id).items() if n != "match"}
+        if "face" not in found or found["face"].tool != self._tag:
+            return {}
+        store.put_scores(render.id, found.values())
+        return found
 
     def _training(self) -> details.Training:
         """Read when the first render needs it, and kept."""
