@@ -136,6 +136,10 @@ def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(
     store.add_renders(1, [{"key": "b", "seed": 2, "phase": "claim", **cell}])
     assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
     store.update_render(store.renders(1)[1].id, state="done")
+    asked = project.folder("renders") / "asked.json"
+    files.write_json(asked, {"run": 1, "done": False})
+    assert then(project) == "limner evaluate"  # the tests that were asked for are not begun
+    files.write_json(asked, {"run": 1, "done": True})
     assert then(project) == "limner verdict"
     store.add_verdict(grid_version=1, data={"word": "too close to call", "outcome": "too_close"})
     assert (state(project, "release"), then(project)) == ("waiting", "limner report")

@@ -286,13 +286,27 @@ def _evaluation(facts: Facts) -> Stage:
     if grid is None or grid.run_version != run.version:
         why = f"The checkpoints of run {run.version} are not compared yet."
         return Stage("evaluation", old, counts, "evaluate", why)
-    if counts["rendered"] < counts["renders"] or not any(r.phase == "claim" for r in renders):
+    claimed = any(r.phase == "claim" for r in renders)
+    if (
+        counts["rendered"] < counts["renders"]
+        or not claimed
+        or _stopped(facts.project, run.version)
+    ):
         why = f"Grid {grid.version} is not finished."
         return Stage("evaluation", "partial", counts, "evaluate", why)
     if verdict is None or verdict.grid_version != grid.version:
         state = "stale" if verdict else "partial"
         return Stage("evaluation", state, counts, "verdict", f"Grid {grid.version} has no verdict.")
     return Stage("evaluation", "done", counts)
+
+
+def _stopped(project: Project, run: int) -> bool:
+    """Whether the newest evaluation of the run was stopped between two of its parts."""
+    try:
+        asked = json.loads((project.root / "renders" / "asked.json").read_text(encoding="utf-8"))
+        return bool(asked["run"] == run and not asked["done"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
 
 
 def _release(facts: Facts) -> Stage:
