@@ -40,7 +40,7 @@ def test_the_same_person_in_words_a_person_could_say() -> None:
     assert found.headline == (
         "Step 1,250 at strength 0.9 drew the same person in 54 of 60 fresh pictures."
     )
-    assert "90.0 %, 95 % interval 79.5 to 96.2 %" in found.statement
+    assert "That is 90.0 %, 95 % interval 79.5 to 96.2 %" in found.statement
     assert "at least 90 % is not established by 60 pictures" in found.statement
     assert not found.goal_established
     assert claim(replace(GOOD, claimed=Count(60, 60)), LIMITS).goal_established
@@ -55,6 +55,7 @@ def test_every_other_word() -> None:
     assert half.more_pictures == 142 and "About 142 more pictures" in half.statement
     same_as_control = claim(replace(GOOD, control=Count(55, 60)), LIMITS)
     assert same_as_control.word == "not enough evidence" and not same_as_control.established
+    assert "54 of 60 fresh pictures matched: 90.0 %" in same_as_control.statement
     near_control = claim(replace(GOOD, control=Count(46, 60)), LIMITS)
     assert near_control.word == "too close to call" and near_control.more_pictures
     untried = claim(replace(GOOD, control=None), LIMITS)

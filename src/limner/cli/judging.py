@@ -214,8 +214,15 @@ def verdict(
 
     found = screen().run(evaluation.verdict(project()))
     lines = [*sentences(found), ""]
-    lines += [f"next: {' '.join(filter(None, [r['says'], r['command']]))}" for r in found["next"]]
-    return Answer(found, lines)
+    return Answer(found, [*lines, *_next_lines(found["next"])])
+
+
+def _next_lines(rows: list[dict[str, str]]) -> list[str]:
+    """What only says something first; then each command with its reason below it."""
+    lines = [row["says"] for row in rows if not row["command"]]
+    for number, row in enumerate(row for row in rows if row["command"]):
+        lines += [f"{'or:  ' if number else 'next:'} {row['command']}", f"      {row['says']}"]
+    return lines
 
 
 def _against(folder: Path) -> Answer:

@@ -261,7 +261,11 @@ def _reservations(
 ) -> list[str]:
     winner, text = evidence.claimed, []
     if winner.n and winner.rate is not None:
-        text.append(f"{percent(winner.rate)}, {span(winner.interval)}.")
+        counted = f"{winner.words} {evidence.pictures} matched:"
+        opening = (
+            counted if word == "not enough evidence" else "That is"
+        )  # after a headline's count
+        text.append(f"{opening} {percent(winner.rate)}, {span(winner.interval)}.")
     if evidence.base.n:
         text.append(
             f"Without the LoRA it is {evidence.base.words} ({span(evidence.base.interval)})."
