@@ -193,6 +193,17 @@ def test_a_description_is_read_into_traits() -> None:
     assert identity_from_description("somebody", 5).seed == 5
 
 
+def test_the_demos_description_stays_the_person_its_numbers_were_measured_on() -> None:
+    said = (
+        "woman. A woman of 28 with warm light skin, shoulder-length wavy auburn hair, green eyes "
+        "and freckles."
+    )
+    found = identity_from_description(said, 7)
+    assert (found.sex, found.age, found.skin, found.face) == ("female", 45, "fair", "round")
+    assert (found.hair_color, found.hair_style) == ("auburn", "long_straight")
+    assert (found.eyes, found.marks) == ("green", "freckles")
+
+
 def test_what_a_description_denies_is_not_drawn_and_old_is_old() -> None:
     for text in ("woman without freckles", "man, no beard", "man, clean-shaven, grey hair"):
         assert all(identity_from_description(text, n).marks == "none" for n in range(12)), text
@@ -200,7 +211,7 @@ def test_what_a_description_denies_is_not_drawn_and_old_is_old() -> None:
     old = [identity_from_description(t, 1).age for t in ("elderly man.", "an old woman")]
     assert old == [65, 65] and identity_from_description("aged 45, man", 1).age == 45
     assert identity_from_description("woman with an old scar", 5).age < 60
-    said = identity_from_description("woman of 31, fair skin, curly red hair, green eyes", 1)
+    said = identity_from_description("woman aged 31, fair skin, curly red hair, green eyes", 1)
     assert said.in_words().startswith("a woman of 31, fair skin, hair auburn and curly, green eyes")
 
 

@@ -211,7 +211,7 @@ _OLD = re.compile(
 
 def _read_age(text: str) -> int | None:
     number = re.search(r"\b(\d{2})[- ]?(?:years?|yo\b|y/o)", text) or re.search(
-        r"\b(?:age|aged|of) (\d{2})\b", text
+        r"\b(?:age|aged) (\d{2})\b", text
     )
     decade = re.search(
         rf"\b(?:in (?:her|his|their) )?(early|mid|late)?[- ]?({'|'.join(_DECADES)})", text
