@@ -119,12 +119,11 @@ def _character(reading: Reading, profile: str, written: bool) -> list[Phrase]:
     clothing, place = _clothing(reading, written), _place(reading, written)
     mood, state = reading.of("mood")[:1], reading.of("state")[:2]
     pose = reading.of("pose")[:2]
-    if profile == "seed":
-        if gaze and face and gaze[0].clause == face[0].clause and _mergeable(gaze[0], face[0]):
-            both = f"{gaze[0].text} with {face[0].text}"
-            source = f"{gaze[0].source} {face[0].source}"
-            face, gaze = [Phrase("expression", both, source, face[0].clause)], []
-        return [*framing, *clothing, *place, *face, *mood, *angle, *pose, *gaze, *state]
+    joins = gaze and face and gaze[0].clause == face[0].clause and _mergeable(gaze[0], face[0])
+    if profile == "seed" and joins:
+        both = f"{gaze[0].text} with {face[0].text}"
+        source = f"{gaze[0].source} {face[0].source}"
+        face, gaze = [Phrase("expression", both, source, face[0].clause)], []
     return [*framing, *clothing, *place, *face, *mood, *angle, *pose, *gaze, *state]
 
 

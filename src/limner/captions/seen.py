@@ -230,35 +230,20 @@ def read_pixels(path: Path) -> Pixels | None:
     """
     import numpy as np
 
+    from limner.vision.colour import lab as lab_of
     from limner.vision.pictures import open_picture, resize
 
     try:
         image = resize(open_picture(path), 96, 96)
     except InputError:
         return None
-    lab = _lab(image.reshape(-1, 3)).reshape(96, 96, 3)
+    lab = lab_of(image)
     border = np.concatenate(
         [part.reshape(-1, 3) for part in (lab[:12], lab[12:64, :10], lab[12:64, -10:])]
     )
     names = list(lexicon.colors())
-    paints = _lab(np.array([lexicon.colors()[n] for n in names], dtype=np.uint8))
+    paints = lab_of(np.array([lexicon.colors()[n] for n in names], dtype=np.uint8))
     apart = np.linalg.norm(border[:, None] - paints[None], axis=2)
     filled = (apart <= PLAIN_DELTA).mean(axis=0) >= 0.5
     grey = float(np.hypot(lab[..., 1], lab[..., 2]).mean()) < GREY_CHROMA
     return Pixels(frozenset(n for n, f in zip(names, filled, strict=True) if f), grey)
-
-
-def _lab(rgb: Any) -> Any:
-    """sRGB (n, 3) uint8 to CIELAB under D65 (IEC 61966-2-1; CIE 15)."""
-    import numpy as np
-
-    v = np.asarray(rgb, dtype=np.float64) / 255
-    linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
-    to_xyz = np.array(
-        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-    )
-    xyz = linear @ to_xyz.T / np.array([0.95047, 1.0, 1.08883])
-    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
-    return np.stack(
-        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
-    )
