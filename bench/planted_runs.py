@@ -3,11 +3,9 @@
 Run: python -m bench.planted_runs [--seeds 10] [--jobs 2] [--kinds right,copies]
                                   [--keep] [--judge] [--out docs/trust.md]
 A run is a character of its own, from drawings to advice, by the same calls as the commands. Kinds
-of one seed share what is equal in them: drawings, review, captions, looks, renders of base and
-control. Seeds come one after the other, every kind of one before the next, so what a cut leaves is
-spread over all kinds. Resumable at every picture; answers lie in build/planted_runs.json by base.
-About 21 minutes a seed on two quiet cores (reckoned from the demo: drawings 20 s, a training of
-200 steps 52 s, 0.47 s a picture), so ten seeds take 3.6 hours. Run it from a tree nobody edits.
+of one seed share drawings, review, captions, looks, renders of base and control. Every kind of one
+seed comes before the next. Resumable at every picture; answers lie in build/planted_runs.json.
+About 45 minutes for two seeds on two cores, so ten take 3.7 hours. Run it from a tree nobody edits.
 --jobs: so many processes take every so manieth seed, each with its share of the threads.
 --judge: no new picture; what was kept with --keep is judged once more by the code of today.
 --tiny proves that the bench works and says nothing about the product: it is never reported.
@@ -39,7 +37,7 @@ RUNS = Path("build/planted_runs")
 MARK = "\n## Planted runs\n"
 LOOKS = ("auburn hair and green eyes", "black hair and brown eyes", "blonde hair and blue eyes",
          "grey hair and hazel eyes", "brown hair and grey eyes")  # fmt: skip
-BASE_STEPS = 200
+BASE_STEPS = 160
 SIX = 6
 HELD_OUT = 8
 TINY: dict[str, Any] = {
@@ -578,8 +576,8 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="Keep the projects of finished seeds")
     parser.add_argument("--judge", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--part", type=int, default=0, help="The first seed of this process")
-    parser.add_argument("--parts", type=int, default=1, help="Seeds from one to its next")
+    parser.add_argument("--part", type=int, default=0)  # the first seed of this process
+    parser.add_argument("--parts", type=int, default=1)  # from one to its next
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     base = resolve_base("miniature").fingerprint[:12] + (" tiny" if asked.tiny else "")

@@ -328,3 +328,45 @@ def test_what_a_base_lacks_or_cannot_do_is_said(families: dict[str, Path], tmp_p
     (folder / "model_index.json").write_text(json.dumps(other))
     with pytest.raises(InputError, match="FluxPipeline, which Limner does not train"):
         resolve_base(str(folder))
+
+
+def test_the_loss_counts_the_face_more_and_a_measure_does_not(
+    families: dict[str, Path], tmp_path: Path
+) -> None:
+    """A drawing of 128 px: weights by the share of each token that the face's box covers."""
+    import torch
+
+    from limner.atelier import Character, identity_from_seed, scene_for
+    from limner.models import open_base
+    from limner.vision import find_faces
+
+    side = 128
+    base = open_base(replace(resolve_base(str(families["qwen-image"])), is_drawing=True))
+    scene = scene_for({"angle": "front", "framing": "close_up"}, 1)
+    drawn = Character(identity_from_seed(7)).draw(scene, size=side).image
+    path = tmp_path / "face.png"
+    Image.fromarray(drawn).save(path)
+    face = data.Picture("face", path, CAPTION, "f" * 64, side, side)
+    cache = prepare.Cache(tmp_path / "cache", "")
+    encoder = prepare.Encoder(base, cache, "t2i", side, face_weight=4.0)
+    weights = encoder.weights(face, (side, side))
+    assert weights is not None and weights.mean() == pytest.approx(1.0, abs=1e-5)
+    grid = (weights / weights.min()).reshape(8, 8)  # outside the face a token counts 1
+    left, top, right, bottom = find_faces(drawn)[0].box
+    area = (right - left) * (bottom - top) / 16**2
+    assert float((grid - 1).sum() / 3) == pytest.approx(area, rel=1e-3)
+    assert grid[int((top + bottom) / 32), int((left + right) / 32)] == pytest.approx(4.0)
+    assert encoder.weights(picture(tmp_path, 0), (SIDE, SIDE)) is None, "noise has no face"
+    made = cache.made
+    assert torch.equal(encoder.weights(face, (side, side)), weights) and cache.made == made
+
+    example = encoder.example(face, [()])
+    trainer = Trainer(base, config_for("t2i"), [example], [Bucket(side, side, (0,))])
+    noise = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(3))
+    given = ([example], [0], [False], noise, torch.full((1,), 0.7))
+    plain = trainer.loss(*given, weighted=True)
+    example.weights = weights
+    assert torch.equal(trainer.loss(*given), plain), "held-out losses count all tokens alike"
+    assert not torch.allclose(trainer.loss(*given, weighted=True), plain)
+    example.weights = torch.ones_like(weights)
+    assert torch.allclose(trainer.loss(*given, weighted=True), plain)

@@ -36,6 +36,8 @@ class BaseInfo:
     sampling_steps: int = 50
     true_cfg_scale: float = 4.0
     learning_rate: float = 1e-4
+    face_weight: float = 1.0
+    """How much more a training's loss counts in the face; 1 = all of a picture alike."""
     train_steps: int = 2000
     batch: int = 1
     condition_area: int = 384 * 384

@@ -287,6 +287,12 @@ class TrainingSettings(_Settings):
         default=0, ge=0, le=2048, description="Side of a shown picture, e.g. 512; 0 = the base's"
     )
     control_pictures: int = Field(default=1, ge=1, le=3, description="Pictures shown at once")
+    face_weight: float = Field(
+        default=0.0,
+        ge=0,
+        le=20,
+        description="How much more the loss counts in the face; 1 = all alike, 0 = base default",
+    )
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="Decay of averaged weights in checkpoints; 0 = none"
     )

@@ -68,6 +68,8 @@ class RunConfig:
     """Pixels of a shown picture in the autoencoder; 0 = the base's own."""
     control_pictures: int = 1
     """Pictures shown at once, 1 to 3."""
+    face_weight: float = 1.0
+    """How much more the loss counts in the face of a picture; 1 = all of it alike."""
     ema: float = 0.0
     """Decay of the averaged weights that checkpoints hold; 0 = the weights themselves."""
     processes: int = 1
@@ -105,4 +107,6 @@ class RunConfig:
         data = {k: v for k, v in self.as_json().items() if k not in without}
         if not self.fast:
             data.pop("fast")
+        if self.face_weight == 1.0:  # runs from before there was a weight go on
+            data.pop("face_weight")
         return sha256_bytes(canonical_json(data).encode())

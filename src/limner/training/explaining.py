@@ -23,6 +23,8 @@ def explain_plan(found: dict[str, Any]) -> list[str]:
         "epoch k of 10 is the guide's name for a tenth of the run",
         f"learning_rate = {config['learning_rate']:g}: training.learning_rate, else the base's own "
         "default",
+        f"face_weight = {config.get('face_weight', 1.0):g}: training.face_weight, else the base's "
+        "own default; so much more the loss counts in the face, 1 = everywhere alike",
         f"rank = {config['rank']}: training.rank; 16 is what ai-toolkit, musubi-tuner and the "
         "guide publish, no ablation [community]",
     ]

@@ -50,6 +50,12 @@ def interpolate(latents: Tensor, noise: Tensor, sigmas: Tensor) -> Tensor:
     return (1 - sigma) * latents + sigma * noise
 
 
-def flow_loss(velocity: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
-    """Mean squared error per picture (B,) against the target velocity noise - latents, in fp32."""
-    return (velocity.float() - (noise - latents)).square().mean(dim=(1, 2))
+def flow_loss(
+    velocity: Tensor, latents: Tensor, noise: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    """Mean squared error per picture (B,) against the target velocity noise - latents, in fp32.
+
+    weights: (B, tokens, 1), mean 1 over a picture's tokens; None: every token counts alike.
+    """
+    error = (velocity.float() - (noise - latents)).square()
+    return (error if weights is None else error * weights).mean(dim=(1, 2))

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from limner.errors import InputError
+from limner.errors import InputError, MissingExtraError
 from limner.models import BaseInfo, lora, resolve_base, tensorfile
 from limner.project import Project
 from limner.project.files import canonical_json, sha256_bytes
@@ -204,6 +204,7 @@ def _config(
         samples=settings.samples,
         values=values,
         **_control(settings, info, values),
+        face_weight=_face_weight(settings, info),
         ema=settings.ema,
         processes=_processes(settings, info, device),
         wandb=settings.wandb,
@@ -227,6 +228,21 @@ def _control(
     side = settings.control_size if mode != "none" else 0
     pictures = settings.control_pictures if mode != "none" else 1
     return {"control": mode, "control_area": side * side, "control_pictures": pictures}
+
+
+def _face_weight(settings: TrainingSettings, info: BaseInfo) -> float:
+    """The user's, else the base's where faces can be found. Raises MissingExtraError when the user
+    wants one and nothing here finds faces."""
+    from limner.vision import faces
+
+    reason = faces.available("drawing" if info.is_drawing else "photo")
+    if settings.face_weight > 1.0 and reason is not None:
+        raise MissingExtraError(
+            f"The loss cannot be weighted by the face: {reason}",
+            where="character.yaml, training.face_weight",
+            fix="Install it, or set training.face_weight to 1.",
+        )
+    return settings.face_weight or (info.face_weight if reason is None else 1.0)
 
 
 WIDE = 1024

@@ -11,16 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from limner.errors import InputError
 from limner.events import Progress, Ticker
 from limner.models import tensorfile
+from limner.models.base import TOKEN_SCALE
 from limner.project.files import canonical_json, sha256_bytes
 from limner.training import data
 from limner.training.config import Template
 from limner.training.data import Picture, Shown
 from limner.training.trainer import Example
+from limner.vision.reading import VERSION
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +93,47 @@ class Encoder:
     cache: Cache
     template: Template
     resolution: int
+    face_weight: float = 1.0
+    """How much more a token counts that lies in the face."""
+
+    def weights(self, picture: Picture, size: tuple[int, int]) -> Tensor | None:
+        """What each token of a picture of (width, height) counts, (tokens, 1), mean 1.
+
+        1 outside the face and `face_weight` in it, by the share of the token that its box covers;
+        None where no face is found or all count alike. Raises MissingExtraError.
+        """
+        import torch
+
+        if self.face_weight == 1.0:
+            return None
+        box = self._face(picture, size)
+        if not len(box):
+            return None
+        left, top, right, bottom = box.tolist()
+        across, down = (
+            (torch.arange(side // TOKEN_SCALE) * TOKEN_SCALE).float() for side in size
+        )  # fmt: skip
+        in_row = ((across + TOKEN_SCALE).clamp(max=right) - across.clamp(min=left)).clamp(min=0)
+        in_column = ((down + TOKEN_SCALE).clamp(max=bottom) - down.clamp(min=top)).clamp(min=0)
+        covered = in_column[:, None] * in_row[None] / TOKEN_SCALE**2
+        found = 1 + (self.face_weight - 1) * covered.reshape(-1, 1)
+        return found / found.mean()
+
+    def _face(self, picture: Picture, size: tuple[int, int]) -> Tensor:
+        """(left, top, right, bottom) of the largest face at (width, height); empty without one."""
+        kind: Literal["drawing", "photo"] = "drawing" if self.base.info.is_drawing else "photo"
+
+        def make() -> Tensor:
+            import numpy as np
+            import torch
+
+            from limner.vision import faces
+
+            found = faces.find_faces(np.asarray(data.load(picture.path, *size)), kind=kind)
+            return torch.tensor(found[0].box if found else ())
+
+        facts = {"picture": picture.sha256, "size": list(size), "of": kind, "by": VERSION}
+        return self.cache.get(self.cache.job("face", make, **facts))
 
     def _latents(self, picture: Picture, size: tuple[int, int]) -> Tensor:
         """Latents of a picture at exactly (width, height)."""
@@ -171,5 +214,8 @@ def examples(
     ticker = Ticker("encoding pictures and captions", len(train) + len(held_out))
     for part, pictures in enumerate((train, held_out)):
         for picture, shown in zip(pictures, choices[part], strict=True):
-            into[part].append(encoder.example(picture, shown))
+            example = encoder.example(picture, shown)
+            if part == 0:  # what is held out is measured, and a measure counts all tokens alike
+                example.weights = encoder.weights(picture, (example.width, example.height))
+            into[part].append(example)
             yield ticker.tick(note=picture.name)

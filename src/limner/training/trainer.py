@@ -41,6 +41,8 @@ class Example:
     references: list[Tensor] = field(default_factory=list)
     reference_sizes: list[tuple[int, int]] = field(default_factory=list)
     """(height, width) in pixels of each reference shown at once."""
+    weights: Tensor | None = None
+    """What each token's error counts, (tokens, 1) with mean 1; None: all alike."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +173,12 @@ class Trainer:
 
     def loss(
         self, chosen: Sequence[Example], slots: Sequence[int], drop: Sequence[bool], noise: Tensor,
-        sigmas: Tensor,
+        sigmas: Tensor, *, weighted: bool = False,
     ) -> Tensor:  # fmt: skip
         """Flow-matching loss per picture (B,) of one batch of equal sizes.
 
         slots: which reference (and so which embedding) of each example; drop: empty caption.
+        weighted: by the examples' weights, as a step learns; measures count all tokens alike.
         """
         import torch
 
@@ -205,7 +208,12 @@ class Trainer:
                 references,
                 first.reference_sizes,
             )
-        return flow.flow_loss(velocity, latents, noise)
+        weights = None
+        if weighted and any(e.weights is not None for e in chosen):
+            even = torch.ones(latents.shape[1], 1)
+            rows = [even if e.weights is None else e.weights for e in chosen]
+            weights = torch.stack(rows).to(self.device)
+        return flow.flow_loss(velocity, latents, noise, weights)
 
     def batch(self, step: int) -> tuple[list[Example], list[int], list[bool], Tensor, Tensor]:
         """Examples, reference slots, dropped captions, noise and sigmas of update `step` (1..)."""
@@ -286,6 +294,7 @@ class Trainer:
                         [drop[i] for i in part],
                         noise if whole else noise[part],
                         sigmas if whole else sigmas[part],
+                        weighted=True,
                     )
                     loss = losses.mean() if whole else losses.sum() / size
                     loss.backward()

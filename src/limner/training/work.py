@@ -116,7 +116,9 @@ def encoded(work: Work) -> Iterator[Progress]:
     """Fill `work.examples`, from the cache where it can be; yields progress."""
     config = work.config
     cache = prepare.Cache(work.project.root / ".limner" / "cache", config.base_fingerprint)
-    encoder = prepare.Encoder(work.base, cache, config.template, config.resolution)
+    encoder = prepare.Encoder(
+        work.base, cache, config.template, config.resolution, config.face_weight
+    )
     yield from prepare.examples(
         encoder, work.train, work.held_out, _choices(work), into=work.examples
     )
