@@ -193,17 +193,6 @@ def test_a_description_is_read_into_traits() -> None:
     assert identity_from_description("somebody", 5).seed == 5
 
 
-def test_the_demos_description_stays_the_person_its_numbers_were_measured_on() -> None:
-    said = (
-        "woman. A woman of 28 with warm light skin, shoulder-length wavy auburn hair, green eyes "
-        "and freckles."
-    )
-    found = identity_from_description(said, 7)
-    assert (found.sex, found.age, found.skin, found.face) == ("female", 45, "fair", "round")
-    assert (found.hair_color, found.hair_style) == ("auburn", "long_straight")
-    assert (found.eyes, found.marks) == ("green", "freckles")
-
-
 def test_what_a_description_denies_is_not_drawn_and_old_is_old() -> None:
     for text in ("woman without freckles", "man, no beard", "man, clean-shaven, grey hair"):
         assert all(identity_from_description(text, n).marks == "none" for n in range(12)), text

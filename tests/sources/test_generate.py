@@ -19,6 +19,7 @@ from limner import lexicon
 from limner.atelier import abilities as atelier_abilities
 from limner.errors import InputError, NotReadyError, WorkFailedError
 from limner.events import Notice, Progress, collect
+from limner.pipeline.walk import open_folder
 from limner.project import Project
 from limner.project.files import sha256_file
 from limner.shots import plan
@@ -144,6 +145,16 @@ def test_the_atelier_draws_who_the_character_is(tmp_path: Path) -> None:
         open_source(new(tmp_path / "q", traits={"eyes": "violet"}))
 
 
+def test_the_demos_description_says_whom_its_numbers_were_measured_on(tmp_path: Path) -> None:
+    project, _ = open_folder(tmp_path / "demo")
+    found = identity_of(project.character)
+    assert (found.sex, found.age, found.skin, found.face) == ("female", 59, "fair", "heart")
+    assert (found.hair_color, found.hair_style) == ("auburn", "curly")
+    assert (found.eyes, found.marks, found.seed) == ("green", "freckles", 658943756)
+    said = project.character.description
+    assert "of 59" in said and "curly auburn" in said and "freckles" in said
+
+
 def test_own_words_are_swapped_and_missing_ones_named(tmp_path: Path) -> None:
     project = new(tmp_path / "p")
     words = project.root / lexicon.OWN_FOLDER
@@ -220,6 +231,7 @@ RUN = """
 import sys
 from pathlib import Path
 from limner.events import collect
+from limner.pipeline.walk import open_folder
 from limner.project import Project
 from limner.sources import generate
 collect(generate(Project.open(Path(sys.argv[1])), workers=2))

@@ -18,9 +18,7 @@ from limner.pipeline import wiring
 from limner.pipeline.stages import Facts
 from limner.project import Project, files
 
-DESCRIPTION = (
-    "A woman of 28 with warm light skin, shoulder-length wavy auburn hair, green eyes and freckles."
-)
+DESCRIPTION = "A woman of 59 with fair skin, curly auburn hair, green eyes and freckles."
 """The demo's character; every word of it is one that the lexicon's traits know."""
 
 SIZE = 256
