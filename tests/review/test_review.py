@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from limner.cli.shell import run
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Notice, Progress, collect
 from limner.project import Project
+from limner.project.files import sha256_file
+from limner.project.records import Shot
 from limner.review import contact_sheet, keep, reject, review, undo
 from limner.review.rules import rules
 from limner.vision import dlib_faces, finder
@@ -180,3 +184,26 @@ def test_photographs_may_be_as_small_as_the_project_asks() -> None:
     assert (small.at("photo"), small.at("drawing")) == (512, 96)
     assert rules({"short_side_min": 200}, short_side=512)["short_side_min"].at("photo") == 200
     assert rules({})["short_side_min"].at("photo") == 1024
+
+
+def test_a_person_is_told_what_review_could_not_compare_and_how_small_is_too_small(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = Project.create(
+        tmp_path / "p", name="E", trigger="e", class_word="man", likeness="synthetic"
+    )
+    project.store.replace_shots([Shot("shot_001", 1, {"angle": "front"}, "prompt", seed=1)])
+    picture = project.folder("takes") / "a.png"
+    Image.new("RGB", (300, 300), (90, 120, 80)).save(picture)
+    take = project.store.journal_take("shot_001", "inbox", 0, {})
+    project.store.update_take(
+        take.id, state="done", path="takes/a.png", sha256=sha256_file(picture)
+    )
+    assert run(["-C", str(project.root), "review"]) == 0
+    out = capsys.readouterr().out
+    assert "identity was compared in 0 of 1 pictures only" in out and "source.short_side" in out
+    assert run(["review", str(picture.parent), "--out", str(tmp_path / "o")]) == 1
+    assert "--threshold short_side_min=" in capsys.readouterr().out
+    project.change_character(source__short_side=256)
+    assert run(["-C", str(project.root), "review"]) == 0
+    assert "source.short_side" not in capsys.readouterr().out

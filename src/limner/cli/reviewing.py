@@ -86,8 +86,16 @@ def _folder_answer(found: dict[str, Any]) -> Answer:
     for one in found["pictures"]:
         if one["decision"] != "keep":
             lines.append(f"  {one['decision']:<9} {one['file']}: {'; '.join(one['reasons'])}")
+    if any(SMALL in reason for one in found["pictures"] for reason in one["reasons"]):
+        lines.append(
+            "smaller ones stay with a line of your own: --threshold short_side_min=256"
+        )
     lines += [f"page:  {found['page']}", f"sheet: {found['contact_sheet']}"]
     return Answer(found, lines, findings=found["keep"] < len(found["pictures"]))
+
+
+SMALL = "the short side is"
+"""How the reason of a picture that is too small begins."""
 
 
 def _thresholds(given: list[str]) -> dict[str, float]:
@@ -114,6 +122,11 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
     lines = [
         f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided",
         *(f"  {number} x {reason}" for reason, number in found["reasons"].items()),
+        *(
+            ["  (source.short_side in character.yaml says how small a photograph may be)"]
+            if any(SMALL in reason for reason in found["reasons"])
+            else []
+        ),
         *_identity_lines(found["identity"]),
         found["budget"]["said"],
     ]
