@@ -28,7 +28,7 @@ shots:
   preset: seed              # seed (the guide's 12/12/8/8) | portrait
 source:
 {source}training:
-  base: miniature           # miniature | a local folder | a Hugging Face id
+  base: miniature           # built in, for drawings; photographs: Qwen/Qwen-Image-Edit-2509
   template: t2i             # t2i | edit
 """
 
