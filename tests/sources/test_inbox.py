@@ -460,3 +460,5 @@ def test_a_project_of_pictures_made_elsewhere_lives_by_its_inbox(
         (folder / "inbox" / left).unlink()
     assert shell.run([*at, "inbox", "--yes"]) == 0, "taken already is no finding"
     assert "taken already: 1" in capsys.readouterr().out
+    papers = ["--kind", "realism", "--licence", "CC0", "--consent", "own"]
+    assert shell.run([*at, "inbox", *papers]) == 2, "its own inbox holds the character"

@@ -132,9 +132,9 @@ def inbox(
     from limner import sources
 
     here = project()
-    given, path = path, path or _own_inbox(here)
     if kind != "shots":
         return _realism(path, kind, licence, consent, dry_run)
+    given, path = path, path or _own_inbox(here)
     if licence or consent:
         raise UsageError(
             "A licence and a consent are recorded with real bodies only",
@@ -237,14 +237,20 @@ def _match_lines(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _realism(path: Path, kind: str, licence: str, consent: str, dry_run: bool) -> Answer:
+def _realism(path: Path | None, kind: str, licence: str, consent: str, dry_run: bool) -> Answer:
     from limner import sources
 
     if kind != "realism":
         raise UsageError(f"There is no kind {kind!r}", where="--kind", fix="Use shots or realism.")
+    if path is None:  # the project's inbox holds the character's own pictures
+        raise UsageError(
+            "Real bodies come from a folder or zip of their own",
+            where="limner inbox --kind realism",
+            fix="Name it: `limner inbox FOLDER --kind realism --licence ... --consent ...`.",
+        )
     found = screen().run(
         sources.realism(project(), path, licence=licence, consent=consent, dry_run=dry_run)
     )
     lines = [f"{one['file']}: {one['reason']}" for one in found["leftovers"]]
     verb = "would be taken" if dry_run else "taken"
-    return Answer(found, [*lines, f"{found['taken']} pictures {verb} into {found['folder']}"])
+    return Answer(found, [*lines, f"{_pictures(found['taken'])} {verb} into {found['folder']}"])
