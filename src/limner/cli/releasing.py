@@ -266,4 +266,7 @@ def verify(
     if not target.exists():
         raise UsageError("There is no such file", where=str(target), fix="Check the path.")
     origin = Project.open(against) if against else None
-    return findings_answer(stage.verify(target, origin), f"{target}: complete and unchanged")
+    answer = findings_answer(stage.verify(target, origin), f"{target}: complete and unchanged")
+    if answer.findings and not (target / "character.yaml").is_file():
+        answer.lines.append("Do not use it: fetch it whole again, or make it anew in its project.")
+    return answer

@@ -43,7 +43,10 @@ def archive(project: Project, out: Path) -> Events:
     out: they are large and can be trained again). Raises UsageError, InputError, WorkFailedError.
     """
     if not out.name.endswith(SUFFIX):
-        raise UsageError("An archive's name ends in .limner.zip", where=str(out), fix="Rename it.")
+        whole = out.with_name(out.name.removesuffix(".zip") + SUFFIX)
+        raise UsageError(
+            f"An archive's name ends in {SUFFIX}", where=str(out), fix=f"Give --out {whole}."
+        )
     with project.exclusive("archive"):
         yield from _archive(project, out)
 
