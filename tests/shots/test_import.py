@@ -191,6 +191,8 @@ def test_commas_without_quotes_lose_no_word_of_a_prompt() -> None:
     said = "golden hour light, grace_char in a red dress, close-up portrait"
     assert texts(parse(f"prompt\n{said}\n".encode(), "a.csv")) == [said]
     assert texts(parse(f"id,prompt\n1,{said}\n".encode(), "a.csv")) == [said]
+    bare = parse(f"{said}\n{said}, in a park\n".encode(), "a.csv")  # neither head nor quotes
+    assert texts(bare) == [said, f"{said}, in a park"] and bare.kind == "list"
     with pytest.raises(InputError, match="5 cells under 3 columns") as error:
         parse(f"id,prompt,seed\n1,{said},7\n".encode(), "a.csv")
     assert "line 2" in str(error.value.where) and "quotes" in str(error.value.fix)

@@ -177,9 +177,9 @@ class _Parser:
             return "jsonl"
         if self.ending == ".json":
             return "json"
-        if self.ending in (".csv", ".tsv"):
-            return "csv"
         full = [line for line in self.lines if line.strip()]
+        if self.ending in (".csv", ".tsv"):
+            return "list" if full and self._no_table(full[0]) else "csv"
         if start[:1] in ("{", "["):
             many = len(full) > 1 and all(_is_json_value(line) for line in full[:3])
             return "jsonl" if many else "json"
@@ -194,6 +194,12 @@ class _Parser:
         if len(head) > 1 and set(head) & set(TEXT_KEYS):
             return "csv"
         return "list"
+
+    def _no_table(self, first: str) -> bool:
+        """Whether a .csv is a list of prompts: no head, no quotes, and commas as in sentences."""
+        head = {c.lower() for c in _split_row(first)}
+        spaced = self.text.count(", ") * 2 > self.text.count(",")
+        return spaced and '"' not in self.text and not head & set(TEXT_KEYS)
 
     def _wrong(self, what: str, line: int, fix: str | None = None) -> InputError:
         where = f"{self.name}, line {line}" if self.name else f"line {line}"
