@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from limner.errors import InputError
 from limner.evaluation import choose as ch
 from limner.evaluation.claim import Count, Evidence, claim, clear_of
-from limner.evaluation.identity import crossed
+from limner.evaluation.identity import Gate, crossed, primary
 from limner.evaluation.onward import onward
 from limner.evaluation.report import gate_words
 from limner.evaluation.rules import RULES, rules
@@ -276,3 +276,16 @@ def test_the_false_accept_rate_is_counted_on_others_than_those_who_set_it() -> N
     assert 20 <= accepted <= 65  # about 1 %, where counting on the setters gives 1 % at most
     assert crossed([np.array([0.1, 0.9])], 0.01) == 1  # two strangers cannot vouch for each other
     assert crossed([np.array([0.5])], 0.01) == 1
+
+
+def test_who_speaks_is_not_decided_by_one_picture() -> None:
+    def gate(name: str, hits: int, n: int = 8) -> Gate:
+        return Gate(name, 0.5, 0.01, 4, 400, 0.01, hits, n, 0.05)
+
+    def speaks(drawn: int, dlib: int) -> str | None:
+        return primary({"dlib": gate("dlib", dlib), "drawn": gate("drawn", drawn)})
+
+    assert speaks(drawn=7, dlib=8) == "drawn", "one of eight is chance"
+    assert speaks(drawn=8, dlib=8) == "drawn"
+    assert speaks(drawn=3, dlib=8) == "dlib", "who hardly knows the character has no say"
+    assert primary({"dlib": gate("dlib", 2)}) == "dlib" and primary({}) is None
