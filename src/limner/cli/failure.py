@@ -47,7 +47,8 @@ def explain(error: Exception, root: Path) -> LimnerError:
         return StoreError(
             f"limner.db: {error}",
             where=str(root / "limner.db"),
-            fix="Run the command again; if it stays, restore from `limner archive` or a backup.",
+            fix="Run the command again; if it stays, take the file from an archive "
+            "(NAME.limner.zip) or another backup.",
         )
     if isinstance(error, OSError) and error.errno in _DISK:
         from limner.project.files import explain_os_error
