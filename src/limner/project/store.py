@@ -91,8 +91,8 @@ class Store:
             "unable to open": "Check that the folder exists and can be written.",
             "locked": "Another process holds it for long; wait and run this again.",
             "full": "Free some space and run the same command again; what is done stays done.",
-            "malformed": "Take it from an archive (NAME.limner.zip) or another backup; pictures are "
-            "untouched.",
+            "malformed": "Take it from an archive (NAME.limner.zip) or another backup; pictures "
+            "are untouched.",
             "not a database": "Take it from an archive (NAME.limner.zip) or another backup.",
         }
         fix = next((f for key, f in fixes.items() if key in text), None)
