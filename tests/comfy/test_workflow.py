@@ -63,6 +63,12 @@ def test_marks_in_titles_and_texts_are_filled() -> None:
     assert flow.graph["1"]["inputs"]["text"] == "old"  # the workflow itself is never changed
 
 
+def test_every_file_of_a_graph_is_recorded() -> None:
+    loras = {n: node("LoraLoaderModelOnly", lora_name=f"{n}.safetensors") for n in ("4", "5")}
+    found = comfy.recorded(graph(**loras))
+    assert found == {"lora_name": "4.safetensors", "lora_name 5": "5.safetensors"}
+
+
 def test_a_file_saved_on_windows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "w.json"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(graph(), indent=1).replace("\n", "\r\n").encode())

@@ -68,13 +68,13 @@ def spelled(wanted: str, listed: Sequence[str], folder: str) -> str:
 
 
 def recorded(graph: Graph) -> dict[str, str]:
-    """The file names a graph reads, for records: input -> name."""
-    return {
-        name: node["inputs"][name]
-        for node in graph.values()
-        for name in FILE_INPUTS.get(node["class_type"], {})
-        if isinstance(node["inputs"].get(name), str)
-    }
+    """The file names a graph reads, for records: input -> name; a second one with its node."""
+    found: dict[str, str] = {}
+    for key, node in graph.items():
+        for name in FILE_INPUTS.get(node["class_type"], {}):
+            if isinstance(value := node["inputs"].get(name), str):
+                found[name if name not in found else f"{name} {key}"] = value
+    return found
 
 
 def _plain(name: str) -> str:
