@@ -30,11 +30,13 @@ SETTINGS: dict[str, object] = {
     "dataset__held_out": 8,
     "evaluation__strengths": [1.0],
     "evaluation__prompts": 36,
-    "evaluation__seeds": 1,
+    "evaluation__seeds": 2,
+    "evaluation__thresholds": {"first_look": 8},
     "evaluation__claim_seeds": 3,
 }
-"""What the demo sets in character.yaml to end in six minutes: near faces, about 330 renders. Many
-prompts of few seeds: pictures of one prompt resemble each other and together say less."""
+"""What the demo sets in character.yaml to end in six minutes: near faces, about 400 renders. Many
+prompts of few seeds: pictures of one prompt resemble each other and together say less. The first
+look takes eight pictures: by four, one of ten checkpoints of like quality is chosen by luck."""
 
 ROUNDS = 2
 """How often rejected shots are made anew before the demo goes on without them."""
