@@ -169,7 +169,7 @@ PLANTS: dict[str, Plant] = {
     "too few steps": Plant(
         "underfit, and nothing is claimed",
         lambda f: "underfit" in f.found and not f.claimed,
-        {"training__steps": BASE_STEPS // 20},
+        {"training__steps": BASE_STEPS // 16},
     ),
     "six pictures": Plant(
         "overfit or copying",

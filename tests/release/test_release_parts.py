@@ -378,3 +378,24 @@ def test_a_trainers_folders_are_not_published(tmp_path: Path) -> None:
     assert tags == {"folder_1": {"head/shoulders": 3, "s:\\ o": 1}}
     assert json.loads(told["ss_datasets"])[0]["repeats"] == 2
     assert not any("ann" in v.lower() for k, v in told.items() if k.startswith("ss_"))
+
+
+def test_the_render_on_top_is_the_median_and_not_the_luckiest(
+    finished: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from limner.project.records import Measure
+    from limner.release import reading, story
+
+    record = finished.store.verdict()
+    assert record is not None
+    read = reading.read(record)
+    fresh = [r for r in story.chosen_renders(finished, read) if r.phase == "claim"]
+    drawn = {r.id: value for r, value in zip(fresh, (0.9, 0.2, 0.6), strict=False)}
+    assert len(drawn) == 3
+
+    def scores(_: object, render: int) -> dict[str, Measure]:
+        return {"identity_drawn": Measure("identity_drawn", drawn.get(render), "cosine", "no face")}
+
+    monkeypatch.setattr(type(finished.store), "scores", scores)
+    shown, cap = story._in_the_middle(finished, read)
+    assert shown is not None and drawn[shown.id] == 0.6 and cap.endswith("median of 3")

@@ -13,7 +13,7 @@ from limner.errors import InputError
 from limner.project import Project, files
 from limner.project.records import Checkpoint, Render, Run, Shot
 from limner.release import curve, reading
-from limner.release.sheets import Album, album, angle, matrix, shots
+from limner.release.sheets import Album, album, angle, identity_of, matrix, shots
 
 NEVER_MEASURED = (
     {
@@ -184,10 +184,27 @@ def pair(project: Project, pictures: Album, read: reading.Reading | None) -> lis
     front = sorted(store.kept(), key=lambda t: _unlike_a_portrait(store.shot(t.shot_id)))
     if front and (uri := pictures.get(front[0].path)):
         found.append({"uri": uri, "alt": "A dataset picture", "cap": "from the dataset"})
-    renders = chosen_renders(project, read)
-    if renders and (uri := pictures.get(renders[0].path)):
-        found.append({"uri": uri, "alt": "A fresh render", "cap": "drawn by the LoRA"})
+    shown, cap = _in_the_middle(project, read)
+    if shown is not None and (uri := pictures.get(shown.path)):
+        found.append({"uri": uri, "alt": "A fresh render", "cap": cap})
     return found
+
+
+def _in_the_middle(project: Project, read: reading.Reading | None) -> tuple[Render | None, str]:
+    """The fresh render of median identity, neither the best nor the first by chance, and its
+    caption; the first one where none has an identity."""
+    renders = [r for r in chosen_renders(project, read) if r.arm != "untriggered"]
+    fresh = [r for r in renders if r.phase == "claim"] or renders
+    embedder = read.embedder if read else None
+    scored = []
+    for render in fresh:
+        score = identity_of(project.store.scores(render.id), embedder)
+        if score is not None and score.value is not None:
+            scored.append((score.value, render.id, render))
+    if not scored:
+        return (fresh[0] if fresh else None), "drawn by the LoRA"
+    middle = sorted(scored)[len(scored) // 2][2]
+    return middle, f"drawn by the LoRA: median of {len(scored)}"
 
 
 def _unlike_a_portrait(shot: Shot | None) -> tuple[bool, int]:
@@ -215,14 +232,16 @@ def training(project: Project, run: Run | None) -> dict[str, Any] | None:
         return None
     chart = curve.curve(project.root / "logs" / f"run_{run.version}" / "metrics.jsonl")
     checkpoints = project.store.checkpoints(run.version)
+    config = run_config(run)
     steps = chart.steps if chart else max((c.step for c in checkpoints), default=0)
+    counted = config.get("counted_in", "updates") == "updates"  # else numbers are no steps
     words = [
-        f"run {run.version} {run.state}",
-        f"{steps:,} steps",
+        f"run {run.version} {config.get('origin') or run.state}",
+        f"{steps:,} steps" if counted else "steps not known",
         f"{len(checkpoints)} checkpoints",
     ]
     if (seconds := training_seconds(project, run)) is not None:
-        words.append(f"{seconds // 60} min {seconds % 60} s on {run_config(run).get('device')}")
+        words.append(f"{seconds // 60} min {seconds % 60} s on {config.get('device')}")
     return {
         "run": run,
         "chart": chart,
@@ -413,6 +432,7 @@ def _seeds(seeds: list[int]) -> str:
 
 
 TRAINING_WORDS = (
+    ("origin", "{}"),
     ("template", "template {}"),
     ("rank", "rank {}"),
     ("learning_rate", "learning rate {:g}"),
@@ -422,6 +442,7 @@ TRAINING_WORDS = (
     ("precision", "{}"),
     ("device", "on {}"),
     ("seed", "seed {}"),
+    ("not_known", "{} not known"),
 )
 
 
