@@ -54,7 +54,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "dataset export": ("limner -C grace dataset export --for ai-toolkit",),
     "dataset import": ("limner -C grace dataset import edited.zip --dry-run",),
     "plan": ("limner -C grace plan --explain", "limner plan --images 40 --repeats 10 --epochs 10"),
-    "train": ("limner -C grace train", "limner -C grace train --stop"),
+    "train": (
+        "limner -C grace train",
+        "limner -C grace train --stop",
+        "limner -C grace train --take output/grace_lora",
+    ),
     "watch": ("limner watch grace --html watch.html", "limner watch output/my_lora --once"),
     "check": ("limner check config.yaml --fixed mended.yaml",),
     "lora info": ("limner lora info grace.safetensors",),

@@ -1,4 +1,4 @@
-"""The command that trains: start, go on, stop, pause, extend."""
+"""The command that trains: start, go on, stop, pause, extend; or take what others trained."""
 
 from __future__ import annotations
 
@@ -54,10 +54,18 @@ def train(
         int, typer.Option(help="--with: side of a reference: 512 or 1024; 0 = as training says")
     ] = 0,
     base: Annotated[str, typer.Option(help="--with: base model's Hugging Face id")] = "",
+    take: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Take a LoRA that was trained elsewhere: a file or a folder (may be repeated)",
+            metavar="PATH",
+        ),
+    ] = None,
 ) -> Answer:
     """Train the LoRA by the newest plan; a stopped run goes on where it was.
 
-    Ctrl-C finishes the step, saves and stops.
+    Ctrl-C finishes the step, saves and stops. With --take nothing is trained: the files become a
+    finished run, for evaluate, verdict and release.
     """
     if sum([resume, fresh, stop, pause]) > 1:
         raise UsageError(
@@ -66,6 +74,9 @@ def train(
     others = _given(home=home, python=python, weights=weights, control=control, base=base)
     others += _given(control_size=control_size)
     ours = _given(stop=stop, pause=pause, stop_after=stop_after)
+    if take:
+        named = ["--with"] if peer != "native" else []
+        return _take(take, [*named, *others, *ours, *_given(resume=resume, steps=steps)], fresh)
     _refuse_the_unheard(peer, others, ours)
     here = project()
     if peer != "native":
@@ -119,6 +130,22 @@ def _with_another(here: Any, trainer: str, **wishes: Any) -> Answer:
     lines = [f"run {found['run']} by {found['trainer']}: {found['state']}"]
     lines += [f"  {c['path']}  {c['label']}  ({c['file']})" for c in found["checkpoints"]]
     return Answer(found, lines)
+
+
+def _take(paths: list[Path], unheard: list[str], fresh: bool) -> Answer:
+    """Record LoRA files of another machine as a run of this project."""
+    if unheard:
+        raise UsageError(
+            f"{unheard[0]} means nothing to --take: its training is over",
+            fix="Leave it out; --fresh alone goes with it, and makes a run of its own.",
+        )
+    from limner.training.peers.adopting import take
+
+    found = screen().run(take(project(), paths, fresh=fresh))
+    count = len(found["checkpoints"])
+    lines = [f"run {found['run']}, trained elsewhere: {count} checkpoint{'s' * (count != 1)}"]
+    lines += [f"  {c['path']}  {c['label']}  ({c['file']})" for c in found["checkpoints"]]
+    return Answer(found, [*lines, f"not known: {found['not_known']}"])
 
 
 def _ask_the_run(here: Any, what: Any) -> Answer | None:

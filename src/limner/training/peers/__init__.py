@@ -5,7 +5,8 @@
 2. `train_with` runs ai-toolkit or musubi-tuner as a process in its own environment.
 3. What it prints and writes (steps, losses, samples, checkpoints) goes into our records.
 4. Its LoRA files are kept as they are and converted to diffusers' names beside them.
-5. A killed run is taken up by the same command; the trainer's own resume is used.
+5. A killed run is taken up by the same command, with the trainer's own resume; files of a run on
+   another machine come in by `adopting.take`, and say no more than they know.
 """
 
 from __future__ import annotations
