@@ -25,8 +25,13 @@ _EPOCH = re.compile(r"-(\d{6})$")
 _LONGEST = 60  # of a header's text in our records
 _QWEN = "qwenimage"
 
-EDITIONS = {"plus": "Qwen-Image-Edit-Plus", "2511": "Qwen-Image-Edit-2511"}
-"""Mark in a name -> the edition it means; without any mark it is Qwen-Image."""
+EDITIONS = {
+    "2511": "Qwen-Image-Edit-2511",
+    "2509": "Qwen-Image-Edit-Plus",
+    "plus": "Qwen-Image-Edit-Plus",
+    "edit": "Qwen-Image-Edit",
+}
+"""Mark in a name -> the edition it means, the first that fits; without any it is Qwen-Image."""
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,11 @@ def architecture(header: Mapping[str, str]) -> tuple[str, str]:
 def edition(name: str) -> str:
     """Qwen-Image, Qwen-Image-Edit-Plus (2509) or -2511 of an architecture's name; "" for another
     model, and for `qwen_image`, which ai-toolkit writes for all of them."""
-    plain = re.sub(r"[^a-z0-9]", "", name.partition("/")[0].lower())
-    if not plain.startswith(_QWEN) or "/" not in name:
+    stem, slash, _ = name.partition("/")
+    plain = re.sub(r"[^a-z0-9]", "", re.sub(r"-\d+x\d+$", "", stem.lower()))
+    if not plain.startswith(_QWEN) or not slash:
         return ""
-    rest = re.sub(r"\d+x\d+$", "", plain.removeprefix(_QWEN))
-    marked = [said for sign, said in EDITIONS.items() if sign in rest or sign == rest]
-    return marked[0] if marked else "Qwen-Image-Edit" if "edit" in rest else "Qwen-Image"
+    return next((said for sign, said in EDITIONS.items() if sign in plain), "Qwen-Image")
 
 
 def is_of_this_model(name: str) -> bool:
