@@ -213,8 +213,11 @@ def _elsewhere(commands: str, found: Records) -> str:
 
 
 def _now(found: Records, key: str) -> Any:
-    """The value in force: what the run was trained or drawn with, else character.yaml's."""
+    """The value in force: what the run was trained or drawn with, else character.yaml's; None where
+    a run that was trained elsewhere does not say it."""
     stage, _, name = key.partition(".")
+    if stage == "training" and "not_known" in found.config:
+        return found.config.get(name)
     if stage == "training" and found.config.get(name) not in (None, 0):
         return found.config[name]
     if stage == "evaluation" and name == "true_cfg_scale":
@@ -226,6 +229,8 @@ def _changed(remedy: Remedy, found: Records) -> tuple[str, dict[str, Any]] | Non
     """(`rank 16 -> 12`, the change); None when it would change nothing or nothing is known."""
     now, name = _now(found, remedy.setting), remedy.setting.split(".")[-1].replace("_", " ")
     new = remedy.to
+    if now is None:
+        return None
     if remedy.times is not None:
         if not now:
             return None

@@ -44,6 +44,7 @@ def facts(
         "use": story.use(project, run, read),
         "unmeasured": story.unmeasured(project, run, read),
         "training_words": story.training_words(config),
+        "updates": story.updates(project, read),
         "template": config.get("template"),
         "base_model": _hub_id(str(config.get("base") or "")),
         "base_fingerprint": config.get("base_fingerprint"),
@@ -167,8 +168,8 @@ def metadata(
         "limner.likeness": character.likeness,
         "limner.release": str(told["release"]),
     }
-    if read is not None and read.step is not None:
-        words["limner.step"] = str(read.step)
+    if read is not None and read.step is not None and told["updates"] is not None:
+        words["limner.step"] = str(told["updates"])
     if read is not None and read.picked:
         words["limner.chosen_by"] = "person"
     if thumbnail:

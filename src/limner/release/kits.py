@@ -63,7 +63,7 @@ def _wizard(told: dict[str, Any], lora: str, previews: list[dict[str, Any]]) -> 
         "version": f"v{told['release']}",
         "trainedWords": [subject["trigger"]],
         "epochs": None,
-        "steps": (told["verdict"].step if told["verdict"] else None) or config.get("steps"),
+        "steps": told["updates"],
         "strength": {
             "min": min(measured, default=None),
             "max": max(measured, default=None),

@@ -114,6 +114,16 @@ def judged_checkpoint(project: Project, read: reading.Reading | None) -> Checkpo
     return found[0] if found else None
 
 
+def updates(project: Project, read: reading.Reading | None) -> int | None:
+    """Optimizer updates of the chosen checkpoint, without a choice of the run; None where its
+    number is an epoch or a place, as of a LoRA that was trained elsewhere."""
+    chosen = judged_checkpoint(project, read)
+    if chosen is None:
+        steps = run_config(judged_run(project, read)).get("steps")
+        return steps if isinstance(steps, int) else None
+    return chosen.step if chosen.data.get("counted_in", "updates") == "updates" else None
+
+
 def kept_checkpoints(project: Project) -> list[Checkpoint]:
     """What an archive must hold: the verdict's choice, and the one a person released instead."""
     read = newest_reading(project)
@@ -442,7 +452,7 @@ TRAINING_WORDS = (
     ("precision", "{}"),
     ("device", "on {}"),
     ("seed", "seed {}"),
-    ("not_known", "{} not known"),
+    ("not_known", "not known: {}"),
 )
 
 
