@@ -264,7 +264,8 @@ def measured(
             order = sorted(known, key=lambda p: p.value(score) or 0.0, reverse=above)
             pictures = _paths(order)
         unit = row.get("unit") or ""
-        said = f"{what}: {at:.3g} {unit}".rstrip()
+        shown = {"share": "of 1", "M": ""}.get(unit, unit)  # M: the index's letter in its paper
+        said = f"{what}: {at:.3g} {shown}".rstrip()
         fact = Fact(
             key,
             f"{said}{span((low, high), percent=False)}; the line is {limit:g}",

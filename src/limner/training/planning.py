@@ -476,9 +476,10 @@ def _warnings(
     share = config.values["small_picture"]
     small = [p for p in train if p.width * p.height < share * config.resolution**2]
     if small:
+        many = "1 picture is" if len(small) == 1 else f"{len(small)} pictures are"
         found.append(
-            f"{len(small)} pictures are smaller than {config.resolution} x {config.resolution} "
-            "and are trained at their own size, never enlarged."
+            f"{many} smaller than {config.resolution} x {config.resolution}: trained at "
+            f"{'its' if len(small) == 1 else 'their'} own size, never enlarged."
         )
     if not held_out:
         found.append(
