@@ -119,11 +119,11 @@ def test_the_fast_choices_are_resumed_to_the_bit_too(
     tight = planned(make_project, "tight", steps=2, checkpoints=1, fast={"optimizer_bits": 32})
     original, room = Trainer.loss, [3]
 
-    def loss(self: Trainer, chosen: Any, *rest: Any) -> Any:
+    def loss(self: Trainer, chosen: Any, *rest: Any, **how: Any) -> Any:
         if room[0] and torch.is_grad_enabled():  # in an update, not in the fixed-noise losses
             room[0] -= 1
             raise RuntimeError("CUDA out of memory. Tried to allocate")
-        return original(self, chosen, *rest)
+        return original(self, chosen, *rest, **how)
 
     monkeypatch.setattr(Trainer, "loss", loss)
     said = collect(train(tight))["changes"]
@@ -139,9 +139,9 @@ def test_as_on_a_gpu_sums_have_a_fixed_order_in_a_step_and_nowhere_else(
 
     original, seen = Trainer.loss, []
 
-    def loss(self: Trainer, *rest: Any) -> Any:
+    def loss(self: Trainer, *rest: Any, **how: Any) -> Any:
         seen.append(torch.are_deterministic_algorithms_enabled())
-        return original(self, *rest)
+        return original(self, *rest, **how)
 
     def batch(self: Trainer, step: int) -> Any:
         self.exact = True  # what a GPU sets by itself
@@ -209,13 +209,13 @@ def test_too_little_memory_is_met_by_a_ladder_that_says_what_it_changed(
 
     held: list[weakref.ref[Any]] = []
 
-    def loss(self: Trainer, chosen: Any, *rest: Any) -> Any:
+    def loss(self: Trainer, chosen: Any, *rest: Any, **how: Any) -> Any:
         assert all(ref() is None for ref in held), "what the failed step had made is still there"
         if len(chosen) > room[0]:
             activations = np.zeros(9)
             held.append(weakref.ref(activations))
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")
-        return original(self, chosen, *rest)
+        return original(self, chosen, *rest, **how)
 
     monkeypatch.setattr(Trainer, "loss", loss)
     done = collect(train(tight, stop_after=2))
