@@ -101,7 +101,8 @@ def _changed(first: tuple[Project, int], second: tuple[Project, int]) -> list[st
         config = run.config.get("run", run.config) if run else {}
         dataset = project.store.dataset(run.dataset_version) if run else None
         pictures = len(dataset.train) if dataset else None
-        sides.append({**{k: config.get(k) for k in SETTINGS}, "training pictures": pictures})
+        said = {k: "not known" if config.get(k) is None else config[k] for k in SETTINGS}
+        sides.append({**said, "training pictures": pictures})
     return [
         f"{key.replace('_', ' ')} {sides[0][key]} -> {sides[1][key]}"
         for key in sides[0]

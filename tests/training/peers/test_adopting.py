@@ -152,6 +152,9 @@ def test_what_a_header_says_against_the_dataset_is_said(project: Project, write:
     tags = {"ss_tag_frequency": json.dumps({"40_x": {"other_char": 32}})}
     _, notices = _said(project, write("g", {**dirs, **tags, "ss_steps": "900"}))
     assert "32 pictures; dataset 1 has 10" in notices and "trigger grace_char" in notices
+    project.change_character(training__base="Qwen/Qwen-Image-Edit-2509")
+    _, notices = _said(project, project.root.parent / "theirs")
+    assert "not on this machine" in notices and project.store.run().version == 2  # type: ignore[union-attr]
     assert headers.pictures({**AITK, "ss_tag_frequency": '{"1_x": {"x": 1}}'}) is None
 
 

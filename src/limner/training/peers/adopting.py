@@ -201,7 +201,7 @@ def _one(path: Path, sha256: str, copy: Path, ground: Ground) -> Taken:
     """Check one file and copy it in diffusers' names. Raises InputError, which names the file."""
     try:
         lora.refuse_pickle(path)
-        header = tensorfile.header(path)[1]
+        header = _header(path)
         _of_this_base(path, header, ground)
         made = convert(path, copy, "diffusers")
     except InputError as error:
@@ -221,6 +221,14 @@ def _one(path: Path, sha256: str, copy: Path, ground: Ground) -> Taken:
     return Taken(
         path, sha256, copy, info.tensor_sha256, info.rank, header, made, place, tuple(notes)
     )
+
+
+def _header(path: Path) -> dict[str, str]:
+    try:
+        return tensorfile.header(path)[1]
+    except InputError as error:
+        fix = "Copy it again from where it was trained."
+        raise InputError(error.what, where=error.where, fix=fix) from None
 
 
 def _none_taken(path: Path, what: str, where: str | None, fix: str | None) -> InputError:
