@@ -87,9 +87,7 @@ def _folder_answer(found: dict[str, Any]) -> Answer:
         if one["decision"] != "keep":
             lines.append(f"  {one['decision']:<9} {one['file']}: {'; '.join(one['reasons'])}")
     if any(SMALL in reason for one in found["pictures"] for reason in one["reasons"]):
-        lines.append(
-            "smaller ones stay with a line of your own: --threshold short_side_min=256"
-        )
+        lines.append("smaller ones stay with a line of your own: --threshold short_side_min=256")
     lines += [f"page:  {found['page']}", f"sheet: {found['contact_sheet']}"]
     return Answer(found, lines, findings=found["keep"] < len(found["pictures"]))
 
