@@ -23,6 +23,7 @@ from limner.project.records import Checkpoint, Dataset, Run
 from limner.project.store import now
 from limner.training.peers import headers
 from limner.training.peers.headers import Mark, Unit
+from limner.training.peers.running import summary
 
 if TYPE_CHECKING:
     from limner.models import BaseInfo
@@ -110,7 +111,7 @@ def _take(project: Project, paths: Sequence[Path], *, fresh: bool) -> Events:
     before = None if fresh else _taken_before(project, digest)
     if before is not None:
         yield Notice(_already(project, before))
-        yield Result({**_summary(project, before), "taken": False})
+        yield Result({**_told(project, before), "taken": False})
         return
     if ground.info is None:
         yield Notice(
@@ -134,7 +135,7 @@ def _take(project: Project, paths: Sequence[Path], *, fresh: bool) -> Events:
     for text in [*said, *_doubts(project, dataset, [p.file for p in places])]:
         yield Notice(text, "warning")
     yield Notice(_on_your_word(dataset))
-    yield Result({**_summary(project, run), "taken": True})
+    yield Result({**_told(project, run), "taken": True})
 
 
 def _ground(project: Project) -> Ground:
@@ -492,23 +493,7 @@ def _on_your_word(dataset: Dataset) -> str:
     )
 
 
-def _summary(project: Project, run: Run) -> dict[str, Any]:
-    return {
-        "run": run.version,
-        "trainer": run.trainer,
-        "state": run.state,
-        "path": run.path,
-        "counted_in": run.config["run"]["counted_in"],
-        "not_known": run.config["run"]["not_known"],
-        "checkpoints": [
-            {
-                "step": p.step,
-                "path": p.path,
-                "sha256": p.sha256,
-                "label": p.data.get("label"),
-                "file": p.data.get("file"),
-                "held_out_loss": None,
-            }
-            for p in project.store.checkpoints(run.version)
-        ],
-    }
+def _told(project: Project, run: Run) -> dict[str, Any]:
+    facts = run.config["run"]
+    found = summary(project, run)
+    return {**found, "counted_in": facts["counted_in"], "not_known": facts["not_known"]}

@@ -110,7 +110,7 @@ def run(
         same = found is not None and found.config.get("sha256") == digest and resume
         if found is not None and same and found.state == "done":
             yield Notice(f"Run {found.version} is done already; `--fresh` starts another.")
-            yield Result(_summary(project, found, 0.0))
+            yield Result({**summary(project, found), "seconds": 0.0})
             return
         if found is not None and same:
             yield Notice(f"Going on with run {found.version} of {setup.trainer}.")
@@ -199,11 +199,12 @@ def _guarded(work: Work, began: float) -> Events:
     store.update_run(version, state="done" if finished else "stopped")
     store.log("training", "run", run=version, trainer=work.setup.trainer)
     now = store.run(version)
-    yield Result(_summary(work.project, now or work.run, time.monotonic() - began))
+    seconds = round(time.monotonic() - began, 1)
+    yield Result({**summary(work.project, now or work.run), "seconds": seconds})
 
 
-def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
-    points = project.store.checkpoints(run.version)
+def summary(project: Project, run: Run) -> dict[str, Any]:
+    """What the result says of a run that another program trained: its state and its files."""
     return {
         "run": run.version,
         "trainer": run.trainer,
@@ -218,9 +219,8 @@ def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
                 "file": p.data.get("file"),
                 "held_out_loss": None,
             }
-            for p in points
+            for p in project.store.checkpoints(run.version)
         ],
-        "seconds": round(seconds, 1),
     }
 
 
