@@ -188,8 +188,8 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
     word: Word
     if missing:
         word = "not enough evidence"
-    elif copied := _copied(evidence, limits):
-        word, missing = "not enough evidence", [copied]
+    elif said := copied(evidence, limits):
+        word, missing = "not enough evidence", [said]
     elif interval.high < majority:
         word = "not the same person"
         if doubt := _blind(evidence):
@@ -215,7 +215,9 @@ def claim(evidence: Evidence, limits: Mapping[str, float]) -> Claim:
     return Claim(word, established, more, goal, headline, but, missing)
 
 
-def _copied(evidence: Evidence, limits: Mapping[str, float]) -> str:
+def copied(evidence: Evidence, limits: Mapping[str, float]) -> str:
+    """That the pictures repeat training pictures, clear of the limit and of the base model; else
+    empty."""
     copies = evidence.copies
     if copies is None or copies.interval.low <= limits["copies"]:
         return ""
@@ -262,9 +264,8 @@ def _reservations(
     winner, text = evidence.claimed, []
     if winner.n and winner.rate is not None:
         counted = f"{winner.words} {evidence.pictures} matched:"
-        opening = (
-            counted if word == "not enough evidence" else "That is"
-        )  # after a headline's count
+        # any other headline has the count already
+        opening = counted if word == "not enough evidence" else "That is"
         text.append(f"{opening} {percent(winner.rate)}, {span(winner.interval)}.")
     if evidence.base.n:
         text.append(

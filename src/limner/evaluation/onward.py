@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from limner.evaluation.choose import Choice
-from limner.evaluation.claim import Claim, Count, Evidence, clear_of, lacking
+from limner.evaluation.claim import Claim, Count, Evidence, copied, lacking
 
 Row = dict[str, str]
 ADVISE = {
@@ -38,13 +38,8 @@ def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float])
     """What stands in the way of an answer, in the order in which the claim asks."""
     if lacking(evidence, limits):
         return {"says": "Mend what is missing, then evaluate again.", "command": AGAIN}
-    copies, base = evidence.copies, evidence.base_copies
-    if (
-        copies
-        and copies.interval.low > limits["copies"]
-        and not (base and not clear_of(copies, base))
-    ):
-        return _copied(copies, choice, limits)
+    if evidence.copies is not None and copied(evidence, limits):
+        return _fewer_steps(evidence.copies, choice, limits)
     if evidence.claimed.interval.high < limits["majority"]:
         says = "First the dataset or the measure: too few of its own pictures pass for one person."
         return {"says": says, "command": "limner review --again"}
@@ -55,7 +50,7 @@ def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float])
     return {"says": says, "command": AGAIN}
 
 
-def _copied(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:
+def _fewer_steps(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:
     """Fewer steps, or more pictures: up to where a checkpoint did not copy while choosing, else
     half of the way to the first."""
     shares: dict[int, list[float]] = {}
