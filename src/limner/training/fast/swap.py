@@ -76,7 +76,7 @@ class BlockSwap:
     def _store(self, block: Any, tensors: list[Tensor]) -> Tensor:
         """All bytes of a block in one pinned buffer, or this process's share of them."""
         if self.team is not None:
-            kept: Tensor | None = getattr(block, SHARE, None)
+            kept: Tensor | None = vars(block).pop(SHARE, None)
             if kept is None:
                 kept = _cut(tensors, self.team.rank, self.team.size, self.device)
             return kept
