@@ -55,12 +55,8 @@ def _blur(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
         for one in group:
             by_framing.setdefault(one.case.shot.attributes.get("framing"), []).append(one)
         usual = {
-            framing: [
-                float(np.median([o.value(name) or 0.0 for o in base]))
-                for name in ("sharpness", "spectral_slope")
-            ]
+            framing: _usual(alike if len(alike) >= LEAST_GROUP else group)
             for framing, alike in by_framing.items()
-            for base in (alike if len(alike) >= LEAST_GROUP else group,)
         }
         for one in group:
             sharp, slope = usual[one.case.shot.attributes.get("framing")]
@@ -72,6 +68,15 @@ def _blur(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
                 one.found("blur", "reject", said)
             elif ratio < table["soft_ratio"].value and drop > table["soft_slope"].value:
                 one.found("blur", "look", said.replace("blurred", "soft"))
+
+
+def _usual(base: Sequence[Judgement]) -> tuple[float, float]:
+    """Medians of (sharpness, spectral slope); what was not measured counts as 0."""
+    sharp, slope = (
+        float(np.median([one.value(name) or 0.0 for one in base]))
+        for name in ("sharpness", "spectral_slope")
+    )
+    return sharp, slope
 
 
 def _damage(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:

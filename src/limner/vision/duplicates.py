@@ -56,7 +56,7 @@ class Nearest:
 
 
 class Pool:
-    """Hashes to look among. `nearest` takes some microseconds and 32 bytes for each of them."""
+    """Hashes to look among: 16 bytes and a key each, compared all at once."""
 
     def __init__(self) -> None:
         self._keys: list[object] = []
