@@ -236,7 +236,7 @@ def _face_weight(settings: TrainingSettings, info: BaseInfo) -> float:
     from limner.vision import faces
 
     reason = faces.available("drawing" if info.is_drawing else "photo")
-    if settings.face_weight > 1.0 and reason is not None:
+    if settings.face_weight not in (0.0, 1.0) and reason is not None:
         raise MissingExtraError(
             f"The loss cannot be weighted by the face: {reason}",
             where="character.yaml, training.face_weight",
