@@ -539,13 +539,13 @@ def run_seed(base: str, seed: int, asked: argparse.Namespace) -> None:
         if "right" in known:
             continue
         try:
-            answer = run_one(root, kind, seed, asked.tiny)
+            came = run_one(root, kind, seed, asked.tiny)
         except Exception as error:  # one run must not end the night; tried again next time
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        remember(base, key, answer)
-        if kind == "right" and "right" in answer:
+            came = {"error": f"{type(error).__name__}: {error}"}
+        remember(base, key, came)
+        if kind == "right" and "right" in came:
             (place / "done").touch()
-        elif "right" in answer and not asked.keep:
+        elif "right" in came and not asked.keep:
             shutil.rmtree(place, ignore_errors=True)
     runs = recall().get(base, {})
     if all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS) and not asked.keep:

@@ -209,7 +209,7 @@ def verdict(
     prompts and seeds are compared, as the runs of one project are in `advise`.
     """
     if against is not None:
-        return _against(root() / against)
+        return _against(placed(against))
     from limner import evaluation
 
     found = screen().run(evaluation.verdict(project()))
