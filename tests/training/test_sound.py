@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import multiprocessing
 import os
 import random
@@ -256,6 +257,26 @@ def test_a_run_of_an_earlier_end_says_so_and_goes_on_to_the_planned_one(make_pro
     whole = planned(make_project, "whole", steps=8, checkpoints=4)
     collect(train(whole))
     assert tensors(project)[-1] == tensors(whole)[-1]
+
+
+def test_a_rate_that_falls_ends_where_planned_and_is_taken_up_again(make_project: Any) -> None:
+    rules = {"warmup_steps": 2}
+    falling = {"steps": 8, "checkpoints": 2, "schedule": "cosine", "thresholds": rules}
+    whole = planned(make_project, "whole", **falling)
+    torn = planned(make_project, "torn", **falling)
+    with pytest.raises(UsageError, match="planned to fall until step 8"):
+        collect(train(torn, steps=12))
+    assert torn.store.run() is None
+    collect(train(whole))
+    collect(train(torn, stop_after=5))
+    collect(train(torn))
+    assert tensors(torn) == tensors(whole)
+    told = [r["learning_rate"] for r in rows(whole) if "learning_rate" in r]
+    assert told[1] == max(told) and told[2:] == sorted(told[2:], reverse=True)
+    assert 0 < told[-1] < 0.06 * told[1]
+    assert told[4] == pytest.approx(told[1] * 0.5 * (1 + math.cos(math.pi * 3 / 7)))
+    first = whole.path(whole.store.checkpoints(1)[0].path)
+    assert tensorfile.header(first)[1]["ss_lr_scheduler"] == "cosine"
 
 
 def test_an_equal_plan_keeps_its_version_and_its_run(

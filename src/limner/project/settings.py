@@ -293,6 +293,11 @@ class TrainingSettings(_Settings):
         le=20,
         description="How much more the loss counts in the face; 1 = all alike, 0 = base default",
     )
+    schedule: Literal["constant", "cosine"] = Field(
+        default="constant",
+        description="Learning rate after the warm-up: stays, or falls to 0 at the last step; a run "
+        "whose rate falls cannot be made longer",
+    )
     ema: float = Field(
         default=0.0, ge=0, lt=1, description="Decay of averaged weights in checkpoints; 0 = none"
     )

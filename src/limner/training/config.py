@@ -15,6 +15,7 @@ Template = Literal["t2i", "edit"]
 Control = Literal["none", "blank", "self"]
 Precision = Literal["fp32", "bf16"]
 Attention = Literal["default", "math"]
+Schedule = Literal["constant", "cosine"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class RunConfig:
     targets: tuple[str, ...]
     """Linears of a block that get a pair."""
     learning_rate: float
-    """AdamW's, constant after the warm-up."""
+    """AdamW's, after the warm-up."""
     steps: int
     """Optimizer updates."""
     batch: int
@@ -70,6 +71,8 @@ class RunConfig:
     """Pictures shown at once, 1 to 3."""
     face_weight: float = 1.0
     """How much more the loss counts in the face of a picture; 1 = all of it alike."""
+    schedule: Schedule = "constant"
+    """What the rate does after the warm-up: stay, or fall to nothing along a cosine."""
     ema: float = 0.0
     """Decay of the averaged weights that checkpoints hold; 0 = the weights themselves."""
     processes: int = 1
@@ -100,8 +103,10 @@ class RunConfig:
         return self._hash("samples", "wandb")
 
     def trajectory_sha256(self) -> str:
-        """Hash of all that the weights after any given step depend on: not of where it ends."""
-        return self._hash("samples", "wandb", "steps", "checkpoints")
+        """Hash of all that the weights after any given step depend on: of where the run ends only
+        if its rate falls toward there."""
+        end = ("steps",) if self.schedule == "constant" else ()
+        return self._hash("samples", "wandb", "checkpoints", *end)
 
     def _hash(self, *without: str) -> str:
         data = {k: v for k, v in self.as_json().items() if k not in without}
@@ -109,4 +114,6 @@ class RunConfig:
             data.pop("fast")
         if self.face_weight == 1.0:  # runs from before there was a weight go on
             data.pop("face_weight")
+        if self.schedule == "constant":
+            data.pop("schedule")
         return sha256_bytes(canonical_json(data).encode())

@@ -22,7 +22,8 @@ def explain_plan(found: dict[str, Any]) -> list[str]:
         f"checkpoints = {len(points)}: training.checkpoints, evenly spaced, the last at the end; "
         "epoch k of 10 is the guide's name for a tenth of the run",
         f"learning_rate = {config['learning_rate']:g}: training.learning_rate, else the base's own "
-        "default",
+        f"default; training.schedule {config.get('schedule', 'constant')} after "
+        f"{config['values']['warmup_steps']:g} steps of warm-up",
         f"face_weight = {config.get('face_weight', 1.0):g}: training.face_weight, else the base's "
         "own default; so much more the loss counts in the face, 1 = everywhere alike",
         f"rank = {config['rank']}: training.rank; 16 is what ai-toolkit, musubi-tuner and the "

@@ -205,6 +205,7 @@ def _config(
         values=values,
         **_control(settings, info, values),
         face_weight=_face_weight(settings, info),
+        schedule=settings.schedule,
         ema=settings.ema,
         processes=_processes(settings, info, device),
         wandb=settings.wandb,

@@ -50,6 +50,8 @@ def train(
             found = current_plan(project)
         if found is None:
             raise InputError("The plan does not fit the dataset", fix="Run `limner plan` again.")
+        if steps is not None:
+            _refuse_if_fixed(found, steps)
         run, going_on = _run_of(project, found, resume=resume)
         if steps is not None:
             run = _extend(project, run, steps)
@@ -78,6 +80,19 @@ def _run_of(project: Project, found: Plan, *, resume: bool) -> tuple[Run, bool]:
     if run is not None and resume and run.config.get("sha256") == config.sha256():
         return run, True
     return _journal(project, found.version, found.dataset_version, config), False
+
+
+def _refuse_if_fixed(found: Plan, steps: int) -> None:
+    """Raises UsageError where the rate falls toward the planned end: another one is another run."""
+    config = RunConfig.from_json(found.data["config"])
+    if config.schedule != "constant" and steps != config.steps:
+        raise UsageError(
+            f"The learning rate is planned to fall until step {config.steps}, so the run cannot "
+            f"end at step {steps}",
+            where="--steps",
+            fix=f"Set training.steps to {steps} in character.yaml: that is a run of its own. Or "
+            "set training.schedule to constant.",
+        )
 
 
 def _other_end(found: Plan, run: Run, steps: int) -> Events:

@@ -83,7 +83,7 @@ def _kohya(project: Project, run: Run, config: RunConfig, captions: list[str]) -
         "ss_gradient_accumulation_steps": "1",
         "ss_gradient_checkpointing": str(config.gradient_checkpointing),
         "ss_learning_rate": f"{config.learning_rate:g}",
-        "ss_lr_scheduler": "constant_with_warmup",
+        "ss_lr_scheduler": "constant_with_warmup" if config.schedule == "constant" else "cosine",
         "ss_lr_warmup_steps": f"{value['warmup_steps']:g}",
         "ss_optimizer": f"AdamW(weight_decay={value['weight_decay']:g})",
         "ss_resolution": f"({config.resolution}, {config.resolution})",

@@ -244,10 +244,17 @@ class Trainer:
         return flow.sample_sigmas(drawn, flow.time_shift_mu(tokens, self.scheduler))
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then constant; halved after each step in `slower`."""
-        warm = min(1.0, step / max(1.0, self.config.values["warmup_steps"]))
-        halvings = sum(step > after for after in self.slower)
-        return self.config.learning_rate * warm * 0.5**halvings
+        """Linear warm-up, then the schedule; halved after each step in `slower`.
+
+        cosine: from the full rate after the warm-up to 0 after the last step (Loshchilov & Hutter
+        2017, arXiv 1608.03983, without restarts).
+        """
+        warm_up = max(1.0, self.config.values["warmup_steps"])
+        rate = self.config.learning_rate * min(1.0, step / warm_up)
+        if self.config.schedule == "cosine" and step > warm_up:
+            way = (step - warm_up) / max(1.0, self.config.steps + 1 - warm_up)
+            rate *= 0.5 * (1 + math.cos(math.pi * way))
+        return rate * 0.5 ** sum(step > after for after in self.slower)
 
     def step(self, step: int) -> StepResult:
         """Update number `step` (1..steps). Not applied when loss or gradient is not finite."""

@@ -72,6 +72,7 @@ def text(setup: Setup, training_folder: str = "output") -> str:
         "        optimizer: adamw8bit",
         "        optimizer_params: {weight_decay: 1.0e-4}",
         f"        lr: {_float(setup.rate)}",
+        f"        lr_scheduler: {setup.schedule}",
         "        dtype: bf16",
         "        cache_text_embeddings: true",
         "      model:",

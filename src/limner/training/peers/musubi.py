@@ -69,6 +69,7 @@ def arguments(
         *("--gradient_checkpointing", "--timestep_sampling", "shift"),
         *("--weighting_scheme", "none", "--discrete_flow_shift", "2.2"),
         *("--optimizer_type", "adamw8bit", "--learning_rate", f"{setup.rate:g}"),
+        *("--lr_scheduler", setup.schedule),
         *("--network_module", "networks.lora_qwen_image"),
         *("--network_dim", str(setup.rank), "--network_alpha", str(setup.rank)),
         *("--gradient_accumulation_steps", str(setup.accumulation)),

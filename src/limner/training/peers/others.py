@@ -49,7 +49,7 @@ def diffusers(setup: Setup) -> dict[str, str]:
         *("--rank", str(setup.rank), "--resolution", str(max(setup.resolutions))),
         *("--train_batch_size", str(setup.batch)),
         *("--gradient_accumulation_steps", str(setup.accumulation)),
-        *("--learning_rate", f"{setup.rate:g}", "--lr_scheduler", "constant"),
+        *("--learning_rate", f"{setup.rate:g}", "--lr_scheduler", setup.schedule),
         *("--max_train_steps", str(run.logged_steps)),
         *("--checkpointing_steps", str(run.save_every)),
         *("--mixed_precision", "bf16", "--gradient_checkpointing", "--use_8bit_adam"),

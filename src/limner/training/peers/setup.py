@@ -75,6 +75,8 @@ class Setup:
     accumulation: int
     dropout: float
     seed: int
+    schedule: str = "constant"
+    """What the rate does: constant, or cosine toward 0 at the end."""
     weights: str = ""
     """Local folder or file of the base, where the hub id is not to be used."""
     root: str = ""
@@ -110,6 +112,7 @@ def decide(
     accumulation: int = 1,
     rank: int = 16,
     rate: float = 0.0,
+    schedule: str = "constant",
     checkpoints: int = 10,
     keep: int | None = None,
     dropout: float = 0.05,
@@ -168,6 +171,7 @@ def decide(
         accumulation=accumulation,
         dropout=dropout,
         seed=seed,
+        schedule=schedule,
         weights=weights,
         root=root,
         samples=tuple(s for g in groups if not g["bodies"] for s in g.get("samples", [])),

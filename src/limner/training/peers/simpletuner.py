@@ -40,7 +40,7 @@ def config(setup: Setup) -> dict[str, Any]:
         "checkpoints_total_limit": max(run.keep_needed, 1),
         "resume_from_checkpoint": "latest",
         "learning_rate": setup.rate,
-        "lr_scheduler": "constant",
+        "lr_scheduler": setup.schedule,
         "lr_warmup_steps": 0,
         "optimizer": "adamw_bf16",
         "mixed_precision": "bf16",
