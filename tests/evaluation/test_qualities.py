@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
+import pytest
 
-from limner.evaluation.arms import Arm
+from limner.evaluation.arms import BASE, Arm
 from limner.evaluation.qualities import Seen, rows
 from limner.evaluation.rules import rules
 from limner.project.records import Measure, Render
@@ -42,3 +44,23 @@ def test_skin_is_compared_at_one_size_of_faces() -> None:
     assert skin(plastic, training)["value"] < -5  # type: ignore[operator]
     apart = skin([(40, 3.0)] * 12, training)
     assert apart["value"] is None and "at different sizes" in str(apart["reason"])
+
+
+def test_an_index_that_the_base_has_too_is_no_copying() -> None:
+    def index(lora: float, base: float) -> dict[str, Any]:
+        scored = []
+        for number in range(24):
+            wobble = 0.05 * (number % 3 - 1)
+            for arm, value in ((CHOSEN, lora), (BASE, base)):
+                render, _ = drawn(number, 0, 0.0)
+                render = replace(render, arm=arm.name, strength=arm.strength)
+                scored.append((render, {"copy_index": Measure("copy_index", value + wobble)}))
+        own = {"copy_index": [0.3, 0.5]}
+        found = rows(Seen(scored, CHOSEN, own), {}, None, rules())
+        return next(row for row in found if row["key"] == "copy_index")
+
+    same, copied = index(0.42, 0.4), index(0.9, 0.3)
+    assert same["value"] == pytest.approx(0.02)
+    assert "itself 0.42" in str(same["note"]) and "themselves 0.40" in str(same["note"])
+    low, _ = copied["interval"]
+    assert low > 0.3

@@ -404,7 +404,7 @@ skin = measured(
 copy_index = measured(
     "copy_index",
     "copy_index",
-    "Copy index: nearer to a training picture than to the person",
+    "Copy index above the base model's: nearer to a training picture than to the person",
     "The LoRA repeats training faces instead of knowing the person.",
     above=True,
     how=EVALUATE,

@@ -40,7 +40,7 @@ RULES: dict[str, Rule] = {
     ),
     "copy_index": Rule(
         0.3, "starting value", "copy-paste index (arXiv 2510.14975), LoRA form is ours",
-        "picture nearer to a training picture than to the person",
+        "nearer to a training picture than to the person, above the base's pictures",
     ),
     "copies": Rule(
         0.1, "starting value", "hard gate of the racing plan",

@@ -170,14 +170,15 @@ def _skin(seen: Seen) -> Row:
 
 
 def _copy_index(seen: Seen) -> Row:
-    row = _row("copy_index", "nearer to a training picture than to a held-out one (+1 = copy)", "M")
-    found = seen.values(seen.chosen, "copy_index")
-    if not found:
-        return row | {"reason": seen.why("copy_index")}
+    """Above the base's at the same seeds: the base saw none of these pictures, and with more
+    training than held-out pictures to be near to, anybody's index lies above 0."""
+    words = "nearer to a training picture than to a held-out one, above the base's (+1 = copy)"
+    row = _difference(seen, "copy_index", "copy_index", words, "M")
     own = seen.training.get("copy_index", ())
-    if own:
-        row["note"] = f"held-out pictures themselves: {float(np.mean(own)):.2f}"
-    return _filled(row, found)
+    if own and row["value"] is not None:
+        mine = np.mean(list(seen.values(seen.chosen, "copy_index").values()))
+        row["note"] = f"itself {mine:.2f}; held-out pictures among themselves {np.mean(own):.2f}"
+    return row
 
 
 def _followed(seen: Seen, key: str, words: str) -> Row:
