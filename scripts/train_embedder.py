@@ -1,10 +1,11 @@
 """Make the face finder and the identity embedder for drawings that Limner ships.
 
-    python -m scripts.train_embedder --corpus DIR [--people 2500] [--minutes 15]
+    python -m scripts.train_embedder --corpus DIR [--people 1200] [--related 3000] [--minutes 45]
 
-Draws what is missing of the corpus, fits both networks on nine tenths of its persons, writes
-finder.onnx, drawn.onnx, drawn.json, centres.json and calibrations.json into limner/vision/data and
-prints AUC with n on the persons left out. Killed at any point, the same command goes on.
+Draws what is missing of the corpus and of its families of look-alikes (DIR/families), cuts the
+faces, fits both networks on nine tenths of the persons, writes finder.onnx, drawn.onnx, drawn.json,
+centres.json and calibrations.json into limner/vision/data and prints AUC with n on the persons
+left out. Killed at any point, the same command goes on.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import torch
 
 from limner.atelier import RENDERER_VERSION
-from scripts.embedder import networks
+from scripts.embedder import families, networks, views
 from scripts.embedder.corpus import load
 from scripts.embedder.train import train_embedder, train_finder
 from scripts.miniature import corpus
@@ -30,8 +31,9 @@ def main() -> None:
     """Parse the command line and run every step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="shards of scripts.miniature")
-    parser.add_argument("--people", type=int, default=2500)
-    parser.add_argument("--minutes", type=float, default=15.0, help="CPU minutes of training")
+    parser.add_argument("--people", type=int, default=1200, help="unrelated persons")
+    parser.add_argument("--related", type=int, default=3000, help="persons in families")
+    parser.add_argument("--minutes", type=float, default=45.0, help="CPU minutes of training")
     parser.add_argument("--work", type=Path, default=None, help="default: CORPUS/embedder")
     parser.add_argument("--keep-finder", action="store_true", help="fit the embedder alone")
     parser.add_argument("--no-draw", action="store_true", help="use the shards that are there")
@@ -39,8 +41,10 @@ def main() -> None:
     work = args.work or args.corpus / "embedder"
     work.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    related = args.corpus / "families"
     if not args.no_draw:
         corpus.make(args.corpus, args.people)
+        corpus.make(related, args.related, cast=families.CAST, first=families.FIRST)
     finder, minutes = None, args.minutes
     if not args.keep_finder:
         train = load(args.corpus, args.people, measured=False)
@@ -48,12 +52,14 @@ def main() -> None:
         minutes = args.minutes * (1 - FINDER_SHARE)
         finder = train_finder(train, work, args.minutes * FINDER_SHARE)
         del train
-    embedder, persons = train_embedder(args.corpus, args.people, work, minutes)
+    views.make([args.corpus, related], work / "views")
+    embedder, persons = train_embedder(work / "views", work, minutes)
     test = load(args.corpus, args.people, measured=True)
+    alike = load(related, families.FIRST + args.related, measured=True)
     ship(finder, embedder, DATA, persons, minutes)
     from scripts.embedder import report
 
-    print(json.dumps(report.write(test, DATA, work), indent=1))
+    print(json.dumps(report.write(test, alike, DATA, work), indent=1))
 
 
 def ship(

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from limner.vision.align import frame
+from scripts.embedder.families import FIRST, MEMBERS
 from scripts.embedder.networks import EMBEDDER_SIDE, windows
 from scripts.miniature.corpus import shards
 
@@ -51,8 +52,24 @@ class Pool:
 
 
 def left_out(person: int) -> bool:
-    """Whether a person is kept for measuring."""
-    return person % LEFT_OUT == LEFT_OUT - 1
+    """Whether a person is kept for measuring; of look-alikes the whole family is."""
+    number = person // MEMBERS if person >= FIRST else person
+    return number % LEFT_OUT == LEFT_OUT - 1
+
+
+def labelled(file: Path) -> dict[str, np.ndarray]:
+    """What is known of every drawing of a shard: person, scene, points (n, 5, 2), box (n, 4), yaw,
+    visible."""
+    rows = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+    labels = [row["labels"] for row in rows]
+    return {
+        "person": np.array([row["person"] for row in rows]),
+        "scene": np.array([100 * row["person"] + row["scene"] for row in rows]),
+        "points": np.array([[p[:2] for p in v["points"]] for v in labels], dtype=np.float64),
+        "box": np.array([v["face_box"] for v in labels], dtype=np.float64),
+        "yaw": np.array([v["yaw"] for v in labels]),
+        "visible": np.array([v["face_visible"] for v in labels]),
+    }
 
 
 def load(folder: Path, people: int, *, measured: bool) -> Pool:
@@ -70,26 +87,17 @@ def load(folder: Path, people: int, *, measured: bool) -> Pool:
 
 def shard(file: Path, people: int, *, measured: bool) -> Pool:
     """One shard's drawings of the persons asked for, with their aligned crops."""
-    found = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))["rows"]
+    told = labelled(file)
     wanted = [
-        i
-        for i, row in enumerate(found)
-        if row["person"] < people and left_out(row["person"]) == measured
+        i for i, p in enumerate(told["person"]) if p < people and left_out(int(p)) == measured
     ]
     pictures = np.load(file, allow_pickle=False)[wanted]
-    labels = [found[i]["labels"] for i in wanted]
-    points = np.array([[p[:2] for p in v["points"]] for v in labels], dtype=np.float64)
-    box = np.array([v["face_box"] for v in labels], dtype=np.float64)
-    yaw = np.array([v["yaw"] for v in labels])
-    visible = np.array([v["face_visible"] for v in labels])
-    person = np.array([found[i]["person"] for i in wanted])
-    scene = np.array([100 * found[i]["person"] + found[i]["scene"] for i in wanted])
+    told = {name: values[wanted] for name, values in told.items()}
     if not wanted:
-        return Pool(pictures, person, scene, points, box, yaw, visible, pictures, person)
-    tall = box[:, 3] - box[:, 1] >= LEAST_FACE
-    index = np.nonzero(visible & (np.abs(yaw) < MOST_YAW) & tall)[0]
-    cut = crops(pictures[index], points[index])
-    return Pool(pictures, person, scene, points, box, yaw, visible, cut, index)
+        return Pool(pictures, **told, crops=pictures, rows=told["person"])
+    tall = told["box"][:, 3] - told["box"][:, 1] >= LEAST_FACE
+    index = np.nonzero(told["visible"] & (np.abs(told["yaw"]) < MOST_YAW) & tall)[0]
+    return Pool(pictures, **told, crops=crops(pictures[index], told["points"][index]), rows=index)
 
 
 def crops(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -1,12 +1,13 @@
 """The two networks for drawings and what is done to their training pictures.
 
 Finder: 64 px square -> is there a face, its box, five points, its yaw. Embedder: 64 px aligned
-face -> 64 numbers at length 1, trained so that two crops of a person find each other.
+face -> 96 numbers at length 1, trained so that two crops of a person find each other.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,27 +25,20 @@ FINDER: tuple[Layer, ...] = (
     (32, 3, 1, 2),
     (32, 3, 1, 4),
 )
-EMBEDDER: tuple[Layer, ...] = (
-    (20, 5, 2, 1),
-    (40, 3, 2, 1),
-    (40, 3, 1, 1),
-    (72, 3, 2, 1),
-    (72, 3, 1, 1),
-    (96, 3, 2, 1),
-)
 """(channels, kernel, stride, dilation) of each convolution; batch norm is folded into it when
 exported."""
+EMBEDDER = (24, 48, 96, 160)
+"""Channels after each halving of the side; a residual block follows every one but the first."""
 FINDER_SIDE, EMBEDDER_SIDE = 64, 64
 FINDER_CELLS = 16
 FINDER_OUTPUTS = 17
 """Box centre x y, five points x y (in sides of the view), face logit, box w h, sine and cosine of
 yaw."""
-DIMENSION = 64
+DIMENSION = 96
 
 
-def _body(layers: tuple[Layer, ...]) -> nn.Sequential:
+def _body(layers: tuple[Layer, ...], channels: int = 3) -> nn.Sequential:
     body: list[nn.Module] = []
-    channels = 3
     for out, kernel, stride, dilation in layers:
         pad = kernel // 2 * dilation
         conv = nn.Conv2d(channels, out, kernel, stride, pad, dilation, bias=False)
@@ -84,20 +78,38 @@ def _grid() -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], 1).astype(np.float32)
 
 
+class Residual(nn.Module):
+    """Two convolutions whose result is added to what came in (He et al. 2016); starts as a pass."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        same: Layer = (channels, 3, 1, 1)
+        self.first = _body((same,), channels)
+        self.second = nn.Sequential(*list(_body((same,), channels))[:2])
+        nn.init.zeros_(self.second[1].weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Same shape out as in."""
+        return torch.relu(x + self.second(self.first(x)))
+
+
 class Embedder(nn.Module):
-    """Convolutions, then one linear layer; brought to length 1 by the loss and in the ONNX file."""
+    """Four halvings with residual blocks between, one linear layer and a batch norm without
+    parameters; brought to length 1 by the loss and in the ONNX file."""
 
     def __init__(self) -> None:
         super().__init__()
-        side = EMBEDDER_SIDE
-        for _, _, stride, _ in EMBEDDER:
-            side = -(-side // stride)
-        self.body = _body(EMBEDDER)
-        self.out = nn.Linear(EMBEDDER[-1][0] * side * side, DIMENSION)
+        parts: list[nn.Module] = [_body(((EMBEDDER[0], 5, 2, 1),))]
+        for before, channels in itertools.pairwise(EMBEDDER):
+            parts += [_body(((channels, 3, 2, 1),), before), Residual(channels)]
+        self.body = nn.Sequential(*parts)
+        side = EMBEDDER_SIDE >> len(EMBEDDER)
+        self.out = nn.Linear(EMBEDDER[-1] * side * side, DIMENSION)
+        self.norm = nn.BatchNorm1d(DIMENSION, affine=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, 3, 64, 64) in -1..1 -> (n, 64)."""
-        out: torch.Tensor = self.out(self.body(x).flatten(1))
+        """(n, 3, 64, 64) in -1..1 -> (n, 96)."""
+        out: torch.Tensor = self.norm(self.out(self.body(x).flatten(1)))
         return out
 
 
@@ -127,14 +139,29 @@ def export_finder(network: Finder) -> bytes:
 
 
 def export_embedder(network: Embedder) -> bytes:
-    """The embedder as ONNX, input "face", output at length 1."""
-    graph = Graph("face", (3, EMBEDDER_SIDE, EMBEDDER_SIDE))
-    flat = graph.node("Flatten", _convolutions(graph, network.body, "face"))
-    graph.node("LpNormalization", _linear(graph, network.out, flat), out="out", axis=1, p=2)
+    """The embedder as ONNX with weights of 16 bits, input "face", output at length 1."""
+    graph = Graph("face", (3, EMBEDDER_SIDE, EMBEDDER_SIDE), half=True)
+    at = "face"
+    for part in network.body:
+        if isinstance(part, Residual):
+            inner = _convolutions(graph, part.first, at)
+            conv, norm = part.second
+            inner = _convolution(graph, conv, norm, inner)
+            at = graph.node("Relu", graph.node("Add", at, inner))
+        else:
+            at = _convolutions(graph, part, at)
+    scale = 1 / torch.sqrt(network.norm.running_var + network.norm.eps)
+    weight = network.out.weight * scale[:, None]
+    bias = (network.out.bias - network.norm.running_mean) * scale
+    flat = graph.node("Flatten", at)
+    last = graph.node(
+        "Gemm", flat, graph.const(_array(weight)), graph.const(_array(bias)), transB=1
+    )
+    graph.node("LpNormalization", last, out="out", axis=1, p=2)
     return graph.model(DIMENSION)
 
 
-def _convolutions(graph: Graph, body: nn.Sequential, source: str) -> str:
+def _convolutions(graph: Graph, body: Any, source: str) -> str:
     modules = list(body)
     for conv, norm in zip(modules[0::3], modules[1::3], strict=True):
         source = graph.node("Relu", _convolution(graph, conv, norm, source))
@@ -233,13 +260,11 @@ def _jpeg(x: torch.Tensor, quality: int) -> torch.Tensor:
 
 
 def pair_loss(x: torch.Tensor, scale: float = 12.0) -> torch.Tensor:
-    """Each crop must find its person's other crop among the batch (N-pair loss, Sohn 2016).
+    """Each crop must find its person's other crop among all of the batch (NT-Xent: Chen et al.
+    2020, arXiv 2002.05709).
 
     x: (2 n, dimension), crops 2 k and 2 k + 1 of one person; scale: inverse temperature.
     """
     unit = nn.functional.normalize(x)
-    first, second = unit[0::2], unit[1::2]
-    cosine = scale * first @ second.T
-    own = torch.arange(len(first))
-    there = nn.functional.cross_entropy(cosine, own)
-    return (there + nn.functional.cross_entropy(cosine.T, own)) / 2
+    cosine = (scale * unit @ unit.T).fill_diagonal_(-1e4)
+    return nn.functional.cross_entropy(cosine, torch.arange(len(x)) ^ 1)

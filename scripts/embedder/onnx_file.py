@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FLOAT, INT64 = 1, 7
+FLOAT, INT64, FLOAT16 = 1, 7, 10
 
 
 def _varint(value: int) -> bytes:
@@ -32,7 +32,7 @@ def _int(field: int, value: int) -> bytes:
 
 
 def _tensor(name: str, array: np.ndarray) -> bytes:
-    kind = INT64 if array.dtype == np.int64 else FLOAT
+    kind = {"int64": INT64, "float16": FLOAT16}.get(array.dtype.name, FLOAT)
     dims = b"".join(_int(1, d) for d in array.shape)
     return dims + _int(2, kind) + _bytes(8, name) + _bytes(9, np.ascontiguousarray(array).tobytes())
 
@@ -55,18 +55,22 @@ def _value(name: str, dims: list[int | str]) -> bytes:
 
 
 class Graph:
-    """A model of one input (n, *shape). Every call gives the name of what it made."""
+    """A model of one input (n, *shape). Every call gives the name of what it made.
 
-    def __init__(self, source: str, shape: tuple[int, ...]) -> None:
-        self.source, self.shape = source, shape
+    half: weights are kept in 16 bits and widened when the file is opened.
+    """
+
+    def __init__(self, source: str, shape: tuple[int, ...], *, half: bool = False) -> None:
+        self.source, self.shape, self.half = source, shape, half
         self._nodes: list[bytes] = []
         self._tensors: list[bytes] = []
 
     def const(self, array: np.ndarray) -> str:
         """A weight (float32) or a shape (int64)."""
         name = f"c{len(self._tensors)}"
-        self._tensors.append(_tensor(name, array))
-        return name
+        small = self.half and array.dtype == np.float32
+        self._tensors.append(_tensor(name, array.astype(np.float16) if small else array))
+        return self.node("Cast", name, to=FLOAT) if small else name
 
     def node(self, kind: str, *inputs: str, out: str = "", **attributes: int | list[int]) -> str:
         """An operator of the standard set; `out` names the model's output."""

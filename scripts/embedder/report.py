@@ -17,6 +17,7 @@ from limner.vision.calibration import auc, calibrate
 from limner.vision.embedders import DlibEmbedder, open_embedder
 from limner.vision.templates import YAW_BINS, build_template, yaw_bin
 from scripts.embedder.corpus import LEAST_FACE, Pool
+from scripts.embedder.families import family
 
 TARGET_FAR = 0.01
 DLIB_PERSONS = 60
@@ -121,6 +122,39 @@ def against_templates(
     }
 
 
+def among_families(pool: Pool, found: dict[int, Any], name: str) -> dict[str, Any]:
+    """How well one embedder parts look-alikes: each face against its person's template (without its
+    scene) and against those of the rest of the family, by yaw bin."""
+    tool = open_embedder(name, "drawing")
+    chosen = sorted(found)
+    vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
+    who, yaw, scene = pool.person[chosen], pool.yaw[chosen], pool.scene[chosen]
+    usable = np.abs(yaw) < 45
+    templates = {}
+    for p in np.unique(who):
+        mine = np.nonzero((who == p) & usable)[0]
+        if len(mine):
+            templates[p] = build_template(list(vectors[mine]), list(yaw[mine]))
+    table: dict[str, Any] = {"pictures": len(chosen), "persons": len(templates)}
+    for label, low, high in YAW_BINS:
+        own, others = [], []
+        for i in np.nonzero((np.abs(yaw) >= low) & (np.abs(yaw) < high) & usable)[0]:
+            rest = np.nonzero((who == who[i]) & usable & (scene != scene[i]))[0]
+            if len(rest) < 3:
+                continue
+            mine = build_template(list(vectors[rest]), list(yaw[rest]))
+            own.append(mine.score(vectors[i], yaw[i]))
+            others += [
+                template.score(vectors[i], yaw[i])
+                for p, template in templates.items()
+                if p != who[i] and family(int(p)) == family(int(who[i]))
+            ]
+        if own and others:
+            mean = round(auc(np.array(own), np.array(others)), 4)
+            table[label] = {"auc": mean, "own": len(own), "look_alikes": len(others)}
+    return table
+
+
 def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str, Any]:
     """Found share, yaw error and point error of the product's face finding, by true yaw."""
     table = {}
@@ -152,9 +186,16 @@ def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str,
 
 
 def write(
-    pool: Pool, data: Path, work: Path, parts: tuple[str, ...] = ("dlib", "drawn")
+    pool: Pool,
+    related: Pool,
+    data: Path,
+    work: Path,
+    parts: tuple[str, ...] = ("dlib", "drawn"),
 ) -> dict[str, Any]:
-    """Measure both embedders (or one), write centres.json, calibrations.json and a report."""
+    """Measure both embedders (or one), write centres.json, calibrations.json and a report.
+
+    related: persons of families, of which only look-alikes are told.
+    """
     file = work / "embedder_report.json"
     report: dict[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
     persons = np.unique(pool.person)
@@ -173,6 +214,8 @@ def write(
         alone = find_all(pool, everything, dlib=False)
         report["finder alone"] = detection(pool, alone, everything)
         report["drawn"] = measure(pool, alone, "drawn", persons)
+        alike = find_all(related, np.arange(len(related.pictures)), dlib=False)
+        report["drawn"]["look_alikes"] = among_families(related, alike, "drawn")
     table = {
         name: {b: card["calibration"] for b, card in report[name]["templates"].items()}
         for name in ("dlib", "drawn")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scripts.embedder.corpus import CROP, Pool, shard
+from scripts.embedder.corpus import CROP, Pool
 from scripts.embedder.networks import (
     EMBEDDER_SIDE,
     FINDER_SIDE,
@@ -26,7 +26,7 @@ from scripts.embedder.networks import (
     pair_loss,
     windows,
 )
-from scripts.miniature.corpus import shards
+from scripts.embedder.views import Faces
 
 BATCH = 96
 SAVE_SECONDS = 20.0
@@ -177,52 +177,18 @@ def views_of(crops: np.ndarray, rng: np.random.Generator) -> torch.Tensor:
     return degrade(views, rng)
 
 
-class Faces:
-    """Aligned crops by person, growing while the corpus is still being drawn."""
-
-    def __init__(self, folder: Path, people: int) -> None:
-        self.folder, self.people = folder, people
-        self.seen: set[Path] = set()
-        self.crops: dict[int, list[np.ndarray]] = {}
-        self.persons = np.zeros(0, dtype=np.int64)
-        self.refresh()
-
-    def refresh(self) -> None:
-        """Add shards that were finished since."""
-        for file in shards(self.folder):
-            if file not in self.seen:
-                self.seen.add(file)
-                pool = shard(file, self.people, measured=False)
-                for k, row in enumerate(pool.rows):
-                    self.crops.setdefault(int(pool.person[row]), []).append(pool.crops[k])
-        self.persons = np.array([p for p, have in sorted(self.crops.items()) if len(have) > 1])
-
-    def batch(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Two crops of each of size / 2 persons, one after the other."""
-        chosen = rng.choice(self.persons, size // 2, replace=len(self.persons) < size // 2)
-        picked = []
-        for person in chosen:
-            have = self.crops[int(person)]
-            picked += [have[k] for k in rng.choice(len(have), 2, replace=False)]
-        return np.stack(picked)
-
-
-def train_embedder(folder: Path, people: int, work: Path, minutes: float) -> tuple[nn.Module, int]:
-    """Fit the embedder on the persons below number `people`; shards may still be growing.
-
-    Returns it and the number of persons it has seen.
-    """
+def train_embedder(views: Path, work: Path, minutes: float) -> tuple[nn.Module, int]:
+    """Fit the embedder on `views`; returns it and the number of persons it has seen."""
     torch.manual_seed(4)
-    network = Embedder()
+    network = Embedder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network.train()
-    faces, steps = Faces(folder, people), 0
+    faces = Faces(views)
 
     def loss_of(rng: np.random.Generator, share: float) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if steps % 200 == 0:
-            faces.refresh()
-        return pair_loss(network(views_of(faces.batch(BATCH, rng), rng)))
+        seen = views_of(faces.batch(BATCH, rng), rng).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = network(seen)
+        return pair_loss(out.float())
 
-    run("embedder", {"network": network}, loss_of, work, minutes, 3e-3)
+    run("embedder", {"network": network}, loss_of, work, minutes, 6e-3)
     return network.eval(), len(faces.persons)

@@ -11,14 +11,21 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from limner.atelier import RENDERER_VERSION, Character, Scene, identity_from_seed, scene_for
+from limner.atelier import (
+    RENDERER_VERSION,
+    Character,
+    Identity,
+    Scene,
+    identity_from_seed,
+    scene_for,
+)
 from limner.lexicon import drawable as lexicon
 
 SIZE = 128
@@ -50,6 +57,22 @@ def draw_attributes(rng: random.Random) -> dict[str, str]:
     }
 
 
+def unrelated(person: int) -> Identity:
+    """Who has a number: everybody by chance."""
+    return identity_from_seed(FIRST_SEED + person)
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Who is drawn under which number, and what a scene may ask for."""
+
+    identity: Callable[[int], Identity] = unrelated
+    asked: Callable[[random.Random], dict[str, str]] = draw_attributes
+
+
+ANYBODY = Cast()
+
+
 def recoloured(outfit: lexicon.Outfit, rng: random.Random) -> lexicon.Outfit:
     """The same garments in other colours, the phrase changed with them."""
     phrase, swaps = outfit.phrase, {}
@@ -68,12 +91,14 @@ def recoloured(outfit: lexicon.Outfit, rng: random.Random) -> lexicon.Outfit:
     return replace(outfit, phrase=re.sub("[<>]", "", phrase), **parts)
 
 
-def scenes_of(person: int) -> Iterator[tuple[Scene, list[Look], list[dict[str, Any]]]]:
+def scenes_of(
+    person: int, cast: Cast = ANYBODY
+) -> Iterator[tuple[Scene, list[Look], list[dict[str, Any]]]]:
     """A person's scenes, each with its looks and one row of meta data a look. Draws nothing."""
     rng = random.Random(f"corpus {person}")
-    identity = identity_from_seed(FIRST_SEED + person)
+    identity = cast.identity(person)
     for number in range(SCENES):
-        attributes = draw_attributes(rng)
+        attributes = cast.asked(rng)
         while identity.sex == "male" and lexicon.outfits()[attributes["outfit"]].wear == "feminine":
             attributes["outfit"] = rng.choice(list(lexicon.outfits()))
         scene = scene_for(attributes, rng.randrange(1 << 30))
@@ -103,12 +128,12 @@ def scenes_of(person: int) -> Iterator[tuple[Scene, list[Look], list[dict[str, A
         yield scene, looks, rows
 
 
-def draw_shard(number: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def draw_shard(number: int, cast: Cast = ANYBODY) -> tuple[np.ndarray, list[dict[str, Any]]]:
     """Pictures (500, 128, 128, 3) and their rows of meta data."""
     pictures, rows = [], []
     for person in range(number * PEOPLE_A_SHARD, (number + 1) * PEOPLE_A_SHARD):
-        character = Character(identity_from_seed(FIRST_SEED + person))
-        for scene, looks, found in scenes_of(person):
+        character = Character(cast.identity(person))
+        for scene, looks, found in scenes_of(person, cast):
             for drawing, row in zip(
                 character.draw_variants(scene, looks, SIZE), found, strict=True
             ):
@@ -117,14 +142,23 @@ def draw_shard(number: int) -> tuple[np.ndarray, list[dict[str, Any]]]:
     return np.stack(pictures), rows
 
 
-def make(folder: Path, people: int, worker: int = 0, workers: int = 1) -> None:
-    """Draw every missing shard whose number is `worker` modulo `workers`."""
+def make(
+    folder: Path,
+    people: int,
+    worker: int = 0,
+    workers: int = 1,
+    cast: Cast = ANYBODY,
+    first: int = 0,
+) -> None:
+    """Draw every missing shard of persons `first` to `first + people` whose number is `worker`
+    modulo `workers`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(worker, -(-people // PEOPLE_A_SHARD), workers):
+    start = first // PEOPLE_A_SHARD
+    for number in range(start + worker, start + -(-people // PEOPLE_A_SHARD), workers):
         file = folder / f"people_{number:04d}.json"
         if file.exists():
             continue
-        pictures, rows = draw_shard(number)
+        pictures, rows = draw_shard(number, cast)
         temp = folder / f".people_{number:04d}.{os.getpid()}.npy"
         np.save(temp, pictures)
         temp.replace(folder / f"people_{number:04d}.npy")
