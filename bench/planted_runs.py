@@ -492,8 +492,17 @@ def publish(out: Path, section: str) -> None:
     files.write_text(out, page.partition(MARK)[0].rstrip("\n") + "\n" + section)
 
 
+def under_test() -> str:
+    """The base and the embedder that answers are about: with another one they are made anew."""
+    from limner import vision
+    from limner.models import resolve_base
+
+    speaker = vision.open_embedder("drawn", "drawing").tool.split()[-1]
+    return f"{resolve_base('miniature').fingerprint[:12]}-{speaker[:8]}"
+
+
 def recall() -> dict[str, Any]:
-    """All answers so far, by base and `kind seed`."""
+    """All answers so far, by what is under test and `kind seed`."""
     return json.loads(STATE.read_text()) if STATE.is_file() else {}
 
 
@@ -567,8 +576,6 @@ def judge_again(place: Path, plant: Plant) -> dict[str, Any]:
 
 def main() -> None:
     """Run what is missing, print the table, write it where asked."""
-    from limner.models import resolve_base
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--kinds", default=",".join(PLANTS))
@@ -580,7 +587,7 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)  # from one to its next
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    base = resolve_base("miniature").fingerprint[:12] + (" tiny" if asked.tiny else "")
+    base = under_test() + (" tiny" if asked.tiny else "")
     if asked.jobs > 1 and not asked.judge:
         spread(asked)
     else:
