@@ -195,3 +195,22 @@ def test_the_name_is_read_without_validating_twice_but_never_from_a_wrong_file(
     file = project.root / "character.yaml"
     file.write_text(file.read_text().replace("Grace", "Ada"))
     assert checked_name(Project.open(project.root)) == "Ada"
+
+
+def test_a_trained_set_was_taken_without_the_shots_that_failed(project: Project) -> None:
+    """Otherwise every command after a verdict asks for two pictures that nobody waits for."""
+    store = project.store
+    store.replace_shots([Shot(f"shot_00{n}", n, {}, "prompt", seed=n) for n in (1, 2)])
+    good, bad = shoot(project, "shot_001"), shoot(project, "shot_002")
+    store.decide(good, "keep", ["all rules passed"], "rule")
+    store.put_caption(good, "grace_char, close-up", "rule")
+    store.decide(bad, "reject", ["another person"], "rule")
+    store.add_dataset(path="dataset", lock_sha256="0", lock={}, train=[good], held_out=[])
+    assert then(project) == "limner generate", "not trained yet: two pictures are better than one"
+    store.add_plan(dataset_version=1, data={})
+    run = {"dataset_version": 1, "trainer": "native", "config": {}, "path": "models/run_1"}
+    store.add_run(plan_version=1, state="done", **run)
+    assert then(project) != "limner generate"
+    assert counts(project, "sources")["wanting"] == 1, "it is still said"
+    store.decide(good, "reject", ["six fingers"], "person")
+    assert then(project) == "limner generate", "what the set had and lost is made again"

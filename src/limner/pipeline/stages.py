@@ -150,7 +150,25 @@ class Facts:
         for take in self.takes:
             if take.state != "pending":
                 tries[take.shot_id] = tries.get(take.shot_id, 0) + 1
-        return [s for s in self.wanting if tries.get(s.id, 0) < MAX_ATTEMPTS]
+        taken_as_it_is = self._settled_without()
+        return [
+            s
+            for s in self.wanting
+            if tries.get(s.id, 0) < MAX_ATTEMPTS and s.id not in taken_as_it_is
+        ]
+
+    def _settled_without(self) -> set[str]:
+        """Shots that were tried and of which the newest dataset, once trained, has no picture.
+
+        Who trains on a set without them took it as it is; `limner generate` still makes them.
+        """
+        if self.dataset is None or self.run is None:
+            return set()
+        if self.run.dataset_version != self.dataset.version:
+            return set()
+        inside = {*self.dataset.train, *self.dataset.held_out}
+        held = {t.shot_id for t in self.takes if t.id in inside}
+        return {t.shot_id for t in self.takes if t.state == "done"} - held
 
 
 def _pictures(takes: list[Take]) -> str:
