@@ -104,7 +104,9 @@ def load(path: Path) -> Workflow:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(
-            f"The workflow cannot be read ({error.strerror})", where=str(path)
+            f"The workflow cannot be read ({error.strerror})",
+            where=str(path),
+            fix="Check the path; it is the file that Workflow > Export (API) of ComfyUI writes.",
         ) from None
     except ValueError as error:
         raise InputError(

@@ -29,6 +29,12 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
         return WorkFailedError(
             "The folder cannot be written", where=str(path), fix="Give write permission, or move."
         )
+    if error.errno == errno.ENOENT:
+        return WorkFailedError(
+            "The folder cannot be made here",
+            where=str(path),
+            fix="Choose another place to write to.",
+        )
     in_the_way = error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
     return WorkFailedError(
         f"Writing failed: {error.strerror or error}",

@@ -67,10 +67,14 @@ def _read(path: Path) -> Reference:
         found = plain(path.read_bytes())
     except OSError as error:
         raise InputError(
-            f"The reference picture cannot be read ({error.strerror})", where=str(path)
+            f"The reference picture cannot be read ({error.strerror})",
+            where=str(path),
+            fix="Check the path given with --reference, or in character.yaml.",
         ) from None
     except InputError as error:
         raise InputError(
-            f"The reference picture: {error.what}", where=str(path), fix=error.fix
+            f"The reference picture: {error.what}",
+            where=str(path),
+            fix=error.fix or "Give a whole PNG, JPEG or WebP of the person.",
         ) from None
     return Reference(path, found.data, found.suffix, sha256_bytes(found.data))
