@@ -21,6 +21,8 @@ INBOX = "inbox"
 STAGE_FOLDERS = ("shots", "takes", "dataset", "models", "logs", "renders", "release")
 CHARACTER_FILE = "character.yaml"
 DATABASE_FILE = "limner.db"
+ASKED_FILE = "renders/asked.json"
+"""What the newest evaluation was asked for: evaluation writes it, status reads it."""
 
 
 class Project:
@@ -84,7 +86,9 @@ class Project:
         """Open a folder. Raises NotAProjectError when it is none."""
         if not root.is_dir():
             raise NotAProjectError(
-                "There is no such folder", where=str(root), fix="Make one with `limner new`."
+                "This is a file, no folder" if root.is_file() else "There is no such folder",
+                where=str(root),
+                fix="Make one with `limner new`.",
             )
         if not (root / CHARACTER_FILE).is_file() or not (root / DATABASE_FILE).is_file():
             missing = [f for f in (CHARACTER_FILE, DATABASE_FILE) if not (root / f).is_file()]

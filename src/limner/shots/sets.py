@@ -6,6 +6,7 @@ for other tools. Works outside a project with options alone.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -294,8 +295,8 @@ def _must_be_usable(items: Sequence[Item], found: Imported, path: Path) -> None:
             raise InputError(
                 f"{len(silent)} of {len(items)} prompts do not say their {axis}",
                 where=f"{path}, {some}",
-                fix=f"Name it in the prompt (`limner shots check {path.name}` lists them all), "
-                f"or add a column `{axis}`"
+                fix=f"Name it in the prompt (`limner shots check {shlex.quote(str(path))}` lists "
+                f"them all), or add a column `{axis}`"
                 + (", or put them under DOMAIN headings." if axis == "angle" else "."),
             )
 
