@@ -118,4 +118,6 @@ def shots_replan(
     from limner.pipeline import replan_shots
 
     found = screen().run(replan_shots(project(), shots))
-    return Answer(found, [f"{len(found['replanned'])} shots planned anew: {found['prompts']}"])
+    count = len(found["replanned"])
+    words = "1 shot" if count == 1 else f"{count} shots"
+    return Answer(found, [f"{words} planned anew: {found['prompts']}"])

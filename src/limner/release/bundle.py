@@ -278,7 +278,7 @@ def _chosen(work: _Work) -> dict[str, Any]:
 def _choose(project: Project, read: reading.Reading | None, force: bool) -> tuple[Run, Checkpoint]:
     run = story.judged_run(project, read)
     if run is None:
-        raise NotReadyError("Nothing is trained yet", fix="Train first: limner train")
+        raise NotReadyError("Nothing is trained yet", fix="Run `limner train` first.")
     chosen = story.judged_checkpoint(project, read)
     if not force:
         if read is None or chosen is None:
@@ -294,7 +294,7 @@ def _choose(project: Project, read: reading.Reading | None, force: bool) -> tupl
         return run, chosen
     checkpoints = project.store.checkpoints(run.version)
     if not checkpoints:
-        raise NotReadyError("The run has no checkpoint", fix="Train first: limner train")
+        raise NotReadyError("The run has no checkpoint", fix="Run `limner train` first.")
     return run, checkpoints[-1]
 
 
