@@ -116,6 +116,9 @@ def _refuse_the_unheard(peer: str, others: list[str], ours: list[str]) -> None:
             "says how Limner trains.",
         )
     if peer != "native" and ours:
+        from limner.dataset import layout_named
+
+        layout_named(peer, "--with")  # a name that nobody knows comes first
         raise UsageError(
             f"{ours[0]} means nothing to {peer}",
             fix="Stop its run with Ctrl-C; the same command goes on from its last checkpoint.",

@@ -226,3 +226,13 @@ def test_the_command_refuses_what_it_would_not_heed(
         main(["-C", str(project.root), "train", "--take", str(path), "--json"])
     told = json.loads(capsys.readouterr().out)
     assert ended.value.code == 0 and told["checkpoints"][0]["step"] == 500
+
+
+def test_an_unknown_trainer_is_named_before_what_it_would_not_heed(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["-C", str(project.root), "train", "--with", "foo", "--stop-after", "1"])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "foo" in told and "ai-toolkit" in told
+    assert "--stop-after means nothing" not in told
