@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from limner.evaluation import choices
 from limner.events import Event, Notice
 from limner.pipeline import recovery
 from limner.pipeline.stages import MAX_ATTEMPTS, checked_name, status
 from limner.project import Project, files
+from limner.project.folder import ASKED_FILE
 from limner.project.records import Checkpoint, Shot
 
 
@@ -136,7 +138,8 @@ def test_the_next_step_walks_the_whole_way_and_back_when_something_changes(
     store.add_renders(1, [{"key": "b", "seed": 2, "phase": "claim", **cell}])
     assert (state(project, "evaluation"), then(project)) == ("partial", "limner evaluate")
     store.update_render(store.renders(1)[1].id, state="done")
-    asked = project.folder("renders") / "asked.json"
+    asked = project.root / ASKED_FILE  # the one home of its name
+    assert choices._file(project) == asked
     files.write_json(asked, {"run": 1, "done": False})
     assert then(project) == "limner evaluate"  # the tests that were asked for are not begun
     files.write_json(asked, {"run": 1, "done": True})

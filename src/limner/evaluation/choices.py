@@ -20,8 +20,7 @@ from limner.evaluation.pace import Price
 from limner.evaluation.prompt import EvalPrompt
 from limner.evaluation.testsets import NAMES, NONE, Tests, own_prompts
 from limner.project import Project, files
-
-FILE = "asked.json"
+from limner.project.folder import ASKED_FILE
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def _place(project: Project, path: Path) -> str:
 
 
 def _file(project: Project) -> Path:
-    return project.folder("renders") / FILE
+    return project.root / ASKED_FILE
 
 
 KEYS = frozenset(

@@ -16,6 +16,7 @@ from typing import Any
 
 from limner.pipeline import recovery
 from limner.project import Project
+from limner.project.folder import ASKED_FILE
 from limner.project.records import Decision, Shot, Take
 
 STAGES = (
@@ -321,7 +322,7 @@ def _evaluation(facts: Facts) -> Stage:
 def _stopped(project: Project, run: int) -> bool:
     """Whether the newest evaluation of the run was stopped between two of its parts."""
     try:
-        asked = json.loads((project.root / "renders" / "asked.json").read_text(encoding="utf-8"))
+        asked = json.loads((project.root / ASKED_FILE).read_text(encoding="utf-8"))
         return bool(asked["run"] == run and not asked["done"])
     except (OSError, ValueError, TypeError, KeyError):
         return False
