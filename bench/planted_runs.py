@@ -41,13 +41,9 @@ BASE_STEPS = 160
 SIX = 6
 HELD_OUT = 8
 TINY: dict[str, Any] = {
-    "shots__count": 18,
-    "training__steps": 8,
-    "training__checkpoints": 2,
-    "evaluation__prompts": 6,
-    "evaluation__seeds": 1,
-    "evaluation__claim_seeds": 2,
-}
+    "shots__count": 18, "training__steps": 8, "training__checkpoints": 2,
+    "evaluation__prompts": 6, "evaluation__seeds": 1, "evaluation__claim_seeds": 2,
+}  # fmt: skip
 HARMS = frozenset(
     {"underfit", "overfit", "copying", "frying", "background_bleed", "inconsistent_dataset"}
     | {"crashes", "not_saving"}
@@ -242,8 +238,6 @@ def steps(project: Project) -> list[Step]:
 
 STOCK = ("shots", "generate", "review", "captions")
 """Stages that the kinds of one seed share."""
-
-
 PLANTED = ".planted"
 """Lies in a project whose fault is in; a project that was stopped on the way there begins anew."""
 
@@ -494,11 +488,10 @@ def publish(out: Path, section: str) -> None:
 
 def under_test() -> str:
     """The base and the embedder that answers are about: with another one they are made anew."""
-    from limner import vision
     from limner.models import resolve_base
+    from limner.vision.embedders import network_version
 
-    speaker = vision.open_embedder("drawn", "drawing").tool.split()[-1]
-    return f"{resolve_base('miniature').fingerprint[:12]}-{speaker[:8]}"
+    return f"{resolve_base('miniature').fingerprint[:12]}-{network_version('drawing')[:8]}"
 
 
 def recall() -> dict[str, Any]:

@@ -21,6 +21,7 @@ from limner.project import Project
 from limner.project.files import sha256_file, write_text
 from limner.project.records import Take
 from limner.vision.brought import Brought, open_brought
+from limner.vision.embedders import network_version
 from limner.vision.faces import Kind
 from limner.vision.pictures import open_picture
 from limner.vision.reading import VERSION, Reading, read_picture
@@ -141,7 +142,8 @@ def measure(job: Job, cache: Path) -> Answer:
     except OSError as error:
         return Answer(None, f"the file cannot be read ({error.strerror})")
     own: list[Brought] = [open_brought(card) for card in job.brought]
-    marks = [job.kind, f"{job.smallest_face:g}", *(o.tool.replace(" ", "-") for o in own)]
+    kind = "-".join(filter(None, (job.kind, network_version(job.kind))))
+    marks = [kind, f"{job.smallest_face:g}", *(o.tool.replace(" ", "-") for o in own)]
     name = f"{digest}.{'.'.join([*marks, 'text'] if job.text else marks)}.json"
     found = None if job.again else _cached(cache / name)
     if found is not None:
