@@ -66,11 +66,11 @@ RULES: tuple[Rule, ...] = (
         "ours: with two of them half of the true pictures lie below", "starting value",
     ),
     Rule(
-        "identity_odds_reject", -0.39, "log-odds", "both embedders together say another person",
+        "identity_odds_reject", -0.44, "log-odds", "both embedders together say another person",
         BENCH, "derived",
     ),
     Rule(
-        "identity_odds_doubt", 0.19, "log-odds", "both embedders together are in doubt",
+        "identity_odds_doubt", 0.05, "log-odds", "both embedders together are in doubt",
         BENCH, "derived",
     ),
     Rule(
