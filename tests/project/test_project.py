@@ -41,7 +41,13 @@ def test_a_new_project_opens_and_keeps_comments_when_changed(tmp_path: Path) -> 
 
 
 def test_a_character_is_an_adult(tmp_path: Path) -> None:
-    for word, said in (("child", "Ada"), ("woman", "a 12-year-old with red hair")):
+    refused = (
+        ("child", "Ada"),
+        ("girl", "Ada"),
+        ("woman", "a 12-year-old with red hair"),
+        ("woman", "a little girl with red hair"),
+    )
+    for word, said in refused:
         with pytest.raises(InputError, match="adults only"):
             Project.create(
                 tmp_path / "q",

@@ -12,11 +12,16 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
-_MINOR = re.compile(
-    r"\b(?:child|kid|toddler|baby|infant|minor|(?:pre)?teen(?:ager)?|school(?:girl|boy))\b",
+_MINOR = re.compile(  # as a class word
+    r"\b(?:child|children|kid|toddler|baby|infant|minor|underage|girl|boy|(?:pre)?teen(?:age|ager)?"
+    r"|school(?:girl|boy))\b",
     re.IGNORECASE,
 )
-_UNDER_18 = re.compile(r"\b(?:[1-9]|1[0-7])[- ]years?[- ]old\b", re.IGNORECASE)
+_UNDER_18 = re.compile(  # in a description, where a scar may be minor and blue eyes baby blue
+    r"\b(?:(?:[1-9]|1[0-7])[- ]years?[- ]old|child|children|toddler|infant|underage"
+    r"|(?:pre)?teen(?:age|ager)?|school(?:girl|boy)|(?:little|small|young) (?:girl|boy))\b",
+    re.IGNORECASE,
+)
 Likeness = Literal["synthetic", "consented_person"]
 
 
@@ -353,7 +358,9 @@ class AdviceSettings(_Settings):
 
 def _refuse_minors(pattern: re.Pattern[str], text: str) -> str:
     if match := pattern.search(text):
-        raise ValueError(f"{match.group(0)!r}: Limner makes pictures of adults only")
+        raise ValueError(
+            f"{match.group(0)!r}: Limner makes pictures of adults only; say woman or man"
+        )
     return text
 
 
