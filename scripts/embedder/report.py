@@ -15,11 +15,13 @@ import numpy as np
 from limner.vision import faces, finder
 from limner.vision.calibration import auc, calibrate
 from limner.vision.embedders import DlibEmbedder, open_embedder
-from limner.vision.templates import YAW_BINS, build_template, yaw_bin
+from limner.vision.templates import YAW_BINS, Template, build_template, yaw_bin
 from scripts.embedder.corpus import LEAST_FACE, Pool
 from scripts.embedder.families import family
 
 TARGET_FAR = 0.01
+MOST_USABLE = 45.0
+"""Degrees of head turn up to which a face makes a template, as in review."""
 DLIB_PERSONS = 60
 """Left-out persons measured with dlib, which takes 0.1 s a picture: one half gives the centre,
 the other half is measured."""
@@ -51,12 +53,9 @@ def centre_of_drawings(pool: Pool, found: dict[int, Any], persons: np.ndarray) -
 
 def measure(pool: Pool, found: dict[int, Any], name: str, persons: np.ndarray) -> dict[str, Any]:
     """Pair AUC and template calibrations of one embedder by true yaw bin."""
-    tool = open_embedder(name, "drawing")
-    chosen = [i for i in found if pool.person[i] in set(persons)]
-    vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
-    who, yaw, scene = pool.person[chosen], pool.yaw[chosen], pool.scene[chosen]
+    vectors, who, yaw, scene = embedded(pool, found, name, persons)
     bins = np.array([yaw_bin(v) for v in yaw])
-    table: dict[str, Any] = {"pictures": len(chosen), "persons": len(set(who.tolist()))}
+    table: dict[str, Any] = {"pictures": len(vectors), "persons": len(set(who.tolist()))}
     pairs, cards = {}, {}
     for label, rows in [("all", bins != "side"), *((b, bins == b) for b, _, _ in YAW_BINS)]:
         if rows.sum() < 10:
@@ -94,22 +93,13 @@ def against_templates(
     name: str,
 ) -> dict[str, Any]:
     """Each face of `rows` against everybody's template (its own without its scene)."""
-    persons = np.unique(who)
-    usable = np.abs(yaw) < 45
-    templates = {}
-    for p in persons:
-        mine = np.nonzero((who == p) & usable)[0]
-        if len(mine):
-            templates[p] = build_template(list(vectors[mine]), list(yaw[mine]))
+    known = templates(vectors, who, yaw)
     genuine, impostor = [], []
     for i in rows:
-        for p, template in templates.items():
-            if p != who[i]:
-                impostor.append(template.score(vectors[i], yaw[i]))
-        rest = np.nonzero((who == who[i]) & usable & (scene != scene[i]))[0]
-        if len(rest) >= 3:
-            own = build_template(list(vectors[rest]), list(yaw[rest]))
-            genuine.append(own.score(vectors[i], yaw[i]))
+        impostor += [t.score(vectors[i], yaw[i]) for p, t in known.items() if p != who[i]]
+        own = own_score(i, vectors, who, yaw, scene)
+        if own is not None:
+            genuine.append(own)
     found = calibrate(
         impostor, target_far=TARGET_FAR, source="left-out drawn characters", tool=name
     )
@@ -125,34 +115,52 @@ def against_templates(
 def among_families(pool: Pool, found: dict[int, Any], name: str) -> dict[str, Any]:
     """How well one embedder parts look-alikes: each face against its person's template (without its
     scene) and against those of the rest of the family, by yaw bin."""
-    tool = open_embedder(name, "drawing")
-    chosen = sorted(found)
-    vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
-    who, yaw, scene = pool.person[chosen], pool.yaw[chosen], pool.scene[chosen]
-    usable = np.abs(yaw) < 45
-    templates = {}
-    for p in np.unique(who):
-        mine = np.nonzero((who == p) & usable)[0]
-        if len(mine):
-            templates[p] = build_template(list(vectors[mine]), list(yaw[mine]))
-    table: dict[str, Any] = {"pictures": len(chosen), "persons": len(templates)}
+    vectors, who, yaw, scene = embedded(pool, found, name, np.unique(pool.person))
+    known = templates(vectors, who, yaw)
+    table: dict[str, Any] = {"pictures": len(vectors), "persons": len(known)}
     for label, low, high in YAW_BINS:
         own, others = [], []
-        for i in np.nonzero((np.abs(yaw) >= low) & (np.abs(yaw) < high) & usable)[0]:
-            rest = np.nonzero((who == who[i]) & usable & (scene != scene[i]))[0]
-            if len(rest) < 3:
+        for i in np.nonzero((np.abs(yaw) >= low) & (np.abs(yaw) < min(high, MOST_USABLE)))[0]:
+            score = own_score(i, vectors, who, yaw, scene)
+            if score is None:
                 continue
-            mine = build_template(list(vectors[rest]), list(yaw[rest]))
-            own.append(mine.score(vectors[i], yaw[i]))
+            own.append(score)
             others += [
                 template.score(vectors[i], yaw[i])
-                for p, template in templates.items()
-                if p != who[i] and family(int(p)) == family(int(who[i]))
+                for p, template in known.items()
+                if p != who[i] and family(p) == family(int(who[i]))
             ]
         if own and others:
             mean = round(auc(np.array(own), np.array(others)), 4)
             table[label] = {"auc": mean, "own": len(own), "look_alikes": len(others)}
     return table
+
+
+def embedded(
+    pool: Pool, found: dict[int, Any], name: str, persons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(vectors (n, dimension), person, true yaw in degrees, scene) of the faces of `persons`."""
+    tool = open_embedder(name, "drawing")
+    chosen = [i for i in found if pool.person[i] in set(persons)]
+    vectors = np.stack([tool.embed(pool.pictures[i], found[i]) for i in chosen])
+    return vectors, pool.person[chosen], pool.yaw[chosen], pool.scene[chosen]
+
+
+def templates(vectors: np.ndarray, who: np.ndarray, yaw: np.ndarray) -> dict[int, Template]:
+    """Person -> template of all faces turned by less than `MOST_USABLE`."""
+    usable = np.abs(yaw) < MOST_USABLE
+    rows = {int(p): np.nonzero((who == p) & usable)[0] for p in np.unique(who)}
+    return {p: build_template(list(vectors[r]), list(yaw[r])) for p, r in rows.items() if len(r)}
+
+
+def own_score(
+    i: int, vectors: np.ndarray, who: np.ndarray, yaw: np.ndarray, scene: np.ndarray
+) -> float | None:
+    """Face i against its person's template without its scene; None below three other faces."""
+    rest = np.nonzero((who == who[i]) & (np.abs(yaw) < MOST_USABLE) & (scene != scene[i]))[0]
+    if len(rest) < 3:
+        return None
+    return build_template(list(vectors[rest]), list(yaw[rest])).score(vectors[i], yaw[i])
 
 
 def detection(pool: Pool, found: dict[int, Any], index: np.ndarray) -> dict[str, Any]:
