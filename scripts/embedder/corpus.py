@@ -95,9 +95,14 @@ def shard(file: Path, people: int, *, measured: bool) -> Pool:
     told = {name: values[wanted] for name, values in told.items()}
     if not wanted:
         return Pool(pictures, **told, crops=pictures, rows=told["person"])
-    tall = told["box"][:, 3] - told["box"][:, 1] >= LEAST_FACE
-    index = np.nonzero(told["visible"] & (np.abs(told["yaw"]) < MOST_YAW) & tall)[0]
+    index = np.nonzero(judgeable(told))[0]
     return Pool(pictures, **told, crops=crops(pictures[index], told["points"][index]), rows=index)
+
+
+def judgeable(told: dict[str, np.ndarray]) -> np.ndarray:
+    """(n,) whether a drawing of `labelled` shows a face that tells who it is."""
+    tall = told["box"][:, 3] - told["box"][:, 1] >= LEAST_FACE
+    return np.asarray(told["visible"] & (np.abs(told["yaw"]) < MOST_YAW) & tall)
 
 
 def crops(pictures: np.ndarray, points: np.ndarray) -> np.ndarray:

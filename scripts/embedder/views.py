@@ -11,18 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
 
 from limner.models import open_base
 from limner.vision.finder import find_drawn_face
-from scripts.embedder.corpus import LEAST_FACE, MOST_YAW, crops, labelled, left_out
+from scripts.embedder.corpus import crops, judgeable, labelled, left_out
 from scripts.embedder.families import FIRST, MEMBERS, family
+from scripts.make_strangers import through
 from scripts.miniature.corpus import shards
 
 THROUGH = 2
 """Every so manieth face is also sent through the autoencoder."""
-AT_ONCE = 50
 FARTHEST = 0.25
 """Found points further from the true ones than this share of the face's height are another's."""
 
@@ -44,35 +42,26 @@ def make(folders: list[Path], out: Path) -> None:
 
 def _views(file: Path, base: Any) -> dict[str, np.ndarray]:
     pictures, told = np.load(file, allow_pickle=False), labelled(file)
-    tall = told["box"][:, 3] - told["box"][:, 1]
-    near = told["visible"] & (np.abs(told["yaw"]) < MOST_YAW) & (tall >= LEAST_FACE)
-    rows = np.nonzero(near)[0]
+    rows = np.nonzero(judgeable(told))[0]
     pictures, points = pictures[rows], told["points"][rows]
+    tall = (told["box"][:, 3] - told["box"][:, 1])[rows]
     seen, where = [], []
     for i, picture in enumerate(pictures):
         face = find_drawn_face(picture)
         spots = None if face is None else np.array([*face.eyes, face.nose])
-        if spots is not None and np.abs(spots - points[i][:3]).mean() < FARTHEST * tall[rows[i]]:
+        if spots is not None and np.abs(spots - points[i][:3]).mean() < FARTHEST * tall[i]:
             seen.append(i)
             where.append(spots)
     half = np.arange(0, len(rows), THROUGH)
-    back = [through(base, pictures[half[k : k + AT_ONCE]]) for k in range(0, len(half), AT_ONCE)]
+    back = [through(base, picture) for picture in pictures[half]]
     return {
         "person": told["person"][rows],
         "true": crops(pictures, points),
         "found": crops(pictures[seen], np.array(where)),
         "found_rows": np.array(seen),
-        "through": crops(np.concatenate(back), points[half]),
+        "through": crops(np.stack(back), points[half]),
         "through_rows": half,
     }
-
-
-def through(base: Any, pictures: np.ndarray) -> np.ndarray:
-    """Pictures (n, side, side, 3) as a base's autoencoder gives them back."""
-    latents = base.encode_images([Image.fromarray(p) for p in pictures])
-    side = pictures.shape[1]
-    found: np.ndarray = base.decode(torch.stack(list(latents)), side, side)
-    return found
 
 
 KINDS = {"true": 0.3, "found": 0.4, "through": 0.3}
