@@ -1,6 +1,6 @@
 """Make the face finder and the identity embedder for drawings that Limner ships.
 
-    python -m scripts.train_embedder --corpus DIR [--people 1200] [--related 3000] [--minutes 45]
+    python -m scripts.train_embedder --corpus DIR [--people 1200] [--related 2600] [--minutes 40]
 
 Draws what is missing of the corpus and of its families of look-alikes (DIR/families), cuts the
 faces, fits both networks on nine tenths of the persons, writes finder.onnx, drawn.onnx, drawn.json,
@@ -32,8 +32,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--corpus", type=Path, required=True, help="shards of scripts.miniature")
     parser.add_argument("--people", type=int, default=1200, help="unrelated persons")
-    parser.add_argument("--related", type=int, default=3000, help="persons in families")
-    parser.add_argument("--minutes", type=float, default=45.0, help="CPU minutes of training")
+    parser.add_argument("--related", type=int, default=2600, help="persons in families")
+    parser.add_argument("--minutes", type=float, default=40.0, help="CPU minutes of training")
     parser.add_argument("--work", type=Path, default=None, help="default: CORPUS/embedder")
     parser.add_argument("--keep-finder", action="store_true", help="fit the embedder alone")
     parser.add_argument("--no-draw", action="store_true", help="use the shards that are there")
