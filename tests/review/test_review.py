@@ -18,8 +18,9 @@ from limner.project import Project
 from limner.project.files import sha256_file
 from limner.project.records import Shot
 from limner.review import contact_sheet, keep, reject, review, undo
+from limner.review.measuring import Job, measure
 from limner.review.rules import rules
-from limner.vision import dlib_faces, finder
+from limner.vision import dlib_faces, embedders, finder
 
 Pictures = list[tuple[str, str, bytes]]
 AddTake = Callable[[Project, str, bytes], int]
@@ -77,6 +78,20 @@ def test_what_was_measured_is_not_measured_again(project: Project) -> None:
     fourth = collect(review(project))
     assert fourth["measured"] == 0  # those bytes were measured before, under another name
     assert said(project, "good_1")[0] != "keep"
+
+
+def test_another_network_reads_anew(
+    tmp_path: Path, pictures: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.png").write_bytes(pictures[0][2])
+    job = Job(tmp_path / "one.png", "drawing", 24)
+    assert [measure(job, tmp_path).cached for _ in range(2)] == [False, True]
+    monkeypatch.setattr(embedders, "_drawn_card", lambda: {"version": "another"})
+    assert [measure(job, tmp_path).cached for _ in range(2)] == [False, True]
+    photo = Job(tmp_path / "one.png", "photo", 24)  # no shipped network reads a photograph
+    assert not measure(photo, tmp_path).cached
+    monkeypatch.undo()
+    assert measure(photo, tmp_path).cached and measure(job, tmp_path).cached
 
 
 def test_a_person_has_the_last_word(

@@ -9,6 +9,7 @@ from limner.atelier import Drawing
 from limner.errors import LimnerError
 from limner.vision import find_faces, open_embedder, shipped_calibration, similarity
 from limner.vision.align import aligned_crop
+from limner.vision.embedders import DrawnEmbedder
 from limner.vision.reading import Reading, read_picture
 
 
@@ -45,6 +46,17 @@ def test_one_person_is_told_from_another(
     card = shipped_calibration(name, "drawing", "front")
     assert card.far <= card.target_far and card.impostors > 1000
     assert max(different) < card.threshold
+
+
+def test_a_mirrored_crop_is_the_same_person(grace: list[Drawing], stranger: list[Drawing]) -> None:
+    tool = open_embedder("drawn", "drawing")
+    assert isinstance(tool, DrawnEmbedder)
+    drawn = [d.image for d in (*grace, *stranger)]
+    crops = np.stack([aligned_crop(image, find_faces(image)[0]) for image in drawn])
+    vectors = tool.embed_crops(crops)
+    assert vectors.shape == (len(crops), tool.dimension)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.allclose(vectors, tool.embed_crops(crops[:, :, ::-1]), atol=1e-5)
 
 
 def test_a_reading_survives_its_cache(grace: list[Drawing]) -> None:
