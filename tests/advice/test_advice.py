@@ -150,6 +150,22 @@ def test_more_steps_are_never_the_cure_for_what_was_learned_by_heart(tmp_path: P
     assert fact["value"] == 2.0 and "2.00 times" in fact["text"] and "0.18 times" in fact["text"]
 
 
+def test_likeness_far_from_the_base_calls_for_no_more_steps(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    few = {"word": "not the same person", "hits": 2, "match_rate": 2 / 48, "interval": [0.01, 0.14]}
+    make.verdict(project, **few, threshold=0.9)  # likeness .8, the base's .05: most of the way
+    data = advise(project)
+    assert "underfit" not in data["found"] and "face_inconsistency" in data["found"]
+    make.verdict(project, **few, threshold=1.7)  # under half of it
+    data = advise(project)
+    assert "underfit" in data["found"]
+    (lead,) = (
+        f for s in data["symptoms"] if s["id"] == "underfit" for f in s["evidence"]
+        if f["id"] == "lead"
+    )  # fmt: skip
+    assert "likeness went 45 % of the way from the base to the line" in str(lead)
+
+
 def test_evidence_names_the_pictures_to_look_at(tmp_path: Path) -> None:
     project = make.build(tmp_path / "p")
     one_view_fails(project)

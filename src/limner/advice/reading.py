@@ -174,27 +174,47 @@ def wants_more(found: Records, value: Values) -> Test:
 
 
 def like_the_base(found: Records, value: Values) -> Test:
-    """Does the LoRA match more often than no LoRA at all?"""
+    """Is the LoRA hardly more than no LoRA at all: no lead in matches, and likeness not surely half
+    of the way from the base's pictures to the line of a match?"""
     data = found.data
     mine, base = data.get("interval"), data.get("base_interval")
     if not mine or not base:
         return unknown("lead", "The lead over the base model", "nothing was claimed", EVALUATE)
     clear = mine[0] > base[1]
+    way = _way(found)
+    gone = ""
+    if way is not None:
+        gone = f"; likeness went {100 * way.value:.0f} % of the way from the base to the line"
+        gone += span((way.low, way.high))
     fact = Fact(
         "lead",
         f"With the LoRA {data['hits']} of {data['n']}, without it {data['base_hits']} of "
-        f"{data['base_n']} pictures pass",
+        f"{data['base_n']} pictures pass{gone}",
         verdict_of(found),
         data["match_rate"] - data["base_match_rate"],
         "share",
         None,
         data["n"],
     )
-    holds = False if clear else True if mine[1] < value["majority"] else None
+    called = clear or (way is not None and way.low >= value["halfway"])
+    holds = False if called else True if mine[1] < value["majority"] else None
     cause = "The trigger word does not call the person."
     reason = f"{data['n']} pictures leave it open"
     how = f"Raise evaluation.prompts, then {EVALUATE}"
     return Test(fact, holds, "majority", cause, reason, how)
+
+
+def _way(found: Records) -> numbers.Estimate | None:
+    """How far mean identity went from the base's fresh pictures (0) to the threshold (1)."""
+    base = [v for p in found.base if (v := p.value(found.identity)) is not None]
+    gap, _ = found.paired(found.identity, found.chosen, found.base)
+    line = found.data.get("threshold")
+    if gap is None or line is None:
+        return None
+    whole = line - sum(base) / len(base)
+    if whole <= 0:
+        return None
+    return numbers.Estimate(gap.value / whole, gap.low / whole, gap.high / whole, gap.n)
 
 
 def loss_falling(found: Records, value: Values) -> Test:

@@ -78,6 +78,11 @@ RULES: dict[str, Rule] = {
         0.5, "starting value", "as in the evaluation: most pictures",
         "share of matches under which, without a lead over the base, the person is not learned",
     ),
+    "halfway": Rule(
+        0.5, "starting value", "miniature: right runs went 0.67 to 1.02, a sixteenth of the "
+        "steps 0.11 to 0.46",
+        "share of the way from the base's likeness to the line from which the person is called",
+    ),
     "still_falling": Rule(
         0.01, "starting value", "evaluation protocol: underfit while it falls over 1 % a look",
         "share by which held-out loss fell at the last look",
