@@ -427,6 +427,7 @@ def test_a_project_of_pictures_made_elsewhere_lives_by_its_inbox(
     new += ["--dir", str(folder), "--consent-date"]
     assert shell.run([*new, "2999-01-01"]) == 2 and "still to come" in capsys.readouterr().err
     assert shell.run([*new, "2026-03-01"]) == 0
+    assert f"the consent is not there yet: put it at {folder / 'c.pdf'}" in capsys.readouterr().out
     project = Project.open(folder)
     assert project.character.source.name == "inbox", "a real person is never drawn by default"
     project.change_character(shots__count=8)

@@ -6,6 +6,7 @@ In: a project. Out: what a receipt may say about consent, or a refusal that name
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from limner.errors import InputError
 from limner.project import Project, files
@@ -41,14 +42,24 @@ def consent(project: Project) -> dict[str, str] | None:
             fix="Ask the person; then write what was agreed to, in no other words than train, "
             "publish and dataset, e.g. `train, publish`.",
         )
+    if (absent := missing_evidence(project)) is not None:
+        fix = f"Put the file at {absent}, or write a link or an id."
+        raise InputError("The consent file is missing", where=given.evidence, fix=fix)
     stated = files.sha256_bytes(given.evidence.encode("utf-8"))
     evidence = project.root / given.evidence
     if evidence.is_file():
         stated = files.sha256_file(evidence)
-    elif "://" not in given.evidence and re.search(r"\.\w{2,4}$", given.evidence):
-        fix = "Put the file there, or write a link or an id."
-        raise InputError("The consent file is missing", where=given.evidence, fix=fix)
     return {"date": given.date, "evidence_sha256": stated, "scope": given.scope}
+
+
+def missing_evidence(project: Project) -> Path | None:
+    """Where the consent's evidence should lie when it names a file that is not there, else None.
+    Links and ids name no file."""
+    given = project.character.consent
+    if given is None or "://" in given.evidence or not re.search(r"\.\w{2,4}$", given.evidence):
+        return None
+    path = project.root / given.evidence
+    return None if path.is_file() else path
 
 
 def allows(project: Project, word: str) -> bool:
