@@ -6,16 +6,13 @@ import datetime
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from limner.cli.shell import app, command, root, screen
 from limner.cli.show import Answer, duration, sentences
 from limner.errors import UsageError
-
-if TYPE_CHECKING:
-    from limner.project import Project
 
 
 @command(app, "new")
@@ -65,16 +62,13 @@ def new(
     place = shlex.quote(str(project.root))
     lines = [f"made {project.root}"]
     data = {"name": name, "root": str(project.root.resolve()), "trigger": trigger}
-    if consent and (absent := _missing_evidence(project)) is not None:
-        data["evidence_missing"] = str(absent)
-        lines.append(f"the consent is not there yet: put it at {absent}, a release needs it")
+    if consent:
+        from limner.release.likeness import missing_evidence
+
+        if (absent := missing_evidence(project)) is not None:
+            data["evidence_missing"] = str(absent)
+            lines.append(f"the consent is not there yet: put it at {absent}, a release needs it")
     return Answer(data, [*lines, f"next: limner -C {place} status"])
-
-
-def _missing_evidence(project: Project) -> Path | None:
-    from limner.release.likeness import missing_evidence
-
-    return missing_evidence(project)
 
 
 def _refuse_consent(evidence: str, day: str, *, needed: bool) -> None:
