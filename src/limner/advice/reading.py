@@ -205,7 +205,9 @@ def like_the_base(found: Records, value: Values) -> Test:
 
 
 def _way(found: Records) -> numbers.Estimate | None:
-    """How far mean identity went from the base's fresh pictures (0) to the threshold (1)."""
+    """How far mean identity went from the base's fresh pictures (0) to the threshold (1), with
+    Student's 95 % interval over prompts; the base's own mean is taken as known. None where they
+    share too few prompts, or the base lies over the threshold."""
     base = [v for p in found.base if (v := p.value(found.identity)) is not None]
     gap, _ = found.paired(found.identity, found.chosen, found.base)
     line = found.data.get("threshold")

@@ -80,7 +80,7 @@ RULES: dict[str, Rule] = {
     ),
     "halfway": Rule(
         0.5, "starting value", "miniature: right runs went 0.67 to 1.02, a sixteenth of the "
-        "steps 0.11 to 0.46",
+        "steps 0.11 to 0.48",
         "share of the way from the base's likeness to the line from which the person is called",
     ),
     "still_falling": Rule(

@@ -91,8 +91,8 @@ class DlibEmbedder:
 class DrawnEmbedder:
     """Limner's network for drawings: 64 px aligned face -> 96-d, through onnxruntime.
 
-    A face and its mirror image are read and averaged: on drawings left out of training 2 to 6 of a
-    hundred more are known at one false-accept rate (docs/notebook.md).
+    A face and its mirror image are read and averaged: on drawings left out of training up to 6 of
+    a hundred more are known at one false-accept rate (docs/notebook.md).
     """
 
     tool: str
