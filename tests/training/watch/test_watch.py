@@ -181,6 +181,9 @@ def test_samples_that_burn_and_samples_that_repeat(tmp_path: Path) -> None:
     now = Watch(folder).look(Machine(disk_free_gb=100))
     assert rules_of(now) == {"saturation", "repetition"}, now["flags"]
     assert len(now["samples"]) == 12
+    later = Watch(folder).look(Machine(disk_free_gb=100, now=time.time() + 90))  # no longer written
+    (lost,) = (f for f in later["flags"] if f["rule"] == "unreadable")
+    assert "1799__000000090_0.jpg" in lost["what"] and len(later["samples"]) == 12
 
 
 def test_machine_limits(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ SIDE = 96
 PREVIEW = 224
 MOST_STEPS = 12
 """Steps of which samples are looked at; first and last among them."""
+WRITING = 60.0
+"""Seconds for which a file that cannot be opened counts as being written."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Look:
 
 
 def measure(samples: Sequence[SampleFile], known: dict[Path, Look] | None = None) -> list[Look]:
-    """Measures of the samples of up to twelve steps; pictures half-written are passed over."""
+    """Measures of the samples of up to twelve steps; `unreadable` tells of the rest."""
     found = []
     known = {} if known is None else known
     for sample in chosen(samples):
@@ -46,6 +48,39 @@ def measure(samples: Sequence[SampleFile], known: dict[Path, Look] | None = None
             known[sample.path] = Look(sample, _saturation(picture), _print(picture))
         found.append(known[sample.path])
     return found
+
+
+def unreadable(samples: Sequence[SampleFile], looks: Sequence[Look], now: float) -> list[Flag]:
+    """Samples that no look was had at though nobody has written to them for a minute.
+
+    now: seconds since the epoch.
+    """
+    seen = {look.sample.path for look in looks}
+    lost = [s for s in chosen(samples) if s.path not in seen and _age(s.path, now) > WRITING]
+    if not lost:
+        return []
+    names, many = [s.path.name for s in lost], len(lost)
+    what = (
+        "1 sample cannot be opened and is"
+        if many == 1
+        else f"{many} samples cannot be opened and are"
+    )
+    return [
+        Flag(
+            "unreadable",
+            "warning",
+            f"{what} in no check: {names[0]}{'' if many == 1 else ' and others'}",
+            "Open one yourself; a full disk or a stopped run leaves such files.",
+            {"files": names},
+        )
+    ]
+
+
+def _age(path: Path, now: float) -> float:
+    try:
+        return now - path.stat().st_mtime
+    except OSError:  # taken away meanwhile
+        return 0.0
 
 
 def chosen(samples: Sequence[SampleFile]) -> list[SampleFile]:

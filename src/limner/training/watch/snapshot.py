@@ -56,6 +56,7 @@ class Watch:
         raised, looked = flags.flags(seen, self.values, there)
         looks = pictures.measure(seen.samples, self._known)
         more, seen_too = pictures.flags(looks, self.values)
+        more += pictures.unreadable(seen.samples, looks, there.now)
         looked |= seen_too
         return {
             **_progress(seen),
