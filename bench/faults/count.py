@@ -177,4 +177,5 @@ def _share(hits: int, n: int) -> str:
     if not n:
         return "not measured"
     interval = clopper_pearson(hits, n)
-    return f"{hits} of {n}, {hits / n:.1%} ({interval.low:.0%} to {interval.high:.0%})"
+    span = f"{100 * interval.low:.0f} to {100 * interval.high:.0f} %"
+    return f"{hits} of {n}, {100 * hits / n:.1f} % ({span})"

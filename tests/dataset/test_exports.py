@@ -153,7 +153,7 @@ def test_ratios_are_said_as_they_are(tmp_path: Path) -> None:
     project = new(tmp_path / "p")
     add_bodies(project)
     collect(build(project))
-    for target, said in (("musubi", "94% : 6% of the passes"), ("civitai", "89% : 11%")):
+    for target, said in (("musubi", "94 % : 6 % of the passes"), ("civitai", "89 % : 11 %")):
         out = tmp_path / f"{target}.zip"
         events = list(export_dataset(project, target, out))
         assert any(said in e.text for e in events if isinstance(e, Notice)), target

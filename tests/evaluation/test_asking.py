@@ -111,7 +111,7 @@ def test_pictures_are_asked_about_once_and_the_verdict_says_what_came(
     data = collect(evaluation.verdict(project))
     row = row_of(data)
     assert row["value"] == pytest.approx(0.8) and row["n"] == 16
-    assert "tiny-vl" in row["note"] and "0%" in row["note"] and "base model 0.80" in row["note"]
+    assert "tiny-vl" in row["note"] and "0 %" in row["note"] and "base model 0.80" in row["note"]
     assert "prompt adherence" not in {m["what"] for m in data["not_measured"]}
     assert {tuple(q["missed"]) for q in data["questions"]} == {("lighting",)}
     assert (project.root / "renders" / "grid_1" / "questions.json").is_file()

@@ -47,7 +47,7 @@ def test_the_words_a_person_may_say_stand_where_they_are_needed(page: Path) -> N
     assert "limner keep 2 or limner reject 2" in words and "limner keep 3" in words
     assert "limner keep 1 " not in words, "a kept picture asks for nothing"
     assert 'alt="shot_002  take 2, drawing, undecided"' in html
-    assert "the picture cannot be read" in words and "97% rejected" in words
+    assert "the picture cannot be read" in words and "97 % rejected" in words
     assert "strangers rejected 0.967" not in words
 
 

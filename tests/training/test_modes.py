@@ -81,6 +81,6 @@ def test_the_command_plans_both_folders_of_a_project_with_their_true_ratio(
     assert (found["mode"], found["control"], found["images"]) == ("blank", 512, 19)
     assert run(command) == 0
     said = capsys.readouterr().out
-    assert "passes: character 17 x 40 = 94.4% : realbody 2 x 20 = 5.6%" in said
+    assert "passes: character 17 x 40 = 94.4 % : realbody 2 x 20 = 5.6 %" in said
     assert "hours = " in said and "mode blank or self 1024 px" in said
     assert run([*command, "--mode", "mirror"]) == 2

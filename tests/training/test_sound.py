@@ -325,7 +325,7 @@ def test_what_is_learned_by_heart_shows_as_a_gap_to_the_training_pictures() -> N
     found = heldout.bracket(heldout.points([at(0, 1, 1, 1), at(9, 0.8, 0.4, 0.8)]), rules())
     assert found is not None and found["ahead"] == pytest.approx(0.2)
     assert found["ahead_by_level"] == pytest.approx({"0.200": 0.0, "0.900": 0.4})
-    assert "20.0% of step 0's loss ahead" in heldout.words(found)
+    assert "20.0 % of step 0's loss ahead" in heldout.words(found)
     assert "high noise levels: layout" in heldout.words(found)
     older = [{**at(n, 1, 1, 1), "trained_loss": None} for n in (0, 9)]  # by an older Limner
     before = heldout.bracket(heldout.points(older), rules())

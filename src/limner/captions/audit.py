@@ -341,7 +341,7 @@ def _fused(
 ) -> Finding:
     severity: Severity = "error" if phrase.share >= value["frequency_error"] else "warning"
     text = f'"{phrase.words}" stands in {len(phrase.keys)} of {phrase.total} captions'
-    text += f" ({phrase.share:.0%}) and fuses with the trigger"
+    text += f" ({100 * phrase.share:.0f} %) and fuses with the trigger"
     if said:
         text += f"; {said}"
     words = phrase.words

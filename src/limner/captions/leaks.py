@@ -165,7 +165,7 @@ def constant_findings(
 def _leak(key: str, trait: str, words: str, said: str, share: float) -> Finding:
     text = f'"{words}" names a constant ({trait})'
     if said == "sometimes":
-        text += f", as {share:.0%} of the captions do"
+        text += f", as {100 * share:.0f} % of the captions do"
     fix = "Delete these words: they must fuse with the trigger."
     if trait == "sex":
         fix += " Or let it stand as the class word: --class-word, or captions.class_word."

@@ -102,7 +102,8 @@ def _lines(made: ShotPlan) -> list[str]:
     return [
         made.text(),
         f"{report['count']} shots, quotas {'exact' if report['exact'] else 'NOT met'}; strongest "
-        f"association (corrected V) {v}; {report['pairs_covered']:.0%} of value pairs covered.",
+        f"association (corrected V) {v}; "
+        f"{100 * report['pairs_covered']:.0f} % of value pairs covered.",
         *report["notes"],
     ]
 

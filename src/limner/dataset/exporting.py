@@ -187,7 +187,7 @@ def _ratio(groups: Sequence[Group], layout: Layout) -> list[str]:
     wanted = [len(g.pairs) * (g.repeats or 1) for g in groups]
 
     def said(numbers: list[int]) -> str:
-        return " : ".join(f"{n / sum(numbers):.0%}" for n in numbers)
+        return " : ".join(f"{100 * n / sum(numbers):.0f} %" for n in numbers)
 
     names = " : ".join(g.name for g in groups)
     if layout.repeats is None and len({g.repeats for g in groups}) > 1:

@@ -210,13 +210,15 @@ def _questioned(seen: Seen, limits: Mapping[str, float]) -> Row:
     known = [v for v in agreed if v is not None]
     wrong = float(np.mean(known)) if known else 0.0
     if wrong > asking.limit(limits, "control_mean"):
-        said = f"the model agrees with {wrong:.0%} of a wrong prompt's questions; not believed"
+        said = (
+            f"the model agrees with {100 * wrong:.0f} % of a wrong prompt's questions; not believed"
+        )
         return row | {"reason": said}
     if not mine:
         return row | {"reason": seen.why(asking.FOLLOWS)}
     row = _filled(row, mine)
     row["interval"] = _share_interval(mine, row["interval"])
-    row["note"] = f"{', '.join(models)}; yes to a wrong prompt's: {wrong:.0%}"
+    row["note"] = f"{', '.join(models)}; yes to a wrong prompt's: {100 * wrong:.0f} %"
     if base:
         row["note"] += f"; base model {float(np.mean(list(base.values()))):.2f}"
     return row

@@ -100,8 +100,8 @@ def _framing(one: Judgement, table: Mapping[str, Rule]) -> None:
     one.put("framing_error", error, "log2")
     seen = min(framings().values(), key=lambda f: abs(np.log2(share / np.mean(f.face_share))))
     said = (
-        f"the face fills {share:.0%} of the height like a {seen.phrase}, "
-        f"a {framing.phrase} has {low:.0%} to {high:.0%}"
+        f"the face fills {100 * share:.0f} % of the height like a {seen.phrase}, "
+        f"a {framing.phrase} has {100 * low:.0f} % to {100 * high:.0f} %"
     )
     severity: Severity | None = None
     if error > table["framing_off"].at(one.case.kind):
@@ -122,5 +122,7 @@ def _place(one: Judgement, table: Mapping[str, Rule]) -> None:
     if setting is None or structure is None:
         return
     if setting.mix == "studio" and structure > table["studio_structure"].at(one.case.kind):
-        said = f"the background is busy ({structure:.0%} on edges), the shot asks for a studio"
+        said = (
+            f"the background is busy ({100 * structure:.0f} % on edges), the shot asks for a studio"
+        )
         one.found("place", "look", said)

@@ -81,7 +81,7 @@ def _crop(
     if best is None or any(f.rule == "duplicate" and f.severity == "reject" for f in one.findings):
         return
     how = "mirrored " if best.mirrored else ""
-    part = f"part ({best.crop:.0%} of the side) of the same picture as"
+    part = f"part ({100 * best.crop:.0f} % of the side) of the same picture as"
     what = f"it shows a {how}{part}" if best.crop < 0.97 else f"it is a {how}copy of"
     said = f"{what} {order[best.of].case.called} (correlation {best.correlation:.2f})"
     sure = best.correlation >= table["copy_match"].value

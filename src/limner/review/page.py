@@ -165,7 +165,8 @@ def _odds(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     for who in ("strangers", "look_alikes"):
         if f"{who}_rejected" in data:
             out, doubted = data[f"{who}_rejected"], data[f"{who}_doubted"]
-            said = f"{out:.0%} rejected, {doubted:.0%} rejected or doubted, of {data[who]}"
+            said = f"{100 * out:.0f} % rejected, {100 * doubted:.0f} % rejected or doubted"
+            said += f", of {data[who]}"
             rows.append((f"{who.replace('_', '-')} caught", said))
     return rows
 

@@ -227,8 +227,9 @@ def budget(project: Project, table: Mapping[str, Rule]) -> dict[str, Any]:
     )
     waits = f" and {waiting} {'waits' if waiting == 1 else 'wait'} to be" if waiting else ""
     said = (
-        f"{again} of {shots} shots {'was' if again == 1 else 'were'} made again{waits}: {share:.0%}"
-        f"{much}; 5 to {usual:.0%} is usual, plan for up to {reserved:.0%}"
+        f"{again} of {shots} shots {'was' if again == 1 else 'were'} made again{waits}: "
+        f"{100 * share:.0f} %"
+        f"{much}; 5 to {100 * usual:.0f} % is usual, plan for up to {100 * reserved:.0f} %"
     )
     return {
         "again": again,

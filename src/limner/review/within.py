@@ -63,7 +63,7 @@ def _blur(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
             ratio = (one.value("sharpness") or 0.0) / max(sharp, 1e-9)
             drop = slope - (one.value("spectral_slope") or 0.0)
             one.merit += 0.1 * min(ratio, 1.5)
-            said = f"the face is blurred ({ratio:.0%} of the set's sharpness)"
+            said = f"the face is blurred ({100 * ratio:.0f} % of the set's sharpness)"
             if ratio < table["blur_ratio"].value and drop > table["blur_slope"].value:
                 one.found("blur", "reject", said)
             elif ratio < table["soft_ratio"].value and drop > table["soft_slope"].value:
@@ -114,12 +114,12 @@ def _frames(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
     for one in found:
         strip, sides = one.value("border"), one.value("border_sides")
         if strip is not None and sides is not None and strip > table["border_max"].value:
-            said = f"a plain border covers {strip:.0%} of a side"
+            said = f"a plain border covers {100 * strip:.0f} % of a side"
             one.found("border", "reject" if sides >= 2 else "look", said)
         written = one.value("text_share")
         if written is not None and written > table["text_max"].value:
             pieces = one.value("text_pieces") or 0
-            said = f"writing is in the picture ({pieces:.0f} pieces, {written:.1%} of it)"
+            said = f"writing is in the picture ({pieces:.0f} pieces, {100 * written:.1f} % of it)"
             one.found("text", "reject", said)
 
 
@@ -146,7 +146,7 @@ def _light(found: Sequence[Judgement], table: Mapping[str, Rule]) -> None:
         kind = one.case.kind
         light, clipped = one.value("face_lightness"), one.value("face_clipped")
         if clipped is not None and clipped > table["clipped_max"].at(kind):
-            one.found("clipped", "look", f"{clipped:.0%} of the face is clipped")
+            one.found("clipped", "look", f"{100 * clipped:.0f} % of the face is clipped")
         if light is None:
             continue
         if light > table["lightness_max"].at(kind):
@@ -166,7 +166,9 @@ def _exposure(one: Judgement, over: float, rise: float, table: Mapping[str, Rule
     if risen and over > table["light_over"].at(kind):
         one.found("overexposed", "reject", f"the face is overexposed ({said})")
     elif burnt > table["burnt_max"].at(kind) and over > table["burnt_over"].at(kind):
-        one.found("overexposed", "reject", f"the face is overexposed ({burnt:.0%} burnt out)")
+        one.found(
+            "overexposed", "reject", f"the face is overexposed ({100 * burnt:.0f} % burnt out)"
+        )
     elif risen and over > table["light_doubt"].at(kind):
         one.found("overexposed", "look", f"the face is light ({said})")
     if -over > table["dark_under"].at(kind):

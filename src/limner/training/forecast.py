@@ -147,7 +147,8 @@ def _formulas(ask: Ask, run: RunCounts, case: hardware.Case) -> dict[str, str]:
         "image_passes": f"{run.image_passes} = {run.epochs:g} rounds of {run.items_per_epoch}",
         "checkpoints": f"{len(run.checkpoints)} files, every {run.save_every} steps and at the end",
         "shares": " : ".join(
-            f"{s.name} {s.images} x {s.repeats}{times} = {run.shares[s.name]:.1%}" for s in ask.sets
+            f"{s.name} {s.images} x {s.repeats}{times} = {100 * run.shares[s.name]:.1f} %"
+            for s in ask.sets
         ),
         "ram_gb": str(hardware.ram_gb()["formula"]),
         "disk_gb": str(hardware.disk_gb(case.rank, len(run.checkpoints))["formula"]),

@@ -120,7 +120,9 @@ def words(found: Mapping[str, Any]) -> str:
     more = "; still falling, more steps may help (`limner train --steps N`)"
     gap = found.get("ahead")
     if gap is not None:
-        line += f"; pictures trained on are {gap:.1%} of step 0's loss ahead of held-out ones"
+        line += (
+            f"; pictures trained on are {100 * gap:.1f} % of step 0's loss ahead of held-out ones"
+        )
         side = where(found.get("ahead_by_level", {}))
         line += f" ({side})" if side and gap > 0 else ""
     return line + (more if found["still_falling"] else "")

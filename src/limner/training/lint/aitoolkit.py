@@ -131,7 +131,7 @@ def _datasets(setup: Setup, found: Findings) -> None:
             found.add(
                 "dropout-high",
                 setup.dataset_line(index, "caption_dropout_rate"),
-                f"{dropout:.0%} of the passes see no caption at all",
+                f"{100 * dropout:.0f} % of the passes see no caption at all",
                 "caption_dropout_rate: 0.05",
             )
     _ratio(setup, found)

@@ -158,7 +158,7 @@ def _run(data: Mapping[str, Any], line: Any, found: Findings) -> None:
         found.add(
             "dropout-high",
             line("caption_dropout_probability"),
-            f"{dropout:.0%} of the passes see no caption",
+            f"{100 * dropout:.0f} % of the passes see no caption",
             '"caption_dropout_probability": 0.05',
         )
     decay = number(data.get("ema_decay", 0.995))

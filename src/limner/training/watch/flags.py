@@ -128,7 +128,8 @@ def fast_fall(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
         Flag(
             "fast-fall",
             "warning",
-            f"The loss fell by {fell:.0%} within the first {v['watch_fast_share']:.0%} of the run",
+            f"The loss fell by {100 * fell:.0f} % within the first "
+            f"{100 * v['watch_fast_share']:.0f} % of the run",
             "Halve the learning rate, or look for doubles in the dataset (`limner check FOLDER`).",
             {"fall": fell, "by_step": early[-1].step},
         )
@@ -167,8 +168,10 @@ def by_heart(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
         return []
     side = heldout.where(heldout.ahead_by_level(start, last))
     said = [
-        f"is {rise:.1%} above its lowest (step {lowest.step})" if rise > 0 else "still falls",
-        f"pictures trained on have left them behind by {gap:.1%} of the first loss"
+        f"is {100 * rise:.1f} % above its lowest (step {lowest.step})"
+        if rise > 0
+        else "still falls",
+        f"pictures trained on have left them behind by {100 * gap:.1f} % of the first loss"
         if gap is not None
         else "",
         side,
@@ -333,7 +336,7 @@ def vram(seen: Seen, v: Values, m: Machine) -> list[Flag] | None:
             "vram",
             "warning",
             f"{m.vram_used / 1024:.1f} of {m.vram_total / 1024:.1f} GB of the {m.gpu} are in use "
-            f"({share:.0%})",
+            f"({100 * share:.0f} %)",
             "Before the next run take a smaller size or narrower weights: samples need more.",
             {"used_mb": m.vram_used, "total_mb": m.vram_total},
         )

@@ -149,7 +149,8 @@ def _drift(by_step: Mapping[int, list[Look]], v: Mapping[str, float]) -> list[Fl
         Flag(
             "saturation",
             "warning",
-            f"Samples are {rise:.0%} more saturated at step {steps[-1]} than at step {steps[0]}",
+            f"Samples are {100 * rise:.0f} % more saturated at step {steps[-1]} "
+            f"than at step {steps[0]}",
             "Look at the samples of earlier steps: the best file is likely one of them.",
             {"by_step": {s: round(m, 3) for s, m in zip(steps, means, strict=True)}},
         )
@@ -174,8 +175,8 @@ def _repeat(by_step: Mapping[int, list[Look]], v: Mapping[str, float]) -> list[F
         Flag(
             "repetition",
             "warning",
-            f"At step {several[-1]} {last:.0%} of the pairs of samples look alike, though their "
-            f"prompts differ ({first:.0%} at step {several[0]})",
+            f"At step {several[-1]} {100 * last:.0f} % of the pairs of samples look alike, "
+            f"though their prompts differ ({100 * first:.0f} % at step {several[0]})",
             "It copies: take an earlier file, and compare with the nearest training picture "
             "(`limner evaluate`).",
             {"step": several[-1], "share": round(last, 3), "at_first": round(first, 3)},

@@ -24,8 +24,8 @@ _LACKS = {
     "nan": "no loss is written anywhere",
     "spike": "fewer than six windows of {watch_window:g} single losses",
     "plateau": "fewer than {watch_plateau_from:g} losses",
-    "fast-fall": "the run's length is not known, or fewer than 40 single losses in its first "
-    "{watch_fast_share:.0%}",
+    "fast-fall": "the run's length is not known, or fewer than 40 single losses in its start "
+    "(`watch_fast_share`)",
     "no-fall": "fewer than {watch_no_fall_from:g} losses",
     "by-heart": "no fixed-noise loss on held-out pictures is written, or fewer than three",
     "dead-process": "nothing says that it is running, nor how long it will be",
