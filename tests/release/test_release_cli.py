@@ -31,6 +31,12 @@ def test_advise_release_and_verify_speak_json(
     assert code == 0 and told["asked"]["by"] == "rules" and told["asked"]["answer"]
     code, told = limner(capsys, "-C", root, "advise", "--apply", "overfit.nothing")
     assert code == 2 and "overfit.nothing" in told["error"]["what"]
+    code, told = limner(capsys, "-C", root, "advise", "--ask", " ")
+    assert code == 2 and "empty" in told["error"]["what"]
+    written = (root / "character.yaml").read_bytes()
+    code, told = limner(capsys, "-C", root, "advise", "--apply", "overfit.steps")
+    assert code == 0 and told["symptom"] == "insufficient evidence"  # done, and not for a reason
+    (root / "character.yaml").write_bytes(written)
     code, told = limner(capsys, "-C", root, "release", "--no-civitai", "--no-dataset")
     assert code == 0 and told["parts"] == [] and told["path"] == "release/v1"
     bundle = root / "release/v1"

@@ -6,6 +6,7 @@ a report can show it.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,8 @@ def _next(ill: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 
 def apply(project: Project, name: str) -> dict[str, Any]:
     """Write a remedy's settings to character.yaml, comments kept; returns {id, size, changes,
-    project}: where they were written.
+    project, symptom}: where they were written, and what the newest advice said of the symptom
+    (found, not found, insufficient evidence; None without one).
 
     A change of the shots begins another project beside this one, for shots that have pictures are
     never planned over. `name`: id of a remedy of the newest advice. Raises UsageError for one that
@@ -95,8 +97,22 @@ def apply(project: Project, name: str) -> dict[str, Any]:
     target = _beside(project) if remedies.another_plan(step.changes) else project
     target.change_character(**{k.replace(".", "__"): v for k, v in step.changes.items()})
     project.store.log("advice", "applied", remedy=name, changes=step.changes)
-    where = str(target.root.resolve())
-    return {"id": step.id, "size": step.size, "changes": step.changes, "project": where}
+    return {
+        "id": step.id,
+        "size": step.size,
+        "changes": step.changes,
+        "project": str(target.root.resolve()),
+        "symptom": _said(project, symptom),
+    }
+
+
+def _said(project: Project, symptom: str) -> str | None:
+    """The state of a symptom in the newest advice; None where there is none to be read."""
+    try:
+        rows = json.loads((project.root / ADVICE_FILE).read_text(encoding="utf-8"))["symptoms"]
+        return next((str(row["state"]) for row in rows if row["id"] == symptom), None)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _beside(project: Project) -> Project:

@@ -20,8 +20,8 @@ MARKS = {"found": "found", "not found": "no", "insufficient evidence": "not know
 @command(app, "advise")
 def advise(
     ask: Annotated[
-        str, typer.Option(help="Answer a question from the project's facts and the manual")
-    ] = "",
+        str | None, typer.Option(help="Answer a question from the project's facts and the manual")
+    ] = None,
     llm_url: Annotated[
         str, typer.Option("--llm-url", help="Your chat endpoint  [default: LIMNER_LLM_URL]")
     ] = "",
@@ -39,9 +39,15 @@ def advise(
     if apply:
         done = advice.apply(project(), apply)
         lines = [f"{done['id']}: {done['size']}", f"written to {done['project']}/character.yaml"]
+        if done["symptom"] in ("not found", "insufficient evidence"):
+            lines.append(
+                f"you asked for it, not the measures: {done['symptom']} by `limner advise`"
+            )
         if Path(done["project"]) != project().root.resolve():
             lines.append("its verdict is compared with this one by `limner verdict --against`")
         return Answer(done, lines)
+    if ask is not None and not ask.strip():
+        raise UsageError("The question is empty", where="limner advise --ask")
     data = look(project())
     if ask:
         said = advice.answer(data, ask, _endpoint(llm_url, llm_model))
