@@ -141,6 +141,8 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     poor = replace(GOOD, claimed=Count(3, 60))
     rising = next_of(poor, {100: 0.3, 200: 0.6})
     assert "train longer" in rising[0]["says"] and rising[-1]["command"] == "limner advise"
+    level = next_of(poor, {100: 0.3, 200: 0.6, 300: 0.61})  # the advice calls that no rise too
+    assert "stood still since step 200 of 300" in level[0]["says"] and not level[0]["command"]
     falling = next_of(poor, {100: 0.6, 200: 0.3})
     assert "highest at step 100 of 200" in falling[0]["says"]
     assert next_of(GOOD, {100: 0.6})[0]["command"] == "limner release"

@@ -31,7 +31,7 @@ def onward(
         return [{"says": _more(evidence, wanted), "command": AGAIN}, ADVISE]
     if said.word == "not enough evidence":
         return [_unanswered(evidence, choice, limits), ADVISE]
-    return [*_dataset(evidence, limits), *_curve(choice), ADVISE]
+    return [*_dataset(evidence, limits), *_curve(choice, limits), ADVISE]
 
 
 def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float]) -> Row:
@@ -102,13 +102,24 @@ def _dataset(evidence: Evidence, limits: Mapping[str, float]) -> list[Row]:
     return [{"says": says, "command": "limner review --again"}]
 
 
-def _curve(choice: Choice) -> list[Row]:
-    """Where likeness was highest among the checkpoints, at the best one's strength."""
+def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
+    """Where likeness was highest among the checkpoints, at the best one's strength, and whether
+    it still rose there by more than counts as equal."""
     best = choice.best
     means = _means(choice.rows, best.strength)
     if len(means) < 2:
         return []
     last = max(means)
+    level = max(means.values()) - limits["equivalent_score"]
+    still = next(
+        (s for s in sorted(means) if min(means[t] for t in means if t >= s) >= level), last
+    )
+    if best.step == last and still < last:
+        says = (
+            f"Likeness has stood still since step {still:,} of {last:,}, so more steps alone are "
+            "not expected to help."
+        )
+        return [{"says": says, "command": ""}]
     if best.step == last:
         says = (
             f"Likeness was highest at the last checkpoint, step {last:,}: train longer, "
