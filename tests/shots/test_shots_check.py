@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from limner.cli.shell import run
+from limner.project.adults import AS_CLASS_WORD, UNDER_18
 from limner.shots import Wanted, check_file, make_plan
 from limner.shots.heatmap import as_lines, as_png, holes
 from limner.shots.importing import parse
@@ -44,6 +45,7 @@ def test_a_planned_set_is_clean_and_every_fault_put_into_it_is_found(tmp_path: P
         9: ("contradiction", GOOD[8] + ", close-up portrait, full body shot"),
         10: ("near_duplicate", GOOD[10].replace(" in ", " inside ", 1) + ", today"),
         11: ("negation", GOOD[10] + ", without hat"),
+        12: ("minor", GOOD[11].replace("g_char", "g_char, a young girl,", 1)),
     }
     prompts = [faults[i][1] if i in faults else p for i, p in enumerate(GOOD, 1)]
     found = rules_of(tmp_path, prompts)
@@ -51,6 +53,15 @@ def test_a_planned_set_is_clean_and_every_fault_put_into_it_is_found(tmp_path: P
         if rule != "near_duplicate":
             assert f"line {line}" in found[rule], (line, rule, found)
     assert found["near_duplicate"] == ["line 11"]
+
+
+def test_one_list_of_words_refuses_minors_and_lets_the_rest_pass() -> None:
+    """The same in a prompt and in a description; a class word says what the person is."""
+    for said in ("little girls", "a pre-teen", "17-year-old", "two kids", "a kid", "minors"):
+        assert UNDER_18.search(said) and AS_CLASS_WORD.search(said), said
+    for said in ("kid gloves", "a minor scar", "baby blue", "18 years old", "girl friends"):
+        assert not UNDER_18.search(said), said
+    assert AS_CLASS_WORD.search("girl") and not AS_CLASS_WORD.search("woman")
 
 
 def test_sets_are_held_against_shares_and_against_sameness(tmp_path: Path) -> None:

@@ -11,17 +11,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from limner.project.adults import AS_CLASS_WORD, UNDER_18
+
 TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
-_MINOR = re.compile(  # as a class word
-    r"\b(?:child|children|kid|toddler|baby|infant|minor|underage|girl|boy|(?:pre)?teen(?:age|ager)?"
-    r"|school(?:girl|boy))\b",
-    re.IGNORECASE,
-)
-_UNDER_18 = re.compile(  # in a description, where a scar may be minor and blue eyes baby blue
-    r"\b(?:(?:[1-9]|1[0-7])[- ]years?[- ]old|child|children|toddler|infant|underage"
-    r"|(?:pre)?teen(?:age|ager)?|school(?:girl|boy)|(?:little|small|young) (?:girl|boy))\b",
-    re.IGNORECASE,
-)
 Likeness = Literal["synthetic", "consented_person"]
 
 
@@ -388,12 +380,12 @@ class Character(_Settings):
     @field_validator("class_word")
     @classmethod
     def _grown_up(cls, word: str) -> str:
-        return _refuse_minors(_MINOR, word)
+        return _refuse_minors(AS_CLASS_WORD, word)
 
     @field_validator("description")
     @classmethod
     def _of_age(cls, text: str) -> str:
-        return _refuse_minors(_UNDER_18, text)
+        return _refuse_minors(UNDER_18, text)
 
     @model_validator(mode="after")
     def _consent_when_a_person(self) -> Character:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from limner import lexicon
 from limner.lexicon.constants import find_constants
 from limner.lexicon.wording import count_words
+from limner.project.adults import UNDER_18
 from limner.shots.dialects import Dialect, dialect_of
 from limner.shots.items import COUNTED, Item, shares, unknown
 from limner.shots.promptset import allowed_prompts
@@ -29,11 +30,6 @@ _NEGATION = re.compile(r"\b(?:no|not|without|never|avoid|don['’]t)\b", re.IGNO
 _VAGUE = re.compile(
     r"\b(?:beautiful|pretty|nice|gorgeous|stunning|attractive|perfect|amazing|good-looking"
     r"|lovely|sexy|hot (?:woman|man|girl))\b",
-    re.IGNORECASE,
-)
-MINOR = re.compile(
-    r"\b(?:child|children|kids?|toddlers?|infant|teen|teens|teenager|teenage|schoolgirl|schoolboy"
-    r"|underage|preteen|minors?|(?:[1-9]|1[0-7])[- ]years?[- ]old)\b",
     re.IGNORECASE,
 )
 _WORD = re.compile(r"[\w'-]+")
@@ -110,7 +106,7 @@ def _words_of(item: Item, asked: Asked, speech: Dialect) -> list[Finding]:
         said = f'"{constant.words}" names a constant of the person ({constant.trait})'
         fix = "Delete these words; the reference picture and the trigger carry them."
         found.append(finding("constant", "error", where, said, fix))
-    if match := MINOR.search(text):
+    if match := UNDER_18.search(text):
         said = f'"{match.group(0)}": Limner makes pictures of adults only'
         found.append(finding("minor", "error", where, said, "Delete this prompt."))
     if match := _NEGATION.search(text):

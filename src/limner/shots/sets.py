@@ -16,9 +16,10 @@ from limner import lexicon
 from limner.errors import InputError, UsageError
 from limner.events import Events, Notice, Result
 from limner.project import Project
+from limner.project.adults import UNDER_18
 from limner.project.files import write_bytes, write_json, write_text
 from limner.project.records import Shot
-from limner.shots.checking import MINOR, Asked, Finding, check_items, guess_trigger
+from limner.shots.checking import Asked, Finding, check_items, guess_trigger
 from limner.shots.dialects import dialect_of
 from limner.shots.filling import plan_missing, report_of
 from limner.shots.heatmap import as_lines, as_png, holes
@@ -282,7 +283,7 @@ def _must_be_usable(items: Sequence[Item], found: Imported, path: Path) -> None:
             where=str(path),
         )
     for item in items:
-        if match := MINOR.search(item.text):
+        if match := UNDER_18.search(item.text):
             raise InputError(
                 f'"{match.group(0)}": Limner makes pictures of adults only',
                 where=f"{path}, {item.where}",
