@@ -2,7 +2,8 @@
 
     python -m scripts.miniature all --work build/miniature --hours 4
 
-corpus (drawings) -> vae -> base (tokenizer, text encoder) -> transformer -> measure -> pack.
+corpus (drawings) -> vae -> base (tokenizer, text encoder) -> identity -> transformer -> measure ->
+pack.
 `--work` can be copied to another machine at any time.
 """
 
@@ -14,20 +15,6 @@ import random
 from pathlib import Path
 
 import numpy as np
-
-NUMBERS = {
-    "resolution": 128,
-    "sampling_steps": 12,
-    "true_cfg_scale": 3.0,
-    "learning_rate": 5e-3,
-    "face_weight": 4.0,
-    "train_steps": 160,
-    "batch": 8,
-    "condition_area": 96 * 96,
-    "reference_area": 128 * 128,
-    "smallest_face_px": 32,
-    "is_drawing": True,
-}
 
 
 def pool_of(shards: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -47,6 +34,7 @@ def make_base(work: Path, shards: Path) -> None:
     from limner.models import miniature
     from limner.models.info import NUMBERS_FILE
     from scripts.miniature import corpus, text
+    from scripts.miniature.pack import NUMBERS
 
     rng = random.Random("tokenizer")
     rows = []
@@ -71,7 +59,8 @@ def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "stage", choices=["all", "corpus", "vae", "base", "transformer", "measure", "pack"]
+        "stage",
+        choices=["all", "corpus", "vae", "base", "identity", "transformer", "measure", "pack"],
     )
     parser.add_argument("--work", type=Path, default=Path("build/miniature"))
     parser.add_argument("--people", type=int, default=2500)
@@ -92,7 +81,7 @@ def main() -> None:
     shards: Path = args.work / "corpus"
     stages = [args.stage]
     if args.stage == "all":
-        stages = ["corpus", "vae", "base", "transformer", "measure", "pack"]
+        stages = ["corpus", "vae", "base", "identity", "transformer", "measure", "pack"]
     args.work.mkdir(parents=True, exist_ok=True)
     for stage in stages:
         run(stage, args, shards)
@@ -100,6 +89,7 @@ def main() -> None:
 
 def run(stage: str, args: argparse.Namespace, shards: Path) -> None:
     """One stage."""
+    from limner.models import open_base
     from scripts.miniature import corpus, transformer, vae
 
     if stage == "corpus":
@@ -109,6 +99,12 @@ def run(stage: str, args: argparse.Namespace, shards: Path) -> None:
         vae.train(args.work, *pool_of(shards), minutes, args.final or args.stage == "all")
     elif stage == "base":
         make_base(args.work, shards)
+    elif stage == "identity":
+        from scripts.miniature import identity
+
+        held_out = args.people - args.people // 10
+        transformer.Data(shards, open_base(str(args.work / "base")), held_out).refresh()
+        identity.train(args.work, shards, args.minutes or args.hours * 2.5, held_out)
     elif stage == "transformer":
         minutes = args.minutes or args.hours * 60 * 0.75
         if args.stage == "all":

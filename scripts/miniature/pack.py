@@ -8,9 +8,22 @@ from pathlib import Path
 
 import torch
 
-from limner.models.info import MINIATURE
+from limner.models.info import MINIATURE, NUMBERS_FILE
 
 LIMIT_MB = 30
+NUMBERS = {
+    "resolution": 128,
+    "sampling_steps": 12,
+    "true_cfg_scale": 3.0,
+    "learning_rate": 5e-3,
+    "face_weight": 4.0,
+    "train_steps": 160,
+    "batch": 8,
+    "condition_area": 96 * 96,
+    "reference_area": 128 * 128,
+    "smallest_face_px": 32,
+    "is_drawing": True,
+}
 
 
 def pack(work: Path) -> None:
@@ -31,6 +44,7 @@ def pack(work: Path) -> None:
     for part, cls in classes.items():
         model = cls.from_pretrained(source / part).to(torch.bfloat16)
         model.save_pretrained(temp / part)
+    (temp / NUMBERS_FILE).write_text(json.dumps(NUMBERS, indent=1), encoding="utf-8")
     for config in temp.rglob("*.json"):  # folders of the machine that trained it stay out
         data = json.loads(config.read_text(encoding="utf-8"))
         if isinstance(data, dict) and data.pop("_name_or_path", None) is not None:

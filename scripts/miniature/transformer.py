@@ -12,6 +12,8 @@ import json
 import math
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ FRAMING_WEIGHT = {"close_up": 1.0, "half_body": 1.0, "cowboy": 0.7, "full_body":
 """Chance of a drawing, by framing: a far face is four tokens at most and teaches little."""
 EDIT_HIDDEN_FACE = 0.35
 """Chance, in edit mode, of a drawing whose face is far away or turned, beside one that shows it."""
+LIKENESS_WEIGHT = 0.5
+"""Of the person's likeness beside the flow loss."""
 SHIFT, EDIT_SHIFT = 1.6, 2.4
 """Shift of the noise levels. Sampling uses 1.6 at this size; who it is, is settled early."""
 KINDS = (*("caption", "edit") * 5, "prompt", "edit")
@@ -270,8 +274,13 @@ class Trainer:
         mask: torch.Tensor,
         weights: torch.Tensor,
         rate: float,
-    ) -> float:
-        """One optimizer step on clean latents `x` (B, 64, 64), weights (B, 64); the plain loss."""
+        likeness: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    ) -> tuple[float, float]:
+        """One optimizer step on clean latents `x` (B, 64, 64), weights (B, 64).
+
+        likeness: of the clean picture the step heads for and the noise levels. Returns the plain
+        loss and that of the likeness.
+        """
         for optimizer, base_rate in ((self.adam, ADAM_LR), (self.muon, MUON_LR)):
             for group in optimizer.param_groups:
                 group["lr"] = base_rate * rate
@@ -293,7 +302,10 @@ class Trainer:
                     return_dict=False,
                 )[0][:, : x.shape[1]]
             error = ((v.float() - (noise - x)) ** 2).mean(-1)
-            (error * weights).mean().backward()
+            loss, away = (error * weights).mean(), torch.zeros(())
+            if likeness is not None:
+                away = likeness(noisy - sigma[:, None, None] * v.float(), sigma)
+            (loss + LIKENESS_WEIGHT * away).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.adam.step()
         self.muon.step()
@@ -304,17 +316,24 @@ class Trainer:
             torch._foreach_lerp_(
                 list(self.average.parameters()), list(self.model.parameters()), 1 - decay
             )
-        return float(error.detach().mean())
+        return float(error.detach().mean()), float(away.detach())
 
 
 def train(work: Path, shards: Path, minutes: float, people: int, final: bool) -> None:
-    """Train for `minutes`. `final`: the rate falls to zero and only the average is written."""
+    """Train for `minutes`. `final`: the rate falls to zero and only the average is written.
+
+    Where `work` has an identity.pt (stage `identity`), likeness is asked for too.
+    """
+    from scripts.miniature.identity import Likeness
+
     base = open_base(str(work / "base"))
     data = Data(shards, base, people - people // 10)
     trainer = Trainer(base, work / "transformer_state.pt", compiled=True)
     rng = random.Random(f"train {trainer.step}")
     torch.manual_seed(trainer.step)
     count = data.refresh()
+    asks = (work / "identity.pt").is_file()
+    reader = Likeness(work, shards, people - people // 10) if asks else None
     print(f"{count} drawings, from step {trainer.step}", flush=True)
     losses: dict[str, list[float]] = {}
     start = last_save = last_look = time.monotonic()
@@ -330,8 +349,13 @@ def train(work: Path, shards: Path, minutes: float, people: int, final: bool) ->
             embeds, shown = base.encode_prompts(said), None
         of_kind = data.weights["edit" if kind == "edit" else "text"]
         weights = torch.from_numpy(np.stack([of_kind[i] for i in chosen]))
-        loss = trainer.update(data.stack(chosen), shown, *padded(embeds), weights, rate)
+        goal, term = data.stack(chosen), None
+        if reader is not None:
+            rows = [data.rows[i] for i in chosen]
+            term = partial(reader, goal=goal, rows=rows, told=kind == "edit")
+        loss, away = trainer.update(goal, shown, *padded(embeds), weights, rate, term)
         losses.setdefault(kind, []).append(loss)
+        losses.setdefault(f"{kind} away", []).append(away)
         if trainer.step % 25 == 0:
             mean = {k: round(float(np.mean(v[-40:])), 4) for k, v in losses.items()}
             print(f"step {trainer.step} {elapsed:.0f}s of {len(data.rows)} {mean}", flush=True)
