@@ -445,14 +445,21 @@ def tie(project: Project, data: dict[str, Any]) -> bool | None:
 # ---- the report
 
 
-def table(runs: dict[str, Any]) -> str:
-    """The section of the manual: kinds, how many were named right, interval, what else was said."""
+def table(runs: dict[str, Any], tested: str) -> str:
+    """The section of the manual: kinds, how many were named right, interval, what else was said.
+
+    tested: as `under_test` names base and embedder.
+    """
+    done = [v for v in runs.values() if "right" in v]
+    named = sum(bool(v["right"]) for v in done)
+    network, _, embedder = tested.partition("-")
     lines = [
         MARK,
         "Whole runs on the miniature, a character each, one fault planted in each; the product's "
         "own diagnosis from verdict, advice and caption check. Drawings, review, captions and the "
         "base's renders are shared by the kinds of one seed; training, choice and claim are not. "
-        "Made by `python -m bench.planted_runs --out docs/trust.md`. Aim: 90 % of each kind.",
+        "Made by `python -m bench.planted_runs --out docs/trust.md`. Aim: 90 % of each kind. "
+        f"Base {network}, embedder {embedder}: {named} of {len(done)} were named right.",
         "",
         "| planted | the right answer | named right | 95 % interval | said instead |",
         "|---|---|---|---|---|",
@@ -589,7 +596,7 @@ def main() -> None:
     runs = recall().get(base, {})
     if asked.parts > 1:
         return
-    section = table(runs)
+    section = table(runs, base)
     print(section)
     if asked.out and not asked.tiny:
         publish(asked.out, section)

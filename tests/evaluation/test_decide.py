@@ -149,7 +149,7 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     close = next_of(replace(GOOD, claimed=Count(36, 60)), {100: 0.6})
     assert "claim_seeds to 17" in close[0]["says"]  # 60 and 142 more over 12 prompts
     alike = replace(GOOD, claimed=Count(36, 60, Interval(0.35, 0.85)))
-    assert "evaluation.prompts to" in next_of(alike, {100: 0.6})[0]["says"]
+    assert "evaluation.prompts to" in next_of(alike, {100: 0.6})[1]["says"]
     learnt = replace(GOOD, copies=Count(30, 60))
     heart = next_of(learnt, {100: 0.3, 200: 0.6})[0]
     assert "30 of 60 pictures repeat the training pictures, and step 100 hardly" in heart["says"]
@@ -159,9 +159,11 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     assert few[0]["says"].startswith("Mend what is missing")
     blind = next_of(replace(GOOD, claimed=Count(10, 60), ceiling=Count(9, 40)), {100: 0.6})
     assert blind[0]["command"] == "limner review --again"
-    near = next_of(replace(GOOD, claimed=Count(62, 120)), {100: 0.6})[0]["says"]
+    first, second = next_of(replace(GOOD, claimed=Count(62, 120)), {100: 0.6})
+    near = second["says"]
+    assert first["command"] == "limner advise" and "better LoRA" in first["says"]
     assert "prompts to 200 and evaluation.claim_seeds to" in near  # character.yaml takes no more
-    nearer = next_of(replace(GOOD, claimed=Count(6010, 12000)), {100: 0.6})[0]["says"]
+    nearer = next_of(replace(GOOD, claimed=Count(6010, 12000)), {100: 0.6})[1]["says"]
     assert "too near the line" in nearer and "set evaluation" not in nearer
 
 

@@ -28,7 +28,10 @@ def onward(
         return [{"says": "Bundle it with guide, card and proof.", "command": "limner release"}]
     if said.word == "too close to call" and said.more_pictures:
         wanted = evidence.claimed.n + said.more_pictures
-        return [{"says": _more(evidence, wanted), "command": AGAIN}, ADVISE]
+        draw = {"says": _more(evidence, wanted), "command": AGAIN}
+        if said.more_pictures > MANY * evidence.claimed.n:
+            return [{**ADVISE, "says": BETTER}, draw]
+        return [draw, ADVISE]
     if said.word == "not enough evidence":
         return [_unanswered(evidence, choice, limits), ADVISE]
     return [*_dataset(evidence, limits), *_curve(choice, limits), ADVISE]
@@ -90,6 +93,11 @@ def _more(evidence: Evidence, wanted: int) -> str:
 
 MOST = 200
 """The most that character.yaml takes for evaluation.prompts, and for evaluation.claim_seeds."""
+MANY = 10
+"""So many times the pictures drawn, and a better LoRA answers sooner than more pictures."""
+BETTER = (
+    "So near the line a better LoRA answers sooner than more pictures: see what to change first."
+)
 ALIKE = 1.3
 """Design effect above which new prompts are worth more than new seeds (starting value)."""
 
