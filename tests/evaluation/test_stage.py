@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from limner.evaluation.identity import Judge
 from limner.evaluation.prompt import EvalPrompt
 from limner.events import Progress, collect
 from limner.project import Project, files
+from limner.release import story
 from limner.render import Cell, png_bytes
 
 from .conftest import PROMPTS, RGB8, Painter, picture_of
@@ -40,6 +42,22 @@ def run(project: Project, painter: Painter, **more: object) -> dict:  # type: ig
     return collect(
         evaluation.evaluate(project, prompts=PROMPTS, open_renderer=painter.open, **more)  # type: ignore[arg-type]
     )
+
+
+def test_a_file_whose_steps_nobody_knows_is_called_by_its_name(
+    project: Project, painter: Painter
+) -> None:
+    (last,) = (c for c in project.store.checkpoints(1) if c.step == 400)
+    taken = {"counted_in": "order", "file": "grace.safetensors"}
+    project.store.put_checkpoint(replace(last, data=taken))
+    painter.likeness["step_300"] = 0.5
+    run(project, painter)
+    data = collect(evaluation.verdict(project))
+    assert data["chosen"]["step"] == 400 and data["rates"][0]["name"].startswith("The file grace")
+    assert "the file grace.safetensors at strength 1" in data["statement"].lower()
+    assert "tep 400" not in data["statement"]
+    rows = story.tell(project)["matrix"]["rows"]
+    assert [r["name"] for r in rows][-1] == "grace.safetensors" and rows[-1]["unit"] == ""
 
 
 def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Painter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["checkpoint", "base", "control", "untriggered", "styled"]
@@ -16,6 +16,8 @@ class Arm:
     step: int
     strength: float
     kind: Kind = "checkpoint"
+    called: str = field(default="", compare=False)
+    """What sentences say for `step N`; empty: that."""
 
     @property
     def name(self) -> str:
@@ -27,10 +29,11 @@ class Arm:
     @property
     def words(self) -> str:
         """As a person says it."""
+        mine = self.called or f"step {self.step:,}"
         if self.kind == "checkpoint":
-            return f"step {self.step:,} at strength {self.strength:g}"
+            return f"{mine} at strength {self.strength:g}"
         return {"base": "the base model", "control": "the negative control"}.get(
-            self.kind, f"step {self.step:,} without its trigger"
+            self.kind, f"{mine} without its trigger"
         )
 
 

@@ -68,7 +68,11 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
     folder = project.folder("renders") / f"grid_{grid.version}"
     found = judging.read(folder)
     limits = grid.settings["limits"]
-    arms = [Arm(step, strength) for step, strength, _ in grid.settings["arms"]]
+    called = {c.step: c.called for c in project.store.checkpoints(grid.run_version)}
+    arms = [
+        Arm(step, strength, called=called.get(step, ""))
+        for step, strength, _ in grid.settings["arms"]
+    ]
     tried_control = grid.settings["control"] is not None
 
     def judged(phase: str, among: Sequence[Arm]) -> list[Judged]:

@@ -123,13 +123,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One LoRA file of a run. `step` = optimizer updates done."""
+    """One LoRA file of a run. `step` = optimizer updates done, or the epoch or place of a file
+    trained elsewhere that does not say them (`data["counted_in"]`)."""
 
     run_version: int
     step: int
     path: str
     sha256: str
     data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """As a sentence names it: `step 1,200`, `epoch 5`, `the file grace.safetensors`."""
+        unit = self.data.get("counted_in", "updates")
+        if unit == "order":
+            return f"the file {self.data.get('file') or self.path}"
+        return f"epoch {self.step:,}" if unit == "epochs" else f"step {self.step:,}"
 
 
 @dataclass(frozen=True)

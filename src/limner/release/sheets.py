@@ -134,16 +134,31 @@ def _row(
         if a.arm == arm and (a.step is None or a.strength == sample.strength)
     ]
     fits = found[0] if found else None
+    name, unit = _checkpoint_name(view, sample)
     return {
         "arm": arm,
         "step": sample.step,
-        "name": f"{sample.step:,}" if sample.step is not None else _arm_name(arm),
+        "name": name or _arm_name(arm),
+        "unit": unit,
         "cells": cells,
         "rate": fits.rate if fits else None,
         "state": fits.state if fits else "",
         "note": fits.note if fits else "",
         "mean": fits.mean if fits else None,
     }
+
+
+def _checkpoint_name(view: _View, sample: Render) -> tuple[str, str]:
+    """What stands beside a checkpoint's pictures, and its unit; ("", "") of another arm."""
+    if sample.step is None:
+        return "", ""
+    store = view.project.store
+    grid = store.grid(sample.grid_version)
+    made = store.checkpoints(grid.run_version) if grid else []
+    called = next((c.called for c in made if c.step == sample.step), f"step {sample.step:,}")
+    if called.startswith("step "):
+        return called.removeprefix("step "), "steps"
+    return called.removeprefix("the file "), ""
 
 
 def _arm_name(arm: str) -> str:

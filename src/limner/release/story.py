@@ -406,7 +406,7 @@ def receipt(
     pictures = f"{len(dataset.train)} trained, {len(dataset.held_out)} held out" if dataset else ""
     hashes = [
         _hash(
-            f"LoRA, step {checkpoint.step:,}" if checkpoint else "LoRA",
+            f"LoRA, {checkpoint.called}" if checkpoint else "LoRA",
             checkpoint.sha256 if checkpoint else "",
         ),
         _hash(
