@@ -367,6 +367,17 @@ def test_an_option_without_the_one_it_goes_with_is_refused(
     assert code == 2 and args[1] in error["what"] and error["fix"]
 
 
+def test_what_would_be_about_nothing_is_refused(
+    grace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, _ = limner(capsys, "-C", tmp_path / "nowhere", "doctor", "--json")
+    assert code == 2 and "no such folder" in last_json(out)["error"]["what"]
+    assert limner(capsys, "-C", grace, "shots", "plan")[0] == 0
+    text = tmp_path / "map.txt"
+    code, out, _ = limner(capsys, "-C", grace, "shots", "check", "--heatmap", text, "--json")
+    assert code == 2 and "map.png" in last_json(out)["error"]["fix"] and not text.exists()
+
+
 def test_an_archive_says_which_recorded_pictures_are_gone(
     grace: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -136,6 +136,8 @@ def doctor(
         raise UsageError("--dry-run goes with --fetch or --model", fix="Add one of them.")
     from limner.pipeline import doctor as look
 
+    if not root().is_dir():
+        raise UsageError("There is no such folder", where=str(root()), fix="Go without -C.")
     found = look(root())
     lines = []
     width = max(len(row["name"]) for row in found["checks"])

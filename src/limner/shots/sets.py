@@ -106,7 +106,13 @@ class Checked:
         return as_lines(self.grid)
 
     def write_heat_map(self, path: Path) -> None:
-        """The heat map as a PNG."""
+        """The heat map as a PNG. Raises UsageError for a name that says another format."""
+        if path.suffix.lower() != ".png":
+            raise UsageError(
+                "The heat map is a PNG",
+                where=str(path),
+                fix=f"Give {path.with_suffix('.png').name}.",
+            )
         write_bytes(path, as_png(self.grid))
 
 
