@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -128,6 +129,18 @@ def test_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, texts))
     assert path.read_text() in texts and not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_process_left_half_written_goes_and_the_rest_stays(tmp_path: Path) -> None:
+    gone = multiprocessing.get_context("spawn").Process(target=print)
+    gone.start()
+    gone.join()
+    left = tmp_path / f".prompts.txt.{gone.pid}-1.part"
+    other = [tmp_path / f".prompts.txt.{os.getppid()}-1.part", tmp_path / ".mine.part"]
+    for path in (left, *other):
+        path.write_text("half")
+    write_text(tmp_path / "prompts.txt", "whole")
+    assert not left.exists() and all(path.exists() for path in other)
 
 
 def test_no_project_and_newer_or_broken_database(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -43,12 +44,42 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
     )
 
 
+_PART = re.compile(r"\..+\.(\d+)-\d+\.part")
+"""What `write_bytes` calls a file that it is writing; the first number is the process."""
+_swept: set[Path] = set()
+
+
+def _sweep(folder: Path) -> None:
+    """Once a process: remove what killed processes of this machine left half-written here."""
+    if folder in _swept:
+        return
+    _swept.add(folder)
+    try:
+        names = os.listdir(folder)
+    except OSError:  # may be written to, not looked into
+        return
+    left = [name for name in names if (m := _PART.fullmatch(name)) and not _lives(int(m[1]))]
+    for name in left:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # another's; no number of a process
+        return True
+    return True
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `path` whole: temp file beside it, fsync, rename. Raises WorkFailedError."""
     # the thread too: two requests of a web page may write one path at the same time
     temp = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
         with temp.open("wb") as out:
             out.write(data)
             out.flush()
