@@ -55,7 +55,7 @@ def _sweep(folder: Path) -> None:
         return
     _swept.add(folder)
     try:
-        names = os.listdir(folder)
+        names = [path.name for path in folder.iterdir()]
     except OSError:  # may be written to, not looked into
         return
     left = [name for name in names if (m := _PART.fullmatch(name)) and not _lives(int(m[1]))]
