@@ -29,7 +29,12 @@ PERSONS = 160
 """Persons a batch, two drawings each."""
 LEAST_FACE = 20.0
 """Face height in pixels; below it two and a half cells say nothing."""
+MOST_YAW = 60.0
+"""Degrees; beyond, half of the face is away (starting value)."""
+RATE = 2e-3
+"""AdamW's, falling to a fiftieth."""
 SCALE = 12.0
+"""Inverse temperature of the cosines."""
 TOLD = 0.25
 """Weight of finding the person a reference shows: at it both gradients are of like length."""
 
@@ -55,7 +60,7 @@ def window(labels: dict[str, Any]) -> np.ndarray | None:
     box = labels["face_box"]
     if not labels["face_visible"] or not box or box[3] - box[1] < LEAST_FACE:
         return None
-    if abs(labels["yaw"]) > 60:
+    if abs(labels["yaw"]) > MOST_YAW:
         return None
     points = [p[:2] for p in labels["points"]]
     x, y, side, roll = frame((tuple(points[0]), tuple(points[1])), tuple(points[2]))
@@ -146,11 +151,11 @@ def train(work: Path, shards: Path, minutes: float, first_held_out: int) -> None
     unseen = Faces(shards, lambda p: p >= first_held_out)
     reader, persons = Reader(), np.array(sorted(faces.of))
     print(f"{len(faces.person)} faces of {len(persons)} persons", flush=True)
-    optimizer = torch.optim.AdamW(reader.parameters(), 2e-3, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(reader.parameters(), RATE, weight_decay=0.05)
     start, step, seen = time.monotonic(), 0, []
     while (share := (time.monotonic() - start) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1, (step + 1) / 50) * max(0.02, 1 - share)
+            group["lr"] = RATE * min(1, (step + 1) / 50) * max(0.02, 1 - share)
         rng = np.random.default_rng([23, step])
         chosen = rng.choice(persons, PERSONS, replace=False)
         rows = np.concatenate([rng.choice(faces.of[int(p)], 2, replace=False) for p in chosen])
@@ -197,7 +202,8 @@ class Likeness:
         rows: list[dict[str, Any]],
         told: bool,
     ) -> torch.Tensor:
-        """Mean over the batch, 0 where no face shows. made, goal: packed latents (B, 64, 64).
+        """Mean over the batch, 0 where no face shows. made, goal: packed latents (B, 64, 64);
+        sigma: noise levels (B,), 0 to 1.
 
         told: a reference says who it is, so the person must be found among all others at every
         noise level; else the face must read as its goal's, the more the less noise hides it.

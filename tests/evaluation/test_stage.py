@@ -58,6 +58,8 @@ def test_a_file_whose_steps_nobody_knows_is_called_by_its_name(
     assert "tep 400" not in data["statement"]
     rows = story.tell(project)["matrix"]["rows"]
     assert [r["name"] for r in rows][-1] == "grace.safetensors" and rows[-1]["unit"] == ""
+    assert (rows[-2]["name"], rows[-2]["unit"]) == ("300", "steps")
+    assert replace(last, step=5, data={"counted_in": "epochs"}).called == "epoch 5"
 
 
 def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Painter) -> None:

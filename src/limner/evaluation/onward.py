@@ -94,7 +94,8 @@ def _more(evidence: Evidence, wanted: int) -> str:
 MOST = 200
 """The most that character.yaml takes for evaluation.prompts, and for evaluation.claim_seeds."""
 MANY = 10
-"""So many times the pictures drawn, and a better LoRA answers sooner than more pictures."""
+"""So many times the pictures drawn, and a better LoRA answers sooner than more pictures (starting
+value)."""
 BETTER = (
     "So near the line a better LoRA answers sooner than more pictures: see what to change first."
 )
@@ -118,17 +119,16 @@ def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
     if len(means) < 2:
         return []
     last = max(means)
-    level = max(means.values()) - limits["equivalent_score"]
-    still = next(
-        (s for s in sorted(means) if min(means[t] for t in means if t >= s) >= level), last
-    )
-    if best.step == last and still < last:
-        says = (
-            f"Likeness has stood still since step {still:,} of {last:,}, so more steps alone are "
-            "not expected to help."
-        )
-        return [{"says": says, "command": ""}]
     if best.step == last:
+        level = means[last] - limits["equivalent_score"]
+        fell = max((s for s, mean in means.items() if mean < level), default=-1)
+        still = min(s for s in means if s > fell)
+        if still < last:
+            says = (
+                f"Likeness has stood still since step {still:,} of {last:,}, so more steps alone "
+                "are not expected to help."
+            )
+            return [{"says": says, "command": ""}]
         says = (
             f"Likeness was highest at the last checkpoint, step {last:,}: train longer, "
             f"e.g. training.steps {2 * last:,} in character.yaml."

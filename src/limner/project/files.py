@@ -69,7 +69,7 @@ def _lives(process: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):  # another's; no number of a process
-        return True
+        pass
     return True
 
 

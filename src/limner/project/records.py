@@ -133,12 +133,21 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def called(self) -> str:
-        """As a sentence names it: `step 1,200`, `epoch 5`, `the file grace.safetensors`."""
+    def named(self) -> tuple[str, str]:
+        """As a table names it, and what is written under that: `1,200` `steps`, `epoch 5`,
+        `grace.safetensors`."""
         unit = self.data.get("counted_in", "updates")
         if unit == "order":
-            return f"the file {self.data.get('file') or self.path}"
-        return f"epoch {self.step:,}" if unit == "epochs" else f"step {self.step:,}"
+            return str(self.data.get("file") or self.path), ""
+        return (f"epoch {self.step:,}", "") if unit == "epochs" else (f"{self.step:,}", "steps")
+
+    @property
+    def called(self) -> str:
+        """As a sentence names it: `step 1,200`, `epoch 5`, `the file grace.safetensors`."""
+        name, unit = self.named
+        if self.data.get("counted_in") == "order":
+            return f"the file {name}"
+        return f"step {name}" if unit else name
 
 
 @dataclass(frozen=True)

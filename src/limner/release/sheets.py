@@ -73,7 +73,13 @@ def matrix(
     prompts = list(dict.fromkeys(r.prompt_id for r in rows))[:MATRIX_PROMPTS]
     seed = min(r.seed for r in rows)
     embedder = read.embedder if read else None
-    view = _View(project, pictures, read, embedder or commonest(store.scores(r.id) for r in rows))
+    view = _View(
+        project,
+        pictures,
+        read,
+        embedder or commonest(store.scores(r.id) for r in rows),
+        {c.step: c.named for c in store.checkpoints(grid.run_version)},
+    )
     by_cell = {(r.arm, r.prompt_id): r for r in sorted(rows, key=lambda r: -r.seed)}
     arms = dict.fromkeys(r.arm for r in sorted(rows, key=_row_order))
     return {
@@ -118,6 +124,8 @@ class _View:
     pictures: Album
     read: reading.Reading | None
     embedder: str | None
+    named: Mapping[int, tuple[str, str]]
+    """Step -> name and unit of a checkpoint."""
 
 
 def _row(
@@ -134,11 +142,13 @@ def _row(
         if a.arm == arm and (a.step is None or a.strength == sample.strength)
     ]
     fits = found[0] if found else None
-    name, unit = _checkpoint_name(view, sample)
+    name, unit = _arm_name(arm), ""
+    if sample.step is not None:
+        name, unit = view.named.get(sample.step, (f"{sample.step:,}", "steps"))
     return {
         "arm": arm,
         "step": sample.step,
-        "name": name or _arm_name(arm),
+        "name": name,
         "unit": unit,
         "cells": cells,
         "rate": fits.rate if fits else None,
@@ -146,19 +156,6 @@ def _row(
         "note": fits.note if fits else "",
         "mean": fits.mean if fits else None,
     }
-
-
-def _checkpoint_name(view: _View, sample: Render) -> tuple[str, str]:
-    """What stands beside a checkpoint's pictures, and its unit; ("", "") of another arm."""
-    if sample.step is None:
-        return "", ""
-    store = view.project.store
-    grid = store.grid(sample.grid_version)
-    made = store.checkpoints(grid.run_version) if grid else []
-    called = next((c.called for c in made if c.step == sample.step), f"step {sample.step:,}")
-    if called.startswith("step "):
-        return called.removeprefix("step "), "steps"
-    return called.removeprefix("the file "), ""
 
 
 def _arm_name(arm: str) -> str:

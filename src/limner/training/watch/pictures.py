@@ -24,7 +24,7 @@ PREVIEW = 224
 MOST_STEPS = 12
 """Steps of which samples are looked at; first and last among them."""
 WRITING = 60.0
-"""Seconds for which a file that cannot be opened counts as being written."""
+"""Seconds for which a file that cannot be opened counts as being written (starting value)."""
 
 
 @dataclass(frozen=True)
