@@ -4,7 +4,8 @@ Run: python -m bench.planted_runs [--seeds 10] [--jobs 2] [--kinds right,copies]
                                   [--keep] [--judge] [--out docs/trust.md]
 A run is a character of its own, from drawings to advice, by the same calls as the commands. Kinds
 of one seed share drawings, review, captions, looks, renders of base and control. Every kind of one
-seed comes before the next. Resumable at every picture; answers lie in build/planted_runs.json.
+seed comes before the next. Resumable at every picture; answers lie in bench/planted_runs.json,
+which is committed, so that another machine goes on with the next seed.
 About 45 minutes for two seeds on two cores, so ten take 3.7 hours. Run it from a tree nobody edits.
 --jobs: so many processes take every so manieth seed, each with its share of the threads.
 --judge: no new picture; what was kept with --keep is judged once more by the code of today.
@@ -33,7 +34,7 @@ from limner.events import collect
 from limner.project import Project, files
 from limner.project.records import Checkpoint
 
-STATE = Path("build/planted_runs.json")
+STATE = Path("bench/planted_runs.json")
 RUNS = Path("build/planted_runs")
 LOOKS = ("auburn hair and green eyes", "black hair and brown eyes", "blonde hair and blue eyes",
          "grey hair and hazel eyes", "brown hair and grey eyes")  # fmt: skip
@@ -457,8 +458,8 @@ def recall() -> dict[str, Any]:
 
 def remember(base: str, key: str, answer: dict[str, Any]) -> None:
     """Keep one answer; other processes keep theirs in the same file."""
-    STATE.parent.mkdir(parents=True, exist_ok=True)
-    with STATE.with_suffix(".lock").open("w") as lock:
+    RUNS.mkdir(parents=True, exist_ok=True)
+    with RUNS.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         state = recall()
         state.setdefault(base, {})[key] = answer
