@@ -150,6 +150,29 @@ def test_more_steps_are_never_the_cure_for_what_was_learned_by_heart(tmp_path: P
     assert fact["value"] == 2.0 and "2.00 times" in fact["text"] and "0.18 times" in fact["text"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "state"),
+    [(0.3, "found"), (0.8, "not found"), (2.0, "not found"), (None, "not found")],
+)
+def test_training_and_unseen_pictures_that_part_are_overfit_alone(
+    kept: float | None, state: str, tmp_path: Path
+) -> None:
+    """Held-out loss 1.6 times that before; what its own pictures did says what it means."""
+    project = make.build(tmp_path / "p")
+    looks = ((0, 0.5, 1.0), (100, 0.8, 0.5), (200, 0.8, kept), (300, 0.8, kept))
+    rows = [
+        {"step": step, "held_out_loss": held, **({} if own is None else {"trained_loss": own})}
+        for step, held, own in looks
+    ]
+    path = project.root / "logs/run_1/metrics.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    overfit = next(s for s in advise(project)["symptoms"] if s["id"] == "overfit")
+    assert overfit["state"] == state
+    if state == "found":
+        assert "by heart" in overfit["cause"]
+        assert overfit["remedies"]
+
+
 def test_likeness_far_from_the_base_calls_for_no_more_steps(tmp_path: Path) -> None:
     project = make.build(tmp_path / "iris")
     few = {"word": "not the same person", "hits": 2, "match_rate": 2 / 48, "interval": [0.01, 0.14]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ SUMS = ("sha256", "lora_sha256", "bundle_sha256")
 
 LEVELS = 2
 """Levels of 255 by which a render may differ: a resumed batch is of another size, and floating
-point sums round differently then. Everything else is compared exactly."""
+point sums round differently then. Numbers read from renders follow (`Score`), the rest is compared
+exactly."""
 
 
 class Pixels:
@@ -53,6 +56,20 @@ class Pixels:
         if not isinstance(other, Pixels) or self.levels.shape != other.levels.shape:
             return False
         return bool(np.abs(self.levels - other.levels).max() <= LEVELS)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A number read from such a picture: it equals another within a thousandth."""
+
+    value: float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Score) and math.isclose(
+            self.value, other.value, rel_tol=1e-3, abs_tol=1e-3
+        )
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -117,7 +134,8 @@ def picture_of(root: Path) -> dict[str, Any]:
             skip = (*CLOCKED, *(SUMS if table in ("checkpoints", "renders") else ()))
             columns = ", ".join(n for n in names if n not in skip)
             rows = db.execute(f"SELECT {columns} FROM {table}").fetchall()
-            found[f"table {table}"] = [tuple(timeless(value) for value in row) for row in rows]
+            read = of_a_render if table == "scores" else timeless
+            found[f"table {table}"] = [tuple(read(value) for value in row) for row in rows]
     return found
 
 
@@ -140,6 +158,11 @@ def content(path: Path) -> object:
     if path.suffix in (".html", ".md"):
         return "written"  # names the day
     return files.sha256_file(path)
+
+
+def of_a_render(value: object) -> object:
+    """A score's field; numbers as near as the pictures that they were read from."""
+    return Score(value) if isinstance(value, float) else timeless(value)
 
 
 def timeless(value: object) -> object:

@@ -37,7 +37,8 @@ class Test:
     """One question put to the records. holds: True = this is the symptom, False = it is not,
     None = the records cannot say; then `reason` and `how` say why and how to get it.
 
-    cause: what it points to when it holds; `rule`: the threshold's name in `rules.RULES`.
+    cause: what it points to when it holds; `rule`: the threshold's name in `rules.RULES`;
+    `weight`: as how many signs a yes counts, where a symptom wants several.
     """
 
     fact: Fact
@@ -46,6 +47,7 @@ class Test:
     cause: str = ""
     reason: str = ""
     how: str = ""
+    weight: int = 1
 
 
 @dataclass(frozen=True)

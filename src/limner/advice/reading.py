@@ -277,9 +277,8 @@ def unseen_worse(found: Records, value: Values) -> Test:
     at, now = max(look for look in held if look[0] <= step)
     times = now / held[0][1]
     trained = dict(found.trained_loss)
-    said = ""
-    if trained.get(0) and at in trained:
-        said = f"; on the training pictures it went to {trained[at] / trained[0]:.2f} times"
+    kept = trained[at] / trained[0] if trained.get(0) and at in trained else None
+    said = "" if kept is None else f"; on the training pictures it went to {kept:.2f} times"
     fact = Fact(
         "unseen",
         f"Held-out loss at step {at:,} is {times:.2f} times that before training{said}",
@@ -288,7 +287,15 @@ def unseen_worse(found: Records, value: Values) -> Test:
         "times",
     )
     cause = "It knows its training pictures by heart and pictures it never saw worse than before."
-    return Test(fact, times > value["unseen"], "unseen", cause)
+    weight = 1
+    if kept is not None and kept > 1:  # no knowing by heart: both grew worse
+        cause = (
+            "Training made it worse at every picture, at its own ones too: the steps are too large."
+        )
+        weight = 0
+    elif kept is not None and kept <= value["by_heart"]:
+        weight = 2  # the two curves part: what overfitting is, whatever the pictures look like
+    return Test(fact, times > value["unseen"], "unseen", cause, weight=weight)
 
 
 # ---- runs

@@ -19,7 +19,7 @@ Question = Callable[[Records, Values], Test]
 @dataclass(frozen=True)
 class Symptom:
     """One row. signs: as a person sees it. `decides`: questions whose yes is the symptom;
-    `explains`: questions that say why, asked for every project; `wanted`: yeses that are needed;
+    `explains`: questions that say why, asked for every project; `wanted`: signs that are needed;
     `unless`, `against`: questions whose no, or yes, rules the symptom out."""
 
     id: str
@@ -151,7 +151,7 @@ def _one(
 
 def _state(deciding: list[Test], wanted: int) -> State:
     """Found by enough yeses; not found needs an answer to whatever could still tip it."""
-    yes = sum(t.holds is True for t in deciding)
+    yes = sum(t.weight for t in deciding if t.holds is True)
     open_ = sum(t.holds is None for t in deciding)
     if yes >= wanted:
         return "found"
