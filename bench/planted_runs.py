@@ -507,7 +507,9 @@ def run_seed(base: str, seed: int, asked: argparse.Namespace) -> None:
         elif "right" in came and not asked.keep:
             shutil.rmtree(place, ignore_errors=True)
     runs = recall().get(base, {})
-    if all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS) and not asked.keep:
+    if all("right" in runs.get(f"{k} {seed}", {}) for k in PLANTS) and not (
+        asked.keep or asked.judge
+    ):
         shutil.rmtree(root, ignore_errors=True)
 
 
