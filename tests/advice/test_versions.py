@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import advice_project as make
 import pytest
 
 from limner.advice import answer
+from limner.cli import shell as cli
 from limner.pipeline.advising import advise
 from limner.project import Project
 from limner.project.records import Measure
@@ -99,3 +101,18 @@ def test_unlike_pictures_are_never_compared(project: Project) -> None:
     (row,) = advise(project)["versions"]
     assert "p" not in row and "different settings (steps)" in row["why"]
     assert "cannot be compared" in row["words"]
+
+
+def test_programs_get_commands_that_can_be_pasted_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`advise --json` names the project in its commands, and the next project from where one is."""
+    project = make.build(tmp_path / "p")
+    make.verdict(project, match_rate=0.1, hits=5, n=48, interval=[0.03, 0.23])
+    project.store.close()
+    assert cli.run(["-C", str(project.root), "advise", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out.splitlines()[-1])
+    found = [r["command"] for s in data["symptoms"] for r in s["remedies"] if r["command"]]
+    assert data["next"]["command"] in found
+    for one in " && ".join(found).split(" && "):
+        assert one.startswith((f"limner -C {project.root} ", f"limner -C {project.root}_2 ")), one

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from limner.cli.shell import app, command, project, root, screen
+from limner.cli.shell import app, command, here, project, root, screen
 from limner.cli.show import Answer, findings_answer
 from limner.errors import UsageError, WorkFailedError
 
@@ -48,7 +48,7 @@ def advise(
         return Answer(done, lines)
     if ask is not None and not ask.strip():
         raise UsageError("The question is empty", where="limner advise --ask")
-    data = look(project())
+    data = _pasteable(look(project()))
     if ask:
         said = advice.answer(data, ask, _endpoint(llm_url, llm_model))
         shown = Answer({**data, "asked": said}, _answer_lines(said))
@@ -91,7 +91,7 @@ def _advice_lines(data: dict[str, Any]) -> list[str]:
     lines += ["", *(v["words"] for v in data["versions"])]
     first = data["next"]
     if first:
-        return [*lines, f"next: {_from_here(first['command']) or first['says']}"]
+        return [*lines, f"next: {first['command'] or first['says']}"]
     unknown = len(data["insufficient"])
     if unknown == len(data["symptoms"]):
         return [*lines, "next: limner status", "      Nothing can be said yet: go on, ask again."]
@@ -102,6 +102,20 @@ def _advice_lines(data: dict[str, Any]) -> list[str]:
 def _risks(symptom: dict[str, Any]) -> list[dict[str, Any]]:
     """Facts that would explain a symptom and hold, though the symptom itself was not found."""
     return [fact for fact in symptom["evidence"] if fact["holds"]]
+
+
+def _pasteable(node: Any) -> Any:
+    """Advice with every command as it is typed where one stands, for people and programs alike."""
+    if isinstance(node, list):
+        return [_pasteable(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: here(_from_here(value))
+        if key in ("command", "how") and isinstance(value, str)
+        else _pasteable(value)
+        for key, value in node.items()
+    }
 
 
 def _from_here(command: str) -> str:
@@ -126,7 +140,7 @@ def _found_lines(symptom: dict[str, Any]) -> list[str]:
         size = f" ({step['size']})" if step["size"] else ""
         lines.append(f"           {number}. {step['says']}{size}; {step['cost']}  [{step['tag']}]")
         if step["command"]:
-            lines.append(f"              {_from_here(step['command'])}")
+            lines.append(f"              {step['command']}")
     return lines
 
 
