@@ -79,3 +79,26 @@ def test_an_endpoint_that_fails_leaves_the_prompts_as_they_are(project: Project)
         assert len(server.requests) == 3  # then it is not asked any more
     assert [r.text for r in rows] == [s.prompt for s in shots]
     assert all(r.refused and not r.changed for r in rows)
+
+
+def test_words_of_prompts_that_are_not_asked_again_are_taken_too(project: Project) -> None:
+    """A rewording that borrows six words in a row; how many prompts may share them is the
+    project's own rule."""
+    one = project.store.shots()[0]
+    said = ", ".join(reversed(one.prompt.split(", ")))
+    words = " ".join(said.split()[3:10])
+    with ChatServer(lambda body: said) as server, Client(Endpoint(server.url, "tiny-vl")) as client:
+        for beside, own, changed in (
+            ([], None, True),
+            ([f"Look: {words}, she says"], None, False),
+            ([f"Look: {words}, she says"], {"shared_run": 20}, True),
+            ([words] * 2, {"shared_run_up_to": 1}, True),  # three may
+            ([words] * 3, {"shared_run_up_to": 1}, False),
+        ):
+            (row,) = collect(
+                rewrite(
+                    [one], client, name="g_char", class_word="woman", beside=beside, thresholds=own
+                )
+            )
+            assert row.changed == changed, (beside, own, row.refused)
+            assert changed or "other prompt" in row.refused[0]

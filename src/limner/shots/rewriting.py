@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from limner.project.files import sha256_bytes, write_text
 from limner.project.records import Shot
 from limner.shots.dialects import Dialect, dialect_of
 from limner.shots.listing import by_domain
+from limner.shots.promptset import allowed_prompts
 from limner.shots.reading import read_prompt
 from limner.shots.report import runs
 from limner.shots.rules import threshold
@@ -113,19 +115,23 @@ def rewrite(
     name: str,
     class_word: str | None = None,
     dialect: str = "inbox",
+    beside: Sequence[str] = (),
+    thresholds: Mapping[str, float] | None = None,
     done: Callable[[Rewritten], None] | None = None,
 ) -> Events:
     """Ask for another wording of every prompt; each is checked, and a failed check keeps ours.
 
-    name: the trigger (or the person's words in a dialect without one). An endpoint that fails three
+    name: the trigger (or the person's words in a dialect without one). beside: prompts of the set
+    that are not rewritten; `shared_run` counts them too. An endpoint that fails three
     times in a row ends the asking; nothing is lost. done: told of every answered prompt at once.
     Result: [Rewritten].
     """
     speech = dialect_of(dialect)
-    length = int(threshold("shared_run"))
-    taken: set[tuple[str, ...]] = set()
-    for shot in shots:
-        taken |= runs(shot.prompt, length)
+    length = int(threshold("shared_run", thresholds))
+    most = allowed_prompts(len(shots) + len(beside), thresholds)
+    taken: Counter[tuple[str, ...]] = Counter()
+    for text in (*beside, *(shot.prompt for shot in shots)):
+        taken.update(runs(text, length))
     ticker = Ticker("rewriting", len(shots))
     found: list[Rewritten] = []
     failures = 0
@@ -149,13 +155,15 @@ def rewrite(
             continue
         faults = faults_of(said, shot, name, class_word, speech)
         fresh = runs(said, length)
-        if shared := fresh & (taken - own):
-            faults.append(f'"{" ".join(min(shared))}" stands in another prompt')
+        if shared := [run for run in fresh - own if taken[run] >= most]:
+            others = "another prompt" if most == 1 else f"{most} other prompts"
+            faults.append(f'"{" ".join(min(shared))}" stands in {others}')
         if faults:
             yield Notice(f"{shot.id}: our own text stays: {'; '.join(faults)}", "warning")
             found.append(Rewritten(shot.id, shot.prompt, False, tuple(faults), said))
         else:
-            taken = (taken - own) | fresh
+            taken.subtract(own)
+            taken.update(fresh)
             found.append(Rewritten(shot.id, said, said != shot.prompt, (), said))
         if done is not None:
             done(found[-1])
@@ -190,9 +198,9 @@ def rewrite_plan(project: Project, client: Client) -> Events:
         made = {t.shot_id for t in project.store.takes()}
         journal = project.folder("shots") / JOURNAL
         ready = _answered(journal)
-        shots = [
-            s for s in planned(project) if s.id not in made and _mark(s.id, s.prompt) not in ready
-        ]
+        everything = planned(project)
+        shots = [s for s in everything if s.id not in made and _mark(s.id, s.prompt) not in ready]
+        asked = {s.id for s in shots}
         if not shots:
             raise UsageError("Every prompt is a model's already, or its shot has a take")
 
@@ -209,6 +217,8 @@ def rewrite_plan(project: Project, client: Client) -> Events:
             name=character.trigger,
             class_word=character.class_word,
             dialect=speech.id,
+            beside=[s.prompt for s in everything if s.id not in asked],
+            thresholds=character.shots.thresholds,
             done=keep,
         ):
             if isinstance(event, Result):
