@@ -173,6 +173,26 @@ def test_training_and_unseen_pictures_that_part_are_overfit_alone(
         assert overfit["remedies"]
 
 
+@pytest.mark.parametrize(
+    ("own", "state"), [(20.0, "found"), (34.0, "not found"), (28.0, "insufficient evidence")]
+)
+def test_a_colourful_person_is_not_fried(own: float, state: str, tmp_path: Path) -> None:
+    """Fresh pictures at C*ab 33, 1.4 times the base's; `own`: what the training pictures have."""
+    project = make.build(tmp_path / "p")
+    with_measure(make.measure("chroma_ratio", 1.4, 1.3, 1.5))(project)
+    for render in project.store.renders(1, state="done"):
+        value = 33 + (int(render.prompt_id[1:]) % 3 - 1) * 6
+        project.store.put_scores(render.id, [Measure("chroma", float(value), "C*ab")])
+    for take in project.store.kept():
+        project.store.put_measures(take.id, [Measure("picture_chroma", own, "C*ab")])
+    frying = next(s for s in advise(project)["symptoms"] if s["id"] == "frying")
+    assert frying["state"] == state
+    if state == "insufficient evidence":
+        assert "the person's own" in str(frying["missing"])
+    else:
+        assert f"{33 / own:.2f} times its" in str(frying["evidence"])
+
+
 def test_likeness_far_from_the_base_calls_for_no_more_steps(tmp_path: Path) -> None:
     project = make.build(tmp_path / "iris")
     few = {"word": "not the same person", "hits": 2, "match_rate": 2 / 48, "interval": [0.01, 0.14]}

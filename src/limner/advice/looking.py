@@ -6,7 +6,9 @@ that cannot say, with the way to get it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from limner.advice import numbers
@@ -419,7 +421,7 @@ diversity = measured(
     how="limner evaluate --tests variety && limner verdict",
     listed="variety at one prompt",
 )
-chroma = measured(
+_against_base = measured(
     "chroma_ratio",
     "chroma",
     "Colour beside the base model's at the same seeds",
@@ -428,6 +430,41 @@ chroma = measured(
     how=EVALUATE,
     score="chroma",
 )
+
+
+def chroma(found: Records, value: Values) -> Test:
+    """Is colour overdriven: beyond the base model's, and beyond what the person's pictures have?
+
+    Somebody with red hair in bright clothes is more colourful than whom the base draws; that is
+    the person. Without colours of training pictures the base alone is asked.
+    """
+    test, least = _against_base(found, value), value["fewest_pictures"]
+    own = [m["picture_chroma"].value for m in found.take_measures.values() if "picture_chroma" in m]
+    known = [v for v in own if v is not None]
+    by_prompt: dict[str, list[float]] = {}
+    for picture in found.chosen:
+        if (seen := picture.value("chroma")) is not None:
+            by_prompt.setdefault(picture.render.prompt_id, []).append(seen)
+    ours = numbers.mean(by_prompt)
+    theirs = numbers.mean({str(k): [v] for k, v in enumerate(known)})
+    if test.holds is not True or len(known) < least:
+        return test
+    if ours is None or theirs is None or min(ours.value, theirs.value) <= 0:
+        return test
+    at = ours.value / theirs.value
+    wide = math.hypot(ours.high / ours.value - 1, theirs.high / theirs.value - 1)  # delta method
+    low, high = at * (1 - wide), at * (1 + wide)
+    limit = value["chroma"]
+    said = f"{test.fact.text}; {at:.2f} times its {len(known)} training pictures'"
+    return replace(
+        test,
+        fact=replace(test.fact, text=f"{said}{span((low, high), percent=False)}"),
+        holds=True if low > limit else False if high <= limit else None,
+        reason=f"it is {low:.2f} to {high:.2f} times its training pictures': the colour may be "
+        "the person's own",
+    )
+
+
 clipped = measured(
     "clipped_difference",
     "clipped",

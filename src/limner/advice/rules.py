@@ -99,7 +99,7 @@ RULES: dict[str, Rule] = {
     ),
     "chroma": Rule(
         1.15, "starting value", "evaluation protocol: mean chroma against base, same seeds",
-        "colour beside the base model's",
+        "colour beside the base model's, and beside the training pictures'",
     ),
     "clipped": Rule(
         0.02, "starting value", "evaluation protocol: 2 percentage points against base",

@@ -54,9 +54,16 @@ _ALIASES = {"musubi-tuner": "musubi", "aitoolkit": "ai-toolkit", "kohya-ss": "ko
 
 
 def layout_named(name: str, option: str = "--for") -> Layout:
-    """The layout of a target named by `option`. Raises UsageError naming all of them."""
+    """The layout of a target named by `option`. Raises UsageError naming all of them; after
+    `--with`, which also trains, those that can."""
     key = name.strip().lower()
     found = LAYOUTS.get(_ALIASES.get(key, key))
+    if found is None and option == "--with":
+        raise UsageError(
+            f"There is no trainer {name!r}",
+            where=option,
+            fix="Use native, ai-toolkit or musubi; `limner dataset export` serves others.",
+        )
     if found is None:
         raise UsageError(
             f"There is no export for {name!r}",
