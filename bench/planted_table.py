@@ -25,7 +25,8 @@ def table(runs: dict[str, Any], tested: str, kinds: dict[str, str]) -> str:
         "own diagnosis from verdict, advice and caption check. Drawings, review, captions and the "
         "base's renders are shared by the kinds of one seed; training, choice and claim are not. "
         "Made by `python -m bench.planted_runs --out docs/trust.md`. Aim: 90 % of each kind. "
-        f"Base {network}, embedder {embedder}: {named} of {len(done)} were named right.",
+        f"Base {network}, embedder {embedder}: {named} of {len(done)} were named right. Which "
+        "lines of the advice were set on which of these seeds stands in docs/notebook.md.",
         "",
         "| planted | the right answer | named right | 95 % interval | said instead |",
         "|---|---|---|---|---|",
