@@ -22,7 +22,7 @@ from limner.errors import LimnerError, MissingExtraError, StoreError, WorkFailed
 
 _CLICK_EXCEPTION = typer.BadParameter.__mro__[2]  # typer carries its own click or uses the real one
 _SECRET_NAME = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|AUTH)", re.IGNORECASE)
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM)
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR)
 _EXTRAS = {
     **dict.fromkeys(("cv2", "imagehash", "onnxruntime", "scipy"), "vision"),
     **dict.fromkeys(("dlib", "face_recognition_models"), "faces"),

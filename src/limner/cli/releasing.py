@@ -163,7 +163,7 @@ def release(
     ] = "",
     strength: Annotated[
         float | None,
-        typer.Option(min=0, max=2, help="Of --checkpoint  [default: the verdict's, if tied]"),
+        typer.Option(help="Of --checkpoint, above 0, at most 2  [default: the verdict's, if tied]"),
     ] = None,
     civitai: Annotated[
         bool | None,
@@ -197,6 +197,7 @@ def release(
     """
     from limner import release as stage
     from limner.pipeline import wiring
+    from limner.project.settings import MOST_STRENGTH
 
     here = project()
     if bool(sign_cert) != bool(sign_key):
@@ -216,6 +217,12 @@ def release(
             "--strength goes with --checkpoint",
             where="limner release",
             fix="Add --checkpoint NAME; `limner verdict --json` lists the tied ones.",
+        )
+    if strength is not None and not 0 < strength <= MOST_STRENGTH:  # nan as well
+        raise UsageError(
+            f"{strength:g} is no strength",
+            where="limner release --strength",
+            fix=f"Give a number above 0 and up to {MOST_STRENGTH:g}.",
         )
     pick = stage.Pick(checkpoint, strength) if checkpoint else None
     signature = stage.Signature(sign_cert, sign_key) if sign_cert and sign_key else None

@@ -138,9 +138,12 @@ class Work:
     def _is_there(self, render: Render) -> bool:
         """Done, or found on disk: here after a kill, or in an older grid under the same key."""
         path = self._file(render)
-        if render.state == "done" and path.is_file():
+        done = render.state == "done" and path.is_file()
+        if done and files.sha256_file(path) == render.sha256:
             return True
-        candidates = [path, *sorted(self._folder.parent.glob(f"grid_*/{render.key}.png"))]
+        older = sorted(self._folder.parent.glob(f"grid_*/{render.key}.png"))
+        # a file that changed since it was recorded is drawn again
+        candidates = [*([] if done else [path]), *(one for one in older if one != path)]
         for candidate in candidates:
             try:
                 vision.open_picture(candidate)

@@ -300,13 +300,16 @@ def unchanged(path: Path, sha256: str) -> Path:
     """The file, if it still is what was recorded. Raises InputError."""
     if not path.is_file():
         raise InputError(
-            "A checkpoint is missing", where=str(path), fix="Run `limner train` again."
+            "A checkpoint is missing",
+            where=str(path),
+            fix="Put the file back, or train another run: `limner train --fresh`.",
         )
     if files.sha256_file(path) != sha256:
         raise InputError(
             "A checkpoint has changed since it was written",
             where=str(path),
-            fix="Restore the file, or train again; its pictures would not be this run's.",
+            fix="Put the file back as it was, or `limner train --fresh`; its pictures would not be "
+            "this run's.",
         )
     return path
 

@@ -109,12 +109,17 @@ def threshold_words(gate: Gate | None) -> str:
     )
 
 
+def _judged_by(evidence: Evidence) -> str:
+    """What the claim's pictures are; those of a folder chose as well."""
+    return "fresh seeds and prompts" if evidence.pictures == "fresh pictures" else evidence.pictures
+
+
 def rates(evidence: Evidence, second: dict[str, Any] | None, chosen: Arm) -> list[dict[str, Any]]:
     """The rows of the figure "Is it the same person?", claim first, all on one scale."""
     winner = chosen.words[:1].upper() + chosen.words[1:]
     other = Count(second["hits"], second["n"]) if second and second["n"] else None
     return [
-        rate("claim", winner, "fresh seeds and prompts", evidence.claimed),
+        rate("claim", winner, _judged_by(evidence), evidence.claimed),
         rate("second", "Second embedder", "same pictures", other, "there is no second embedder"),
         rate(
             "ceiling",

@@ -38,6 +38,7 @@ from limner.evaluation.table import Table
 from limner.evaluation.testsets import PHASE, Tests, make_tests
 from limner.events import Event, Events, Notice, Result
 from limner.project import Project
+from limner.project.settings import MOST_STRENGTH
 from limner.render import Settings, picture_sha256
 
 if TYPE_CHECKING:
@@ -178,10 +179,6 @@ def _usable_strengths(strengths: Sequence[float]) -> None:
             where="--strengths",
             fix=f"Give numbers above 0 and up to {MOST_STRENGTH:g}, e.g. 0.6,0.7,0.8,0.9,1.0.",
         )
-
-
-MOST_STRENGTH = 2.0
-"""Twice the strength a LoRA was trained at; beyond, pictures break up (starting value)."""
 
 
 def _fits(path: Path, info: BaseInfo, what: str) -> None:

@@ -36,7 +36,13 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
             where=str(path),
             fix="Choose another place to write to.",
         )
-    in_the_way = error.errno in (errno.EEXIST, errno.EISDIR, errno.ENOTDIR)
+    if error.errno == errno.ENOTDIR:
+        return WorkFailedError(
+            "A part of the path is a file, not a folder",
+            where=str(path),
+            fix="Choose another place to write to.",
+        )
+    in_the_way = error.errno in (errno.EEXIST, errno.EISDIR, errno.EBUSY)
     return WorkFailedError(
         f"Writing failed: {error.strerror or error}",
         where=str(path),

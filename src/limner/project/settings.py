@@ -16,6 +16,9 @@ from limner.project.adults import AS_CLASS_WORD, UNDER_18
 TRIGGER_PATTERN = r"^[a-z0-9]+(_[a-z0-9]+)*$"
 Likeness = Literal["synthetic", "consented_person"]
 
+MOST_STRENGTH = 2.0
+"""Twice the strength a LoRA was trained at; beyond, pictures break up (starting value)."""
+
 
 class _Settings(BaseModel):
     # .nan would pass every comparison of a threshold, and .inf stands in no JSON
@@ -314,7 +317,9 @@ class TrainingSettings(_Settings):
 class EvaluationSettings(_Settings):
     """How checkpoints are compared."""
 
-    strengths: list[float] = Field(default_factory=lambda: [0.8, 1.0], min_length=1)
+    strengths: list[Annotated[float, Field(gt=0, le=MOST_STRENGTH)]] = Field(
+        default_factory=lambda: [0.8, 1.0], min_length=1
+    )
     checkpoints: int = Field(
         default=0, ge=0, le=100, description="Most checkpoints compared, evenly spaced; 0 = all"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +58,22 @@ def yaml_of(text: str, file: Path) -> Any:
             fix="Mend that line; indent with spaces, one key a line.",
         ) from None
     except (YAMLError, ValueError) as error:  # ValueError: a day that no calendar has, unquoted
-        raise InputError(f"{file.name} is not valid YAML: {error}", where=str(file)) from None
+        at = next((n for n, one in enumerate(text.splitlines(), 1) if _no_day(one)), 0)
+        raise InputError(
+            f"{file.name} is not valid YAML: {error}",
+            where=f"{file}:{at}" if at else str(file),
+            fix="Write a day that there is, as YYYY-MM-DD." if at else None,
+        ) from None
+
+
+def _no_day(line: str) -> bool:
+    """Whether a line holds a date that no calendar has, such as 2026-02-30."""
+    for found in re.findall(r"\b\d{4}-\d{1,2}-\d{1,2}\b", line):
+        try:
+            datetime.date(*map(int, found.split("-")))
+        except ValueError:
+            return True
+    return False
 
 
 def parse(text: str, file: Path) -> Any:

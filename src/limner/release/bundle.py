@@ -127,6 +127,16 @@ def _release(project: Project, out: Path | None, wishes: Wishes) -> Events:
     if wishes.signature:
         yield Notice("A certificate of your own making reads as signed, not trusted.")
     shutil.rmtree(work.part, ignore_errors=True)  # what a killed run left
+    try:
+        yield from _pack(project, work)
+    except Exception:
+        shutil.rmtree(work.part, ignore_errors=True)  # half a bundle fills a full disk
+        raise
+
+
+def _pack(project: Project, work: _Work) -> Events:
+    """Write every part, then the receipt, then give the folder its name."""
+    read = work.read
     work.part.mkdir(parents=True)
     yield Progress("release", 1, 4, note="samples")
     work.samples = _samples(work)

@@ -62,6 +62,13 @@ def train(
                 f"Run {run.version} is done already; `--steps` extends it, `--fresh` starts "
                 "another."
             )
+            gone = _gone(project, run)
+            if gone:
+                yield Notice(
+                    f"{len(gone)} of its checkpoints lie no longer where they were written, "
+                    f"first {gone[0]}.",
+                    "warning",
+                )
             yield Result(_summary(project, run, 0.0))
             return
         if going_on:
@@ -184,6 +191,12 @@ def _without_memory(run: Run, error: Exception) -> LimnerError | None:
         where=f"run {run.version}",
         fix="Free memory, or lower training.resolution or training.control_size.",
     )
+
+
+def _gone(project: Project, run: Run) -> list[str]:
+    """Recorded checkpoints of a run whose file is not there, in order."""
+    points = project.store.checkpoints(run.version)
+    return [p.path for p in points if not project.path(p.path).is_file()]
 
 
 def _summary(project: Project, run: Run, seconds: float) -> dict[str, Any]:
