@@ -160,6 +160,17 @@ def test_no_project_and_newer_or_broken_database(tmp_path: Path) -> None:
         _ = Project.open(project.root).store
 
 
+def test_an_emptied_database_is_no_new_project(tmp_path: Path) -> None:
+    """SQLite takes an empty file for a new database: shots would be planned over the pictures."""
+    project = Project.create(
+        tmp_path / "g", name="G", trigger="g_char", class_word="woman", likeness="synthetic"
+    )
+    project.store.close()
+    (project.root / "limner.db").write_bytes(b"")
+    with pytest.raises(StoreError, match="empty"):
+        Project.open(project.root)
+
+
 def test_every_schema_migrates_forward(tmp_path: Path) -> None:
     for have in range(1, len(MIGRATIONS) + 1):
         path = tmp_path / f"{have}.db"

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from limner.errors import InputError, NotAProjectError, UsageError
+from limner.errors import InputError, NotAProjectError, StoreError, UsageError
 from limner.project import files, yamlfile
 from limner.project.store import Store
 
@@ -96,6 +96,12 @@ class Project:
                 f"This folder is no Limner project ({' and '.join(missing)} missing)",
                 where=str(root),
                 fix="Go to a project with `limner -C DIR ...`, or make one with `limner new`.",
+            )
+        if (root / DATABASE_FILE).stat().st_size == 0:  # SQLite would take it for a new one
+            raise StoreError(
+                "limner.db is empty: its records are lost, the pictures are not",
+                where=str(root / DATABASE_FILE),
+                fix="Take the file from an archive (NAME.limner.zip) or another backup.",
             )
         return cls(root)
 
