@@ -76,3 +76,9 @@ def test_unknown_names_are_errors() -> None:
         open_embedder("drawn", "photo")
     with pytest.raises(KeyError):
         shipped_calibration("dlib", "photo")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 1100), (16, 1100), (3000, 20), (64, 1000)])
+def test_a_strip_shows_no_face_and_breaks_nothing(size: tuple[int, int]) -> None:
+    """dlib's network fails, or crashes the process, on what is thinner than its windows."""
+    assert find_faces(np.zeros((*size, 3), np.uint8)) == []

@@ -61,6 +61,10 @@ def _models() -> tuple[Any, Any, Any]:
     )
 
 
+LEAST_SIDE = 16
+"""Pixels; a thinner strip shows no face, and dlib's network fails or crashes on one under 8."""
+
+
 def boxes(image: RGB8, *, smallest_face: float, thorough: bool, side: int) -> list[Hit]:
     """Boxes of faces at least `smallest_face` pixels wide.
 
@@ -81,6 +85,8 @@ def boxes(image: RGB8, *, smallest_face: float, thorough: bool, side: int) -> li
 def _run(detector: Any, image: RGB8, scale: float, score: float | None) -> list[Hit]:
     height, width = image.shape[:2]
     work = resize(image, max(1, round(width * scale)), max(1, round(height * scale)))
+    if min(work.shape[:2]) < LEAST_SIDE:
+        return []
     work = np.ascontiguousarray(work)
     hits: list[Hit] = []
     if score is None:
