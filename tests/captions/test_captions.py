@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from limner.lexicon.constants import find_constants
 from limner.project import Project
 from limner.project.files import sha256_bytes
 from limner.project.records import Shot
-from limner.shots import plan, take_in
+from limner.shots import plan, replan, take_in
 
 CAFE = {
     **{"angle": "front", "framing": "half_body", "expression": "happy", "gaze": "camera"},
@@ -152,6 +153,31 @@ def test_what_a_person_wrote_wins_and_stays(project: Project) -> None:
     assert captions[first.id].text == "grace_char, my own words about her in the garden, laughing"
     assert [c.author for c in project.store.caption_history(first.id)] == ["rule", "person"]
     assert captions[second.id].author == "person"
+
+
+def test_a_caption_says_what_was_drawn_though_the_shot_was_planned_anew(project: Project) -> None:
+    """Rejected, planned anew, and kept after all: the picture shows the first plan."""
+    take = project.store.kept()[0]
+    shot = project.store.shot(take.shot_id)
+    assert shot is not None
+    request = {"prompt": shot.prompt, "attributes": shot.attributes}
+    project.store.update_take(take.id, request=request)
+    collect(compile(project))
+    before = project.store.captions()[take.id].text
+    project.store.decide(take.id, "reject", ["not her"], "person")
+    collect(replan(project, [shot.id]))
+    fresh = project.store.shot(shot.id)
+    assert fresh is not None and fresh.attributes["setting"] != shot.attributes["setting"]
+    project.store.decide(take.id, "keep", [], "person")
+    assert collect(compile(project))["unchanged"] == 12
+    assert project.store.captions()[take.id].text == before
+    other = lexicon.settings()[fresh.attributes["setting"]].id
+    swapped = {"setting": {"asked": shot.attributes["setting"], "made": other}}
+    request["attributes"] = {**shot.attributes, "setting": other}
+    project.store.update_take(take.id, request=request, labels={"substituted": swapped})
+    assert project.store.take(take.id).asked(fresh) == replace(
+        fresh, prompt=shot.prompt, attributes=shot.attributes
+    )
 
 
 def test_a_file_older_than_its_caption_is_no_edit(project: Project) -> None:

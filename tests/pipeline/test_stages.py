@@ -9,7 +9,7 @@ import pytest
 
 from limner.evaluation import choices
 from limner.events import Event, Notice
-from limner.pipeline import recovery
+from limner.pipeline import recovery, wiring
 from limner.pipeline.stages import MAX_ATTEMPTS, checked_name, status
 from limner.project import Project, files
 from limner.project.folder import ASKED_FILE
@@ -53,6 +53,36 @@ def test_pictures_that_are_gone_are_said(project: Project) -> None:
     assert then(project) == f"limner reject {take}"
     store.decide(take, "reject", ["gone"], "person")
     assert then(project) == "limner generate", "rejected, it is made again"
+
+
+def test_captions_changed_in_files_are_named_and_go_into_the_dataset(project: Project) -> None:
+    store = project.store
+    axes = {"angle": "front", "framing": "close_up"}
+    for n in (1, 2):
+        store.replace_shots([Shot(f"shot_00{n}", n, axes, f"prompt {n}", seed=n)])
+        take = shoot(project, f"shot_00{n}")
+        store.update_take(take, sha256=files.sha256_file(project.root / f"takes/{take}.png"))
+        store.decide(take, "keep", [], "rule")
+        store.put_caption(take, f"grace_char, close-up {n}", "rule")
+        (project.root / f"takes/{take}.txt").write_text(f"grace_char, close-up {n}")
+    assert then(project) == "limner dataset build"
+    mine = project.root / "takes" / "1.txt"
+    mine.write_bytes("grace_char, caf\u00e9".encode("latin-1"))
+    found = status(project)
+    assert found["next"] == "limner captions compile" and "Save it as UTF-8" in found["why"]
+    mine.write_text("grace_char, my own words\n")
+    found = status(project)
+    assert found["next"] == "limner captions compile"
+    assert found["why"] == "1 caption was changed in a file and not read back yet."
+    said = [e.text for e in wiring.build_dataset(project) if isinstance(e, Notice)]
+    assert "shot_001: your caption was read back from its file." in said
+    built = project.root / "dataset" / "40_grace_char" / "img_001.txt"
+    assert built.read_text() == "grace_char, my own words"
+    assert "edited" not in counts(project, "captions") and state(project, "dataset") == "done"
+    built.write_text("grace_char, mended in the dataset")
+    assert counts(project, "captions")["edited"] == 1
+    collect_all(wiring.build_dataset(project))
+    assert mine.read_text() == "grace_char, mended in the dataset"
 
 
 def test_pictures_that_a_dataset_holds_are_not_lost(project: Project) -> None:

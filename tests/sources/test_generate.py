@@ -124,6 +124,27 @@ def test_what_was_ordered_while_a_run_is_interrupted_is_kept(tmp_path: Path) -> 
     assert project.path(takes["shot_002"].path or "").is_file()
 
 
+def test_a_file_that_no_record_knows_is_not_written_over(tmp_path: Path) -> None:
+    """Of a lost database, or a person's own; what a killed run left is its own."""
+    project = new(tmp_path)
+    theirs = project.folder("takes") / "shot_001_a1.png"
+    theirs.write_bytes(b"a picture of mine")
+    (project.folder("takes") / "shot_002_a1.png").write_bytes(b"half written by a killed run")
+    shot = project.store.shot("shot_002")
+    assert shot is not None
+    request = Request(shot.id, shot.prompt, shot.attributes, shot.seed, SIZE)
+    project.store.journal_take(shot.id, "flat", shot.seed, request.as_dict())
+    other = {**shot.attributes, "setting": "garage"}
+    project.store.update_shot(shot.id, prompt="planned anew", attributes=other)
+    source = Flat()
+    collect(generate(project, source=source))
+    assert theirs.read_bytes() == b"a picture of mine"
+    paths = {t.shot_id: t.path for t in project.store.takes()}
+    assert paths["shot_001"] == "takes/shot_001_a1_2.png"
+    assert paths["shot_002"] == "takes/shot_002_a1.png"
+    assert next(r for r in source.asked if r.shot_id == shot.id) == request, "as it was ordered"
+
+
 def test_the_atelier_draws_who_the_character_is(tmp_path: Path) -> None:
     project = new(tmp_path / "p", traits={"eyes": "blue"})
     identity = identity_of(project.character)

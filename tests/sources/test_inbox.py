@@ -47,6 +47,23 @@ def pairs(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {p["file"]: (p["shot"], p["by"]) for p in found["pairs"]}
 
 
+def test_of_equal_files_the_one_whose_name_tells_is_taken(grace: Grace, tmp_path: Path) -> None:
+    project = grace()
+    drop = tmp_path / "drop"
+    for name in ("copy of the best.png", "shot_003.png", "zz.png"):
+        picture(drop / name, 9)
+    found = run(project, drop)
+    assert pairs(found) == {"shot_003.png": ("shot_003", "name")}
+    left = {row["file"]: row["reason"] for row in found["leftovers"]}
+    assert set(left) == {"copy of the best.png", "zz.png"}
+    assert set(left.values()) == {"the same file as shot_003.png"}
+    asked = project.store.shot("shot_003")
+    assert asked is not None
+    project.store.update_shot("shot_003", prompt="another one")
+    later = project.store.shot("shot_003")
+    assert later is not None and project.store.take(found["takes"][0]).asked(later) == asked
+
+
 def test_pictures_find_their_shots_are_shown_and_taken_once(
     grace: Grace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

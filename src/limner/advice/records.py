@@ -139,7 +139,7 @@ class Records:
         counts: dict[str, int] = {}
         for take in self.trained:
             shot = shots.get(take.shot_id)
-            if shot is not None and (value := shot.attributes.get(axis)):
+            if shot is not None and (value := take.asked(shot).attributes.get(axis)):
                 counts[value] = counts.get(value, 0) + 1
         return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 

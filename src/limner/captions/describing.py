@@ -20,12 +20,12 @@ from limner.captions.freetext import compile_text
 from limner.captions.grammar import compile_caption
 from limner.captions.reading import Reading, read
 from limner.captions.stage import (
+    asked,
     changing_traits,
     has_attributes,
     kept_takes,
     read_back_now,
     shown,
-    text_file,
     write_beside,
 )
 from limner.errors import LimnerError
@@ -34,6 +34,7 @@ from limner.project import Project
 from limner.project.files import canonical_json, sha256_bytes, sha256_file
 from limner.project.records import Measure, Take
 from limner.project.rules import Rule
+from limner.project.texts import text_file
 
 RULES: dict[str, Rule] = {
     "repeat_words": Rule(5, "starting value", "ours", "words of a run that is looked for"),
@@ -287,8 +288,7 @@ def _plan(project: Project, take: Take) -> Reading:
     if has_attributes(attributes):
         text = compile_caption(attributes, trigger).text
     else:
-        shot = project.store.shot(take.shot_id)
-        text = shot.prompt if shot else ""
+        text = asked(project, take).prompt
     return read(text, trigger, project.character.class_word)
 
 

@@ -28,6 +28,7 @@ from limner.errors import InputError
 from limner.project import Project
 from limner.project.files import explain_os_error, write_bytes
 from limner.project.records import Take
+from limner.project.texts import text_file
 
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".gif"))
 TEXTS = (".txt", ".caption")
@@ -127,7 +128,7 @@ def open_sheet(place: Project | Path) -> Sheet:
 
 def read_project(project: Project) -> Sheet:
     """The captions beside the kept takes; a caption whose file is gone reads as recorded."""
-    from limner.captions.stage import kept_takes, text_file
+    from limner.captions.stage import kept_takes
 
     recorded = project.store.captions()
     items, problems, takes = [], [], {}

@@ -26,10 +26,19 @@ def _edits(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int, list[str]
 def without(before: bytes | None, after: bytes | None, stands: bytes | None) -> bytes | None:
     """`stands` without the change from `before` to `after`; later changes stay.
 
-    None when a later change touches the same words, or one of the three is absent.
+    None when a later change touches the same words, when repeated words leave open which of them
+    it changed (doing it again would give another text), or one of the three is absent.
     """
     if before is None or after is None or stands is None:
         return None
+    out = _merged(after, before, stands)
+    if out is None or _merged(before, after, out) not in (stands, None):
+        return None
+    return out
+
+
+def _merged(after: bytes, before: bytes, stands: bytes) -> bytes | None:
+    """`stands` with what turns `after` into `before`; None where the two changes touch."""
     base, theirs, ours = (
         _tokens(raw.decode("utf-8", "surrogateescape")) for raw in (after, before, stands)
     )

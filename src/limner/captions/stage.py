@@ -7,18 +7,17 @@ beside each kept picture, which a person may edit; their text is taken over and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Mapping
 
 from limner import lexicon
 from limner.captions.freetext import compile_text, drop_common
 from limner.captions.grammar import Compiled, compile_caption
 from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Events, Notice, Result, Ticker
-from limner.project import Project
+from limner.project import Project, texts
 from limner.project.files import write_text
-from limner.project.records import Caption, Take
+from limner.project.records import Caption, Shot, Take
+from limner.project.texts import text_file
 
 CAPTIONED_AXES = ("angle", "framing", "expression", "outfit", "setting", "pose")
 """Axes a caption speaks of; lighting and camera are left out anyway."""
@@ -116,9 +115,8 @@ def _compile(project: Project, take: Take, used: set[str], profile: str) -> Comp
     attributes = shown(project, take)
     class_word = character.class_word if character.captions.class_word else None
     if not has_attributes(attributes):
-        shot = project.store.shot(take.shot_id)
         return compile_text(
-            shot.prompt if shot else "",
+            asked(project, take).prompt,
             character.trigger,
             class_word,
             profile,
@@ -149,13 +147,11 @@ def has_attributes(attributes: Mapping[str, str]) -> bool:
 
 
 def shown(project: Project, take: Take) -> dict[str, str]:
-    """What the take shows: its shot's attributes, with what the source made instead of them.
+    """What the take shows: what was asked, with what the source made instead.
 
     Other clothes than a signature outfit do not carry its tag.
     """
-    shot = project.store.shot(take.shot_id)
-    if shot is None:
-        raise InputError(f"take {take.id} belongs to {take.shot_id}, which is not planned")
+    shot = asked(project, take)
     swapped = take.labels.get("substituted", {})
     made = {axis: change["made"] for axis, change in swapped.items()}
     found = {**shot.attributes, **made}
@@ -164,11 +160,12 @@ def shown(project: Project, take: Take) -> dict[str, str]:
     return found
 
 
-def text_file(project: Project, take: Take) -> Path:
-    """The caption's file beside the picture."""
-    if take.path is None:
-        raise InputError(f"take {take.id} has no picture", where=take.shot_id)
-    return project.path(take.path).with_suffix(".txt")
+def asked(project: Project, take: Take) -> Shot:
+    """The take's shot as it was when the take was made. Raises InputError when it has none."""
+    shot = project.store.shot(take.shot_id)
+    if shot is None:
+        raise InputError(f"take {take.id} belongs to {take.shot_id}, which is not planned")
+    return take.asked(shot)
 
 
 def write_beside(project: Project, take: Take, text: str) -> None:
@@ -179,61 +176,22 @@ def write_beside(project: Project, take: Take, text: str) -> None:
 
 
 def read_back(project: Project) -> list[int]:
-    """Take over captions a person changed in files; returns the takes' ids.
-
-    Looked at: the text beside each kept picture, and the newest dataset's folders. A text that the
-    take never had is a person's, however old its file says to be (copies keep their times); an
-    earlier caption counts when it was saved after the newest one. Raises InputError for no UTF-8.
-    """
+    """Take over captions a person changed in files (`project.texts.edited`); returns the takes'
+    ids. Raises InputError for no UTF-8."""
     with project.exclusive("captions"):
         return read_back_now(project)
 
 
 def read_back_now(project: Project) -> list[int]:
     """`read_back` for a caller that holds the captions of the project already."""
-    found = []
-    for take_id, file, written in _files(project):
-        text = _read(file)
-        history = project.store.caption_history(take_id)
-        if text is None or (history and text == history[-1].text):
-            continue
-        if written is not None and hashlib.sha256(file.read_bytes()).hexdigest() == written:
-            continue
-        saved = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-        known = any(text == one.text for one in history)
-        if known and saved <= datetime.fromisoformat(history[-1].created_at):
-            continue  # left behind by a kill between record and file
-        project.store.put_caption(take_id, text, "person")
-        project.store.log("captions", "read back", take=take_id, file=project.relative(file))
-        found.append(take_id)
-    return found
-
-
-def _files(project: Project) -> Iterator[tuple[int, Path, str | None]]:
-    """(take id, caption file, hash of what Limner wrote there if it is known), existing files."""
-    for take in project.store.kept():
-        file = text_file(project, take)
-        if file.is_file():
-            yield take.id, file, None
-    dataset = project.store.dataset()
-    if dataset is None:
-        return
-    folder = project.path(dataset.lock.get("root", dataset.path))
-    for entry in (*dataset.lock.get("pictures", ()), *dataset.lock.get("held_out", ())):
-        file = folder / entry["caption_file"]
-        if file.is_file():
-            yield int(entry["take"]), file, entry["caption_sha256"]
-
-
-def _read(file: Path) -> str | None:
-    """The file's caption on one line, None when it is empty. Raises InputError."""
-    try:
-        text = file.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the caption cannot be read: {error}", where=str(file), fix="Save it as UTF-8 text."
-        ) from None
-    return " ".join(text.split()) or None
+    found = texts.edited(project)
+    for one in found:
+        project.store.put_caption(one.take_id, one.text, "person")
+        file = project.relative(one.file)
+        project.store.log("captions", "read back", take=one.take_id, file=file)
+    for take_id in (ids := list(dict.fromkeys(one.take_id for one in found))):
+        write_beside(project, project.store.take(take_id), project.store.captions()[take_id].text)
+    return ids
 
 
 def edit(project: Project, take_id: int, text: str) -> Caption:

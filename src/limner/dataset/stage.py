@@ -124,7 +124,8 @@ def _entries(project: Project) -> tuple[list[Entry], list[Entry]]:
             where=str(project.root),
             fix="Run `limner captions compile`.",
         )
-    shots = {s.id: s for s in project.store.shots()}
+    planned = {s.id: s for s in project.store.shots()}
+    shots = {take.shot_id: take.asked(planned[take.shot_id]) for take in takes}
     away = set(_held_out(project, takes, shots))
     entries = [
         Entry(

@@ -127,7 +127,9 @@ def find_takes(project: Project, dataset: Dataset) -> tuple[list[Take], list[Tak
         found = project.store.take(number)
         if found.path is None or not project.path(found.path).is_file():
             return None
-        return replace(found, labels={**shots[found.shot_id].attributes, **found.labels})
+        return replace(
+            found, labels={**found.asked(shots[found.shot_id]).attributes, **found.labels}
+        )
 
     held_out = [t for t in map(take, dataset.held_out) if t is not None]
     train = [t for t in map(take, dataset.train) if t is not None]

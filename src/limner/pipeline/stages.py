@@ -14,8 +14,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from limner.errors import InputError
 from limner.pipeline import recovery
-from limner.project import Project
+from limner.project import Project, texts
 from limner.project.folder import ASKED_FILE
 from limner.project.records import Decision, Shot, Take
 
@@ -75,6 +76,7 @@ class Facts:
         self.release = store.release()
         self.source = _known(self.project)["source"]
         self.held, self.lost = self._lost()
+        self.edited, self.unreadable = self._edited()
 
     def decided(self, verdict: str) -> list[Take]:
         """Finished takes whose standing decision is `verdict`."""
@@ -102,6 +104,13 @@ class Facts:
         lost = [t for t in recovery.gone(self.project) if self._verdict(t) not in passed]
         found = recovery.copies(self.project, lost)
         return [t for t in lost if t.id in found], [t for t in lost if t.id not in found]
+
+    def _edited(self) -> tuple[int, str]:
+        """(captions changed in files and not read back, what of them cannot be read)."""
+        try:
+            return len({one.take_id for one in texts.edited(self.project)}), ""
+        except InputError as error:
+            return 0, str(error)
 
     @property
     def trained(self) -> set[int]:
@@ -243,6 +252,12 @@ def _captions(facts: Facts) -> Stage:
     }
     if not kept:
         return Stage("captions", "waiting", counts)
+    if facts.edited:
+        counts["edited"] = facts.edited
+    if not missing and (facts.edited or facts.unreadable):
+        them = "1 caption was" if facts.edited == 1 else f"{facts.edited} captions were"
+        why = facts.unreadable or f"{them} changed in a file and not read back yet."
+        return Stage("captions", "partial", counts, "captions compile", why)
     if not missing:
         return Stage("captions", "done", counts)
     why = f"{len(missing)} kept pictures have no caption."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import NotReadyError, UsageError
-from limner.events import Events, Result
+from limner.events import Events, Notice, Result
 from limner.project import Project
 from limner.project.records import Take
 
@@ -175,11 +175,15 @@ def evaluate(project: Project, choices: Choices | None = None) -> Events:
 
 
 def build_dataset(project: Project) -> Events:
-    """Build the dataset; pictures gone from takes/ are put back from the one before."""
-    from limner import dataset
+    """Build the dataset; pictures gone from takes/ are put back from the one before, and captions
+    that a person changed in their files are read back first."""
+    from limner import captions, dataset
     from limner.pipeline import recovery
 
     yield from recovery.put_back(project)
+    for take_id in captions.read_back(project):
+        shot = project.store.take(take_id).shot_id
+        yield Notice(f"{shot}: your caption was read back from its file.")
     yield from dataset.build(project)
 
 

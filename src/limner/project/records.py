@@ -5,7 +5,7 @@ Paths are relative to the project folder; times are UTC, ISO 8601.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Author = Literal["rule", "model", "person"]
@@ -45,6 +45,20 @@ class Take:
     error: str | None = None
     created_at: str = ""
     finished_at: str | None = None
+
+    def asked(self, shot: Shot) -> Shot:
+        """The shot as this take was asked for: it may have been planned anew or rewritten since.
+
+        The shot itself where the take does not say what was asked (older drop-in pictures).
+        """
+        if "attributes" not in self.request or "prompt" not in self.request:
+            return shot
+        swapped = self.labels.get("substituted", {})
+        attributes = {
+            **self.request["attributes"],
+            **{axis: change["asked"] for axis, change in swapped.items()},
+        }
+        return replace(shot, attributes=attributes, prompt=self.request["prompt"])
 
 
 @dataclass(frozen=True, slots=True)

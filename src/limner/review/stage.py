@@ -165,7 +165,8 @@ def _cases(project: Project, seen: list[Seen]) -> list[Case]:
         by_hand = _by_hand(standing.get(one.take.id))
         if by_hand != "reject":
             kind = kind_of(one.take.source, one.take.labels)
-            cases.append(Case(one.take, shots[one.take.shot_id], one, kind, by_hand == "keep"))
+            shot = one.take.asked(shots[one.take.shot_id])
+            cases.append(Case(one.take, shot, one, kind, by_hand == "keep"))
     return cases
 
 

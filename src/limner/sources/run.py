@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, count
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -191,7 +193,7 @@ class Run:
                 self.made.append(take.id)
 
     def _write_one(self, take: Take, picture: Picture, job: Job) -> None:
-        path = self.project.folder("takes") / _file_name(self.project, take, picture.suffix)
+        path = _free_path(self.project, take, picture.suffix, resumed=job.pending is not None)
         write_bytes(path, picture.data)
         self.project.store.update_take(
             take.id,
@@ -207,9 +209,18 @@ class Run:
         )
 
 
-def _file_name(project: Project, take: Take, suffix: str) -> str:
-    """`shot_003_a2.png`; with the source's name where another source has that file already."""
+def _free_path(project: Project, take: Take, suffix: str, *, resumed: bool) -> Path:
+    """`takes/shot_003_a2.png`; with the source's name where another source has that file already.
+
+    A file that no record knows (of a lost database, or a person's) is never written over: the name
+    gets a number. resumed: what a killed run left under this take's name is its own.
+    """
+    folder = project.folder("takes")
     plain = f"{take.shot_id}_a{take.attempt}"
     others = project.store.takes(shot_id=take.shot_id)
     taken = {(t.path or "").rpartition("/")[2].partition(".")[0] for t in others if t.id != take.id}
-    return f"{plain if plain not in taken else f'{plain}_{take.source}'}{suffix}"
+    stem = plain if plain not in taken else f"{plain}_{take.source}"
+    if resumed:
+        return folder / f"{stem}{suffix}"
+    names = chain([stem], (f"{stem}_{number}" for number in count(2)))
+    return next(p for name in names if not (p := folder / f"{name}{suffix}").exists())

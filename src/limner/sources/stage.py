@@ -290,6 +290,10 @@ def _jobs(project: Project, source: Source, todo: list[_Todo]) -> tuple[list[Job
                 f"{change['made']!r} is the nearest and is made instead."
             )
             told.setdefault((axis, change["asked"]), Notice(text, "warning"))
+        if one.pending is not None:
+            ordered = one.pending.request.get("attributes", attributes)
+            if ordered != attributes:  # planned anew since: what was ordered is what comes
+                attributes, swapped = ordered, {}
         request = _request(project, source, one, attributes)
         if one.pending is not None:
             order = one.pending.request.get("order", {})
@@ -303,7 +307,8 @@ def _request(project: Project, source: Source, one: _Todo, attributes: dict[str,
     shot, size = one.shot, project.character.source.size
     if one.pending is not None:
         size = int(one.pending.request.get("size", size))
-        return Request(shot.id, shot.prompt, attributes, one.pending.seed, size)
+        prompt = str(one.pending.request.get("prompt", shot.prompt))
+        return Request(shot.id, prompt, attributes, one.pending.seed, size)
     takes = project.store.takes(shot_id=shot.id)
     attempt = 1 + sum(t.source == source.name for t in takes)
     return Request(shot.id, shot.prompt, attributes, take_seed(shot.seed, attempt), size)

@@ -74,7 +74,7 @@ def inbox(
         )
     with project.exclusive("sources"), opened(path) as (dropped, out):
         seen: list[_Seen] = []
-        yield from _look(project, dropped, seen, out)
+        yield from _look(project, dropped, shots, seen, out)
         found = yield from _match(project, shots, seen, ways, {} if looks is None else looks)
         takes: list[int] = []
         if not dry_run:
@@ -96,11 +96,18 @@ def refuse_own_folder(project: Project, path: Path) -> None:
 
 
 def _look(
-    project: Project, dropped: list[Dropped], seen: list[_Seen], out: list[LeftOut]
+    project: Project,
+    dropped: list[Dropped],
+    shots: list[Shot],
+    seen: list[_Seen],
+    out: list[LeftOut],
 ) -> Events:
-    """Open every picture once; what cannot be used goes to `out` with its reason."""
+    """Open every picture once; what cannot be used goes to `out` with its reason.
+
+    Of equal files the first stays, or the first whose name tells its shot.
+    """
     before = {t.request.get("original_sha256"): t for t in _own(project) if t.state == "done"}
-    names: dict[str, str] = {}
+    places: dict[str, int] = {}
     ticker = Ticker("looking", len(dropped))
     for one in dropped:
         try:
@@ -109,17 +116,26 @@ def _look(
             if digest in before:
                 reason = f"taken already, for {before[digest].shot_id}"
                 out.append(LeftOut(one.name, reason))
-            elif digest in names:
-                out.append(LeftOut(one.name, f"the same file as {names[digest]}"))
+            elif digest in places:
+                first = seen[places[digest]]
+                left, stays = one, first.dropped
+                if _tells(one.name, shots) and not _tells(first.dropped.name, shots):
+                    left, stays = first.dropped, one
+                    seen[places[digest]] = replace(first, dropped=one)
+                out.append(LeftOut(left.name, f"the same file as {stays.name}"))
             else:
                 made = plain(data)
-                names[digest] = one.name
+                places[digest] = len(seen)
                 sizes = (made.width, made.height)
                 seen.append(_Seen(one, digest, *sizes, made.changes, made.texts))
         except InputError as error:
             more = f"; {error.fix}" if error.fix else ""
             out.append(LeftOut(one.name, f"{error.what}{more}"))
         yield ticker.tick(note=one.name)
+
+
+def _tells(name: str, shots: Sequence[Shot]) -> bool:
+    return bool(match([Candidate(name)], shots, ways=["name"]).pairs)
 
 
 def _own(project: Project) -> list[Take]:
@@ -188,13 +204,17 @@ def _take(project: Project, found: Matching, seen: dict[str, _Seen], takes: list
     """Journal, copy, mark done; a pending take of a killed run is used again."""
     pending = {t.request.get("original_sha256"): t for t in _own(project) if t.state == "pending"}
     store = project.store
+    asked = {s.id: {"prompt": s.prompt, "attributes": s.attributes} for s in store.shots()}
     ticker = Ticker("taking", len(found.pairs))
     for pair in found.pairs:
         one = seen[pair.name]
         made = plain(one.dropped.read())
         take = pending.get(one.sha256)
         if take is None or take.shot_id != pair.shot_id:
-            request = {"file": pair.name, "original_sha256": one.sha256, "by": pair.by}
+            request = {
+                **asked[pair.shot_id],
+                **{"file": pair.name, "original_sha256": one.sha256, "by": pair.by},
+            }
             take = store.journal_take(pair.shot_id, NAME, 0, request)
         stem = f"{take.shot_id}_{NAME}_a{take.attempt}"
         file = project.folder("takes") / f"{stem}{made.suffix}"
