@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -156,7 +157,14 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     assert "training.steps 100 in" in heart["says"] and "limner train --fresh" in heart["command"]
     assert "Mend what is missing" not in heart["says"]
     few = next_of(replace(learnt, references=1), {100: 0.6})  # what is missing comes first
-    assert few[0]["says"].startswith("Mend what is missing")
+    assert "set dataset.held_out to 6 in" in few[0]["says"]
+    assert few[0]["command"].startswith("limner dataset build && limner plan && limner train")
+    lone = next_of(replace(GOOD, seeds=1), {100: 0.6})[0]
+    assert "evaluation.claim_seeds to 2 or more" in lone["says"]
+    sparse = next_of(replace(GOOD, prompts=2, claimed=Count(8, 8)), {100: 0.6})[0]
+    assert "set evaluation.prompts to 6 or more" in sparse["says"]
+    small = next_of(replace(GOOD, prompts=5, claimed=Count(10, 10)), {100: 0.6})[0]
+    assert "claim_seeds to 4" in small["says"]  # five prompts and twenty pictures
     blind = next_of(replace(GOOD, claimed=Count(10, 60), ceiling=Count(9, 40)), {100: 0.6})
     assert blind[0]["command"] == "limner review --again"
     first, second = next_of(replace(GOOD, claimed=Count(62, 120)), {100: 0.6})
@@ -172,6 +180,16 @@ def test_thresholds_have_sources_and_can_be_changed() -> None:
     assert rules({"goal": 0.8})["goal"] == 0.8
     with pytest.raises(InputError, match="called 'gaol'"):
         rules({"gaol": 0.8})
+    for name, value, wanted in (
+        ("goal", 1.5, "between 0 and 1"),
+        ("majority", -1, "between 0 and 1"),
+        ("finalists", 0, "at least 1"),
+        ("fewest_references", 2.5, "a whole number"),
+        ("leak", math.nan, "a number"),
+    ):
+        with pytest.raises(InputError, match=f"{name} is .* but it must be {wanted}"):
+            rules({name: value})
+    assert all(values == rules({n: v}) for values in [rules()] for n, v in values.items())
 
 
 def _pictures(means: dict[int, float], prompts: int, seeds: int, noise: float) -> list[ch.Judged]:

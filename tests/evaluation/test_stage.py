@@ -14,15 +14,17 @@ import pytest
 
 from limner import evaluation
 from limner.errors import InputError, NotReadyError, UsageError
+from limner.evaluation import pace
+from limner.evaluation.choices import Choices
 from limner.evaluation.grid import split_prompts, spread
 from limner.evaluation.identity import Judge
 from limner.evaluation.prompt import EvalPrompt
-from limner.events import Progress, collect
+from limner.events import Notice, Progress, Result, collect
 from limner.project import Project, files
 from limner.release import story
 from limner.render import Cell, png_bytes
 
-from .conftest import PROMPTS, RGB8, Painter, picture_of
+from .conftest import PROMPTS, RGB8, Painter, hash_of, picture_of
 
 REQUIRED = (
     *("checkpoint", "strength", "match_rate", "interval", "n", "base_match_rate"),
@@ -104,6 +106,54 @@ def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Pai
     assert match.value in (0.0, 1.0) and ">=" in match.tool
     # spoken twice, one verdict
     assert collect(evaluation.verdict(project)) == data and project.store.verdict(2) is None
+
+
+class Fading(Painter):
+    """Step 400 is good in the four pictures of the first look and poor in all later ones."""
+
+    def pictures(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, RGB8]]:
+        for cell in cells:
+            self.cells.append(cell)
+            name = cell.lora.stem if cell.lora else "base"
+            known = [(c.prompt, c.seed) for c in self.cells if c.lora == cell.lora]
+            likeness = self.likeness.get(name, 0.0)
+            if name == "step_400" and known.index((cell.prompt, cell.seed)) >= 4:
+                likeness = 0.1
+            person = 1 if name.startswith("step") else 2
+            yield cell, picture_of(person, likeness, hash_of(cell.prompt) + cell.seed)
+
+
+def test_a_lost_render_is_drawn_again_and_nothing_else(project: Project) -> None:
+    """Rounds decide by what had been drawn when they began, so a later look sends nobody else."""
+    painter = Fading({"step_100": 0.5, "step_200": 0.6, "step_300": 0.85, "step_400": 0.85})
+    found = run(project, painter)
+    renders = project.store.renders(found["grid"])
+    lost = next(r for r in renders if r.arm == "step_000100")
+    project.path(lost.path or "").unlink()
+    (project.root / "renders" / "grid_1" / f"{renders[-1].key}.png").write_bytes(b"changed")
+    dry = run(project, painter, choices=Choices(dry_run=True))["forecast"]
+    assert dry["drawn"] == len(renders) == found["pictures"]
+    assert f"; {len(renders)} are there already" in pace.words(dry)
+    again = run(project, painter)
+    assert again["drawn_now"] == 2 and again["pictures"] == found["pictures"]
+    assert again["chosen"] == found["chosen"]
+
+
+def test_a_verdict_keeps_what_its_grid_was_drawn_by_and_says_so(
+    project: Project, painter: Painter
+) -> None:
+    run(project, painter)
+    first = collect(evaluation.verdict(project))
+    project.change_character(evaluation__thresholds={"goal": 0.5, "finalists": 2})
+    events = list(evaluation.verdict(project))
+    (said,) = (e.text for e in events if isinstance(e, Notice))
+    assert "goal 0.9, now 0.5" in said and "finalists" not in said and "limner evaluate" in said
+    assert isinstance(events[-1], Result) and events[-1].value == first
+    for wrong in ({"goal": 1.5}, {"finalists": 0}, {"fewest_references": 2.5}):
+        project.change_character(evaluation__thresholds=wrong)
+        (name,) = wrong
+        with pytest.raises(InputError, match=f"evaluation.thresholds.{name} is .* must be"):
+            collect(evaluation.verdict(project))
 
 
 def test_a_lost_face_is_a_miss_with_a_reason(project: Project, painter: Painter) -> None:

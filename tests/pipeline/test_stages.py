@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from limner.errors import NotReadyError, UsageError
 from limner.evaluation import choices
 from limner.events import Event, Notice
 from limner.pipeline import recovery, wiring
@@ -55,6 +56,31 @@ def test_pictures_that_are_gone_are_said(project: Project) -> None:
     assert then(project) == "limner generate", "rejected, it is made again"
 
 
+def test_drawings_that_review_would_reject_for_their_size_are_not_drawn(project: Project) -> None:
+    project.change_character(source__size=64)
+    with pytest.raises(UsageError, match="64 px would all be rejected") as found:
+        collect_all(wiring.generate(project))
+    assert "source.size to 96" in str(found.value.fix)
+    project.change_character(review__thresholds={"short_side_min": 64})
+    with pytest.raises(NotReadyError, match="no plan"):  # the size is in order
+        collect_all(wiring.generate(project))
+
+
+def test_a_run_without_references_is_not_sent_to_be_judged(project: Project) -> None:
+    store = project.store
+    store.replace_shots([Shot("shot_001", 1, {"angle": "front"}, "prompt", seed=1)])
+    take = shoot(project, "shot_001")
+    store.decide(take, "keep", [], "rule")
+    store.put_caption(take, "grace_char, close-up", "rule")
+    lock = {"root": "dataset", "pictures": [], "held_out": []}
+    store.add_dataset(path="dataset", lock_sha256="0", lock=lock, train=[take], held_out=[])
+    store.add_plan(dataset_version=1, data={})
+    run = {"dataset_version": 1, "trainer": "native", "config": {}, "path": "models/run_1"}
+    store.add_run(plan_version=1, state="done", **run)
+    found = status(project)
+    assert found["next"] == "limner dataset build" and "set dataset.held_out in" in found["why"]
+
+
 def test_captions_changed_in_files_are_named_and_go_into_the_dataset(project: Project) -> None:
     store = project.store
     axes = {"angle": "front", "framing": "close_up"}
@@ -97,7 +123,7 @@ def test_pictures_that_a_dataset_holds_are_not_lost(project: Project) -> None:
     files.write_bytes(copy, picture.read_bytes())
     rows = [{"file": "40_grace/img_001.png", "take": take}]
     lock = {"root": "dataset/v1", "pictures": rows, "held_out": []}
-    store.add_dataset(path="dataset", lock_sha256="0", lock=lock, train=[take], held_out=[])
+    store.add_dataset(path="dataset", lock_sha256="0", lock=lock, train=[take], held_out=[take])
     picture.unlink()
     found = status(project)
     assert found["next"] == "limner plan" and counts(project, "sources")["gone"] == 1

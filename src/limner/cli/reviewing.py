@@ -12,6 +12,7 @@ from limner.cli.show import Answer
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
+    from limner.project.settings import Character
     from limner.review import FolderReview
 
 
@@ -121,7 +122,7 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
         f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided",
         *(f"  {number} x {reason}" for reason, number in found["reasons"].items()),
         *(
-            ["  (source.short_side in character.yaml says how small a photograph may be)"]
+            [f"  ({_small_key(here.character)} in character.yaml says how small one may be)"]
             if any(SMALL in reason for reason in found["reasons"])
             else []
         ),
@@ -132,6 +133,13 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
         lines.append(f"picked at random to look at: {', '.join(found['look_at'])}")
     lines += [f"contact sheet: {found['contact_sheet']}", f"page: {found['page']}"]
     return Answer(found, lines)
+
+
+def _small_key(character: Character) -> str:
+    """The setting that decides how small a picture of this project's source may be."""
+    if "short_side_min" in character.review.thresholds or character.source.name == "atelier":
+        return "review.thresholds.short_side_min"
+    return "source.short_side"
 
 
 def _identity_lines(found: dict[str, Any]) -> list[str]:

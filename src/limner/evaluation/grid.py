@@ -329,13 +329,20 @@ def trigger_of(lora: Path) -> str | None:
     return found or None
 
 
-def resume_or_add(project: Project, plan: GridPlan) -> int:
-    """The version of the newest grid when it is this very evaluation, else a new one."""
+def standing(project: Project, plan: GridPlan) -> int | None:
+    """The version of the newest grid when it is this very evaluation."""
     newest = project.store.grid()
     if newest is not None and files.canonical_json(newest.settings) == files.canonical_json(
         plan.data
     ):
         return newest.version
+    return None
+
+
+def resume_or_add(project: Project, plan: GridPlan) -> int:
+    """The version of the newest grid when it is this very evaluation, else a new one."""
+    if (version := standing(project, plan)) is not None:
+        return version
     return project.store.add_grid(run_version=plan.data["run"], settings=plan.data)
 
 

@@ -40,7 +40,7 @@ def onward(
 def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float]) -> Row:
     """What stands in the way of an answer, in the order in which the claim asks."""
     if lacking(evidence, limits):
-        return {"says": "Mend what is missing, then evaluate again.", "command": AGAIN}
+        return _missing(evidence, limits)
     if evidence.copies is not None and copied(evidence, limits):
         return _fewer_steps(evidence.copies, choice, limits)
     if evidence.claimed.interval.high < limits["majority"]:
@@ -51,6 +51,42 @@ def _unanswered(evidence: Evidence, choice: Choice, limits: Mapping[str, float])
         "look at the pictures."
     )
     return {"says": says, "command": AGAIN}
+
+
+def _missing(evidence: Evidence, limits: Mapping[str, float]) -> Row:
+    """The setting that brings what a verdict lacks, in the order in which `lacking` names it."""
+    if evidence.pictures != "fresh pictures":  # a folder of samples: no setting draws more
+        return {"says": "Mend what is missing, then evaluate again.", "command": ""}
+    if evidence.references < limits["fewest_references"]:
+        wanted = max(2 * limits["fewest_references"], 6)
+        says = (
+            f"Hold back more pictures that show a face: set dataset.held_out to {wanted:.0f} in "
+            "character.yaml (and keep more pictures, if there are few)."
+        )
+        return {"says": says, "command": f"{REBUILD} && {AGAIN}"}
+    if evidence.impostors < limits["fewest_impostors"]:
+        says = (
+            f"Too few strangers for a line: {evidence.impostors} faces were found in what the base "
+            "drew. evaluation.thresholds.fewest_impostors in character.yaml may ask for fewer; the "
+            "line then says less."
+        )
+        return {"says": says, "command": AGAIN}
+    if evidence.claimed.n == 0:
+        return {**ADVISE, "says": "No fresh picture could be judged: see what was measured."}
+    needs = {
+        "prompts": -(-3 * int(limits["fewest_claim_prompts"]) // 2),  # a third chooses
+        "claim_seeds": int(limits["fewest_claim_seeds"]),
+    }
+    if evidence.prompts >= limits["fewest_claim_prompts"]:
+        of_each = -(-limits["fewest_claim_pictures"] // max(1, evidence.prompts))
+        needs = {"claim_seeds": max(needs["claim_seeds"], int(of_each))}
+    elif evidence.seeds >= limits["fewest_claim_seeds"]:
+        needs.pop("claim_seeds")
+    said = " and ".join(f"evaluation.{key} to {value}" for key, value in needs.items())
+    return {"says": f"Draw more: set {said} or more in character.yaml.", "command": AGAIN}
+
+
+REBUILD = "limner dataset build && limner plan && limner train --fresh"
 
 
 def _fewer_steps(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:

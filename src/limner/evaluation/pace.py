@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from limner.errors import LimnerError
 from limner.evaluation.asking import requests
 from limner.evaluation.drawing import OpenRenderer, Renderer
-from limner.evaluation.grid import GridPlan
+from limner.evaluation.grid import GridPlan, standing
 from limner.evaluation.ground import Ground
 from limner.evaluation.race import pictures_of
 from limner.evaluation.testsets import NAMES, PHASE, left_out
@@ -38,7 +38,7 @@ class Price:
 
 
 def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> dict[str, Any]:
-    """Pictures a phase, pictures at most, of the full grid; seconds and dollars, None while
+    """Pictures a phase, at most, there already, of the full grid; seconds and dollars, None while
     unknown; requests to the vision endpoint."""
     size, tests = plan.size, plan.tests
     planned = [plan.prompts[p] for p in dict.fromkeys(prompt for prompt, _ in plan.claim_cells)]
@@ -50,9 +50,12 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
     }
     phases |= tests.pictures(first)
     strengths = sorted({arm.strength for arm in plan.arms})
+    version = standing(project, plan)
+    drawn = 0 if version is None else len(project.store.renders(version, state="done"))
     found = {
         "phases": phases,
         "pictures": sum(phases.values()),
+        "drawn": min(drawn, sum(phases.values())),
         "choosing": pictures_of(plan.rounds),
         "full_grid": len(plan.arms) * len(plan.choose_cells),
         "checkpoints": size.checkpoints,
@@ -69,7 +72,7 @@ UNKNOWN = "no picture was drawn under these settings yet"
 
 def timed(found: dict[str, Any], price: Price, each: float | None, source: str) -> dict[str, Any]:
     """A forecast with its time and money. each: seconds a picture, drawn and scored."""
-    seconds = None if each is None else round(each * found["pictures"], 1)
+    seconds = None if each is None else round(each * (found["pictures"] - found["drawn"]), 1)
     usd = None
     if seconds is not None and price.usd is not None:  # 0 is a price too: one's own machine
         usd = round(seconds / 3600 * price.usd, 2)
@@ -127,6 +130,8 @@ def words(found: dict[str, Any]) -> str:
         f"At most {found['pictures']:,} pictures: choosing draws {found['choosing']:,} of "
         f"{found['full_grid']:,} in the full grid"
     )
+    if found["drawn"]:
+        text += f"; {found['drawn']:,} are there already"
     if found["questions"]:
         text += f"; {found['questions']:,} requests to the vision endpoint"
     each, seconds = found["seconds_a_picture"], found["seconds"]

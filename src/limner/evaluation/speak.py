@@ -36,8 +36,9 @@ from limner.evaluation.report import (
     threshold_words,
     unseen_strengths,
 )
+from limner.evaluation.rules import rules
 from limner.evaluation.testsets import PHASE
-from limner.events import Events, Result
+from limner.events import Events, Notice, Result
 from limner.project import Project
 from limner.project.records import Grid, Measure
 
@@ -55,6 +56,8 @@ def verdict(project: Project) -> Events:
                 where=str(project.root),
                 fix="Run `limner evaluate` first.",
             )
+        if changed := _changed(project, grid):
+            yield Notice(changed, "warning")
         data = _speak(project, grid)
         newest = project.store.verdict()
         same = newest is not None and newest.grid_version == grid.version
@@ -62,6 +65,25 @@ def verdict(project: Project) -> Events:
             project.store.add_verdict(grid_version=grid.version, data=data)
             project.store.log("evaluation", "verdict", grid=grid.version, word=data["word"])
         yield Result(data)
+
+
+def _changed(project: Project, grid: Grid) -> str:
+    """That character.yaml has other thresholds than the grid was drawn by; empty when not. What is
+    looked for is settled before the pictures are seen, so the grid's own stay."""
+    drawn = grid.settings["limits"]
+    now = rules(project.character.evaluation.thresholds)
+    held = {"first_look", "finalists"}  # set by the mode of choosing
+    rows = [
+        f"{name} {drawn[name]:g}, now {value:g}"
+        for name, value in now.items()
+        if name in drawn and name not in held and drawn[name] != value
+    ]
+    if not rows:
+        return ""
+    return (
+        f"Grid {grid.version} was drawn by other values of evaluation.thresholds, and this verdict "
+        f"keeps them: {'; '.join(rows)}. `limner evaluate` makes a grid by those of now."
+    )
 
 
 def _speak(project: Project, grid: Grid) -> dict[str, Any]:

@@ -317,7 +317,9 @@ def _choose(work: Work) -> Generator[Event, None, Choice]:
     racing, rounds = "race" in plan.data, plan.rounds
     arms = list(plan.arms)
     for number, (keep, seen) in enumerate(rounds, start=1):
-        judged = work.judged("choose", arms)
+        # of a run that goes on, only what had been drawn when this round began: the same decisions
+        before = {*plan.choose_cells[: rounds[number - 2][1]]} if number > 1 else set()
+        judged = [one for one in work.judged("choose", arms) if one.cell in before]
         if number > 1 and not judged:  # no stranger to set a threshold by: nothing to choose on
             break
         if number > 1:

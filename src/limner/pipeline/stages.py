@@ -317,6 +317,13 @@ def _evaluation(facts: Facts) -> Stage:
     if run is None or run.state != "done":
         return Stage("evaluation", "waiting", counts)
     old = "stale" if verdict else "ready"
+    trained_on = facts.project.store.dataset(run.dataset_version)
+    if trained_on is not None and not trained_on.held_out:
+        why = (
+            f"Nothing was held back of dataset {trained_on.version} to judge run {run.version} by: "
+            "set dataset.held_out in character.yaml to 3 or more, then build and train again."
+        )
+        return Stage("evaluation", old, counts, "dataset build", why)
     if grid is None or grid.run_version != run.version:
         why = f"The checkpoints of run {run.version} are not compared yet."
         return Stage("evaluation", old, counts, "evaluate", why)

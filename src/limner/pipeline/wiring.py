@@ -5,6 +5,7 @@ In: a `Project`. Out: the events of the stage that is called, ending in its JSON
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,7 @@ def generate(
     """Make a picture for every shot that wants one; the arguments are those of the sources."""
     from limner import sources
 
+    _refuse_too_small(project, name)
     yield from sources.generate(
         project,
         limit=limit,
@@ -88,6 +90,24 @@ def generate(
         domain=domain,
         dry_run=dry_run,
     )
+
+
+def _refuse_too_small(project: Project, source: str | None) -> None:
+    """Raises UsageError where review would reject every drawing for its size, without end."""
+    from limner.review.rules import rules
+
+    character = project.character
+    if (source or character.source.name) != "atelier":
+        return
+    least = rules(character.review.thresholds)["short_side_min"].at("drawing")
+    if character.source.size < least:
+        raise UsageError(
+            f"Drawings of {character.source.size} px would all be rejected: review asks for a "
+            f"short side of {least:g} px",
+            where="character.yaml: source.size",
+            fix=f"Set source.size to {math.ceil(least)} or more, or lower "
+            "review.thresholds.short_side_min.",
+        )
 
 
 def review(project: Project, *, again: bool = False) -> Events:

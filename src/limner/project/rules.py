@@ -5,6 +5,7 @@ In: a stage's table and the user's overrides. Out: name -> value.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -17,12 +18,15 @@ Tag = Literal["published", "community", "starting value", "derived"]
 
 @dataclass(frozen=True)
 class Rule:
-    """One number. `meaning` is what the user reads."""
+    """One number. `meaning` is what the user reads; `least` and `most` what they may set it to."""
 
     value: float
     tag: Tag
     source: str
     meaning: str
+    least: float | None = None
+    most: float | None = None
+    whole: bool = False
 
 
 def values_of(
@@ -30,7 +34,7 @@ def values_of(
 ) -> dict[str, float]:
     """All values, the user's own in place of ours. setting: their key in character.yaml.
 
-    Raises InputError for a name that is not in the table.
+    Raises InputError for a name that is not in the table, and for a value out of its range.
     """
     values = {name: rule.value for name, rule in table.items()}
     for name, value in (own or {}).items():
@@ -40,5 +44,25 @@ def values_of(
                 where=f"character.yaml, {setting}",
                 fix=f"The names are: {', '.join(sorted(values))}.",
             )
+        if wrong := _wrong(table[name], float(value)):
+            raise InputError(
+                f"{setting}.{name} is {value:g}, but it must be {wrong}: {table[name].meaning}",
+                where=f"character.yaml, {setting}.{name}",
+                fix=f"Ours is {table[name].value:g}.",
+            )
         values[name] = float(value)
     return values
+
+
+def _wrong(rule: Rule, value: float) -> str:
+    """What the value must be and is not; empty when it may stand."""
+    if not math.isfinite(value):
+        return "a number"
+    low, high = rule.least, rule.most
+    if rule.whole and value != int(value):
+        return "a whole number"
+    if low is not None and high is not None and not low <= value <= high:
+        return f"between {low:g} and {high:g}"
+    if low is not None and value < low:
+        return f"at least {low:g}"
+    return f"at most {high:g}" if high is not None and value > high else ""
