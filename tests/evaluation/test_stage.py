@@ -125,7 +125,7 @@ class Fading(Painter):
 
 def test_a_lost_render_is_drawn_again_and_nothing_else(project: Project) -> None:
     """Rounds decide by what had been drawn when they began, so a later look sends nobody else."""
-    painter = Fading({"step_100": 0.5, "step_200": 0.6, "step_300": 0.85, "step_400": 0.85})
+    painter = Fading({"step_100": 0.57, "step_200": 0.6, "step_300": 0.85, "step_400": 0.85})
     found = run(project, painter)
     renders = project.store.renders(found["grid"])
     lost = next(r for r in renders if r.arm == "step_000100")
