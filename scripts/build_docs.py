@@ -89,6 +89,10 @@ def _type_name(kind: Any) -> str:
         return " \\| ".join(str(a) for a in typing.get_args(kind))
     if typing.get_origin(kind) in (typing.Union, types.UnionType):
         return " or ".join("empty" if a is type(None) else _type_name(a) for a in kind.__args__)
+    if typing.get_origin(kind) is typing.Annotated:
+        inner, *held = typing.get_args(kind)
+        bounds = [_limits(one) for one in held if hasattr(one, "metadata")]
+        return " ".join([_type_name(inner), *filter(None, bounds)])
     if typing.get_origin(kind) is list:
         return f"list of {_type_name(kind.__args__[0])}"
     if typing.get_origin(kind) is dict:

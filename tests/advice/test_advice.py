@@ -321,6 +321,12 @@ def test_few_own_pictures_do_not_make_a_dataset_inconsistent(tmp_path: Path) -> 
 def test_without_an_endpoint_the_rules_answer_and_show_their_facts(tmp_path: Path) -> None:
     project = make.build(tmp_path / "p")
     learned_by_heart(project)
+    told = {**advise(project), "verdict": 3, "statement": "Step 200 is the same person."}
+    chosen = answer(told, "What checkpoint was chosen, and why?")
+    assert chosen["answer"] == "Step 200 is the same person."
+    assert [f["source"] for f in chosen["facts"]] == ["verdict 3"]
+    cafe = answer(advise(project), "Why is she always in a cafe?")
+    assert cafe["answer"].startswith("Background and light bleed")
     said = answer(advise(project), "Is it overfit? There is no variety.")
     assert said["by"] == "rules" and "Overfit: found" in said["answer"]
     assert {"copies", "diversity_ratio"} <= {f["id"] for f in said["facts"]}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limner.errors import InputError, NotAProjectError, StoreError, UsageError
+from limner.errors import InputError, NotAProjectError, StoreError, UsageError, WorkFailedError
 from limner.project import Project, Store
 from limner.project.files import write_text
 from limner.project.records import Measure, Shot
@@ -97,6 +97,41 @@ def test_errors_name_line_and_field(tmp_path: Path) -> None:
             tmp_path / "q", name="a", trigger="a", class_word="man", likeness="consented_person"
         )
     assert not (tmp_path / "q" / "character.yaml").exists()
+
+
+def test_faults_of_the_file_name_the_line_and_the_cure(tmp_path: Path) -> None:
+    project = new(tmp_path / "grace")
+    file = project.root / "character.yaml"
+    good = file.read_text()
+    line = good.splitlines().index(next(t for t in good.splitlines() if t.startswith("name:"))) + 1
+    file.write_bytes(good.replace('name: "Grace"', 'name: "Gr\u00e2ce"').encode("latin-1"))
+    with pytest.raises(InputError, match="not saved as UTF-8") as found:
+        _ = Project.open(project.root).character
+    assert f"line {line}" in str(found.value.where) and "UTF-8" in str(found.value.fix)
+    file.write_text(f"{good}\nnotes: 2026-02-30\n")
+    with pytest.raises(InputError, match="not valid YAML") as found:
+        _ = Project.open(project.root).character
+    assert str(found.value.where).endswith(f":{len(good.splitlines()) + 2}")
+    assert "a day that there is" in str(found.value.fix)
+    bare = "name: Grace\ntrigger: grace_char\nclass_word: woman\nlikeness: synthetic\n"
+    file.write_text(bare)
+    assert Project.open(project.root).character.name == "Grace"
+    for words, wrong in (
+        ("dataset:\n  repeats: true", "repeats"),
+        ("dataset:\n  repeats: '40'", "repeats"),
+        ("evaluation:\n  strengths: [0.8, 2.5]", "strengths"),
+        ("evaluation:\n  strengths: [0]", "strengths"),
+    ):
+        file.write_text(f"{bare}{words}\n")
+        with pytest.raises(InputError, match=wrong):
+            _ = Project.open(project.root).character
+
+
+def test_a_path_through_a_file_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(WorkFailedError, match="is a file, not a folder") as found:
+        write_text(tmp_path / "file" / "inside.txt", "text")
+    assert "another place" in str(found.value.fix)
 
 
 def test_a_day_needs_no_quotes_and_a_number_must_be_one(tmp_path: Path) -> None:

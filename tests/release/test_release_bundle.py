@@ -18,11 +18,12 @@ from ruamel.yaml import YAML
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from limner.errors import InputError, NotReadyError
+from limner.cli import shell
+from limner.errors import InputError, NotReadyError, WorkFailedError
 from limner.events import Notice, collect
 from limner.models import lora, tensorfile
 from limner.project import Project, files
-from limner.release import pictures, release, verify, weights
+from limner.release import pictures, receipt, release, verify, weights
 
 
 @pytest.fixture(scope="module")
@@ -300,3 +301,29 @@ def test_reopened_project_reads_the_release(bundle: Path) -> None:
     record = project.store.release()
     assert record is not None and record.verdict_version == 1
     assert verify(project.root) == []
+
+
+def test_a_bundle_that_fails_halfway_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make.build(tmp_path / "iris")
+
+    def full(*_: object) -> None:
+        raise WorkFailedError("The disk is full")
+
+    monkeypatch.setattr(receipt, "write", full)
+    with pytest.raises(WorkFailedError, match="disk is full"):
+        collect(release(project))
+    folder = project.root / "release"
+    assert not folder.is_dir() or not list(folder.rglob("*.safetensors"))
+    assert not list(project.root.rglob("*.part*")) and project.store.release() is None
+    monkeypatch.undo()
+    assert verify(project.root / collect(release(project))["path"]) == []
+
+
+@pytest.mark.parametrize("wrong", ["nan", "0", "-1", "2.5", "inf"])
+def test_a_strength_that_is_none_is_refused(tmp_path: Path, wrong: str) -> None:
+    project = make.build(tmp_path / "iris")
+    order = ["-C", str(project.root), "release", "--checkpoint", "200", f"--strength={wrong}"]
+    assert shell.run([*order, "--force"]) == 2
+    assert project.store.release() is None

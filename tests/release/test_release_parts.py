@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from limner.cli import shell
 from limner.errors import InputError, MissingExtraError
 from limner.events import collect
 from limner.models import lora, resolve_base, tensorfile
@@ -25,6 +26,7 @@ from limner.release import (
     likeness,
     receipt,
     release,
+    sheets,
     signing,
     verify,
     weights,
@@ -101,9 +103,32 @@ def test_the_kit_holds_every_field_of_the_form(made: tuple[Project, Path]) -> No
     page = (kit / "description.html").read_text()
     assert "<h1>Iris</h1>" in page and "54 of 60" in page and "<script" not in page
     assert "drawings" in (kit / "checklist.md").read_text()
+    assert told["baseModel"] == "Other", "the miniature is no Qwen"
+    assert told["tags"] == ["character", "woman"]
     assert files.sha256_file(kit / "iris_v1.safetensors") == files.sha256_file(
         made[1] / "iris_v1.safetensors"
     )
+
+
+def test_a_value_never_looks_equal_to_the_line_it_missed() -> None:
+    assert (sheets.beside(0.5966, 0.6012), sheets.beside(0.6034, 0.6012)) == ("0.597", "0.603")
+    assert sheets.beside(0.41, 0.6012) == sheets.beside(0.41, None) == "0.41"
+
+
+def test_a_checkpoint_without_a_seal_is_not_called_spoilt(
+    made: tuple[Project, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (first, *_) = made[0].store.checkpoints(1)
+    bare = made[0].path(first.path)
+    assert shell.run(["verify", str(bare)]) == 1
+    said = capsys.readouterr().out
+    assert "no seal" in said and "may be whole all the same" in said and "Do not use" not in said
+    spoilt = bare.with_name("spoilt.safetensors")
+    data = bytearray((made[1] / "iris_v1.safetensors").read_bytes())
+    data[-1] ^= 1
+    spoilt.write_bytes(data)
+    assert shell.run(["verify", str(spoilt)]) == 1
+    assert "Do not use it" in capsys.readouterr().out
 
 
 def test_the_dataset_is_one_zip_of_pairs_with_its_lock(made: tuple[Project, Path]) -> None:

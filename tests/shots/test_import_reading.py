@@ -33,3 +33,10 @@ def test_clothes_begin_after_the_person_in_them() -> None:
         "grace_char wearing a red wool sweater, half body shot",
     ):
         assert read_prompt(text).words["outfit"] == "red wool sweater", text
+
+
+def test_a_picture_shot_on_a_phone_is_no_call() -> None:
+    for said in ("shot on a phone", "shot on a recent smartphone", "shot on a phone camera"):
+        read = read_prompt(f"a woman in a park, {said}, snapshot colours").attributes
+        assert "pose" not in read and read["camera"].startswith("phone"), said
+    assert read_prompt("a woman on the phone in a park").attributes["pose"] == "phone_at_ear"

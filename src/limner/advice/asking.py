@@ -77,6 +77,9 @@ def facts_of(data: Mapping[str, Any]) -> list[dict[str, str]]:
             size = f" ({step['size']})" if step["size"] else ""
             text = f"Against {symptom['name'].lower()}: {step['says']}{size}, {step['cost']}"
             found[step["id"]] = {"id": step["id"], "text": text, "source": step["source"]}
+    if data.get("statement"):
+        text = str(data["statement"])
+        found["verdict"] = {"id": "verdict", "text": text, "source": f"verdict {data['verdict']}"}
     for version in data["versions"]:
         name = f"version {version['first']['verdict']} and {version['second']['verdict']}"
         found[name] = {"id": name, "text": version["words"], "source": "verdicts"}
@@ -137,7 +140,8 @@ def _counting(number: str) -> bool:
 _WORDS_OF = {
     "plastic_skin": "plastic skin smooth pores texture artificial waxy filter",
     "face_inconsistency": "face identity same person consistent drift eyes likeness recognise",
-    "background_bleed": "background bleed light scene studio place",
+    "background_bleed": "background bleed light scene studio place places cafe always setting "
+    "everywhere room outfit clothes",
     "overfit": "overfit variety ignores prompt repetitive identical late epoch",
     "underfit": "underfit weak trigger steps longer enough learning",
     "body_proportions": "body proportions thin thick tall legs figure",
@@ -149,6 +153,7 @@ _WORDS_OF = {
     "inconsistent_dataset": "dataset pictures consistent stranger captions",
 }
 """Symptom -> words by which a question about it is recognised."""
+_VERDICT = "chosen chose choose choice picked pick verdict best decided"
 _VERSIONS = "version versions retrain retrained retraining improvement improved compare compared"
 
 
@@ -166,6 +171,10 @@ def _rules_answer(
         about = []
         lines = [str(version["words"]) for version in data["versions"]]
         used = [{"id": "versions", "text": line, "source": "verdicts"} for line in lines]
+    elif asked & manual.words(_VERDICT) and data.get("statement"):
+        about = []
+        used = [f for f in facts_of(data) if f["id"] == "verdict"]
+        lines = [f["text"] for f in used]
     for symptom in about:
         lines.append(_state(symptom))
         for fact in symptom["evidence"]:

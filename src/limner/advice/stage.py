@@ -51,6 +51,7 @@ def advise(
         "format": FORMAT,
         "run": found.run.version if found.run else None,
         "verdict": found.verdict.version if found.verdict else None,
+        "statement": found.verdict.data.get("statement") if found.verdict else None,
         "symptoms": [d.as_json() for d in diagnoses],
         "found": [d.id for d in ill],
         "insufficient": [d.id for d in diagnoses if d.state == "insufficient evidence"],

@@ -293,7 +293,11 @@ def verify(
     if not target.exists():
         raise UsageError("There is no such file", where=str(target), fix="Check the path.")
     origin = Project.open(against) if against else None
-    answer = findings_answer(stage.verify(target, origin), f"{target}: complete and unchanged")
-    if answer.findings and not (target / "character.yaml").is_file():
+    found = stage.verify(target, origin)
+    answer = findings_answer(found, f"{target}: complete and unchanged")
+    unsealed = target.is_file() and [one["rule"] for one in found] == ["seal"]
+    if unsealed:
+        answer.lines.append("It may be whole all the same: `limner release` seals what it makes.")
+    elif answer.findings and not (target / "character.yaml").is_file():
         answer.lines.append("Do not use it: fetch it whole again, or make it anew in its project.")
     return answer

@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,7 +36,9 @@ def explain_os_error(error: OSError, path: Path) -> LimnerError:
             where=str(path),
             fix="Choose another place to write to.",
         )
-    if error.errno == errno.ENOTDIR:
+    if error.errno == errno.ENOTDIR or (
+        error.errno == errno.EEXIST and any(part.is_file() for part in path.parents)
+    ):
         return WorkFailedError(
             "A part of the path is a file, not a folder",
             where=str(path),
@@ -92,7 +94,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(out.fileno())
         temp.replace(path)
     except OSError as error:
-        temp.unlink(missing_ok=True)
+        with suppress(OSError):  # it may not be there, nor its folder
+            temp.unlink()
         raise explain_os_error(error, path) from None
 
 

@@ -22,7 +22,7 @@ MOST_STRENGTH = 2.0
 
 class _Settings(BaseModel):
     # .nan would pass every comparison of a threshold, and .inf stands in no JSON
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
 
 class Consent(_Settings):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError
-from limner.project.files import write_text
+from limner.project.files import explain_os_error, write_text
 
 if TYPE_CHECKING:
     from limner.project.settings import Character
@@ -175,8 +175,15 @@ def read(file: Path) -> str:
         raise InputError(
             f"{file.name} is missing", where=str(file), fix="Make it again with `limner new`."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file.name} cannot be read: {error}", where=str(file)) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{file.name} is not saved as UTF-8: a byte in line {line} is no character of it",
+            where=f"{file}, line {line}",
+            fix="Open it in an editor and save it with the encoding UTF-8.",
+        ) from None
+    except OSError as error:
+        raise explain_os_error(error, file) from None
 
 
 def change(file: Path, updates: dict[str, Any]) -> Character:

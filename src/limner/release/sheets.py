@@ -173,8 +173,8 @@ def _cell(view: _View, render: Render | None, alt: str) -> dict[str, Any]:
     elif score is None or score.value is None:
         cell["why"] = _short(score)
     else:
-        cell["value"] = f"{score.value:.2f}"
         threshold = view.read.threshold if view.read else None
+        cell["value"] = beside(score.value, threshold)
         cell["low"] = threshold is not None and score.value < threshold
     return cell
 
@@ -291,6 +291,12 @@ def _scale(values: Sequence[float]) -> tuple[float, float] | None:
     if not values:
         return None
     return math.floor((min(values) - 0.05) * 10) / 10, math.ceil((max(values) + 0.05) * 10) / 10
+
+
+def beside(value: float, line: float | None) -> str:
+    """Two digits; three where two would make a value and the line it is held against look equal."""
+    text = f"{value:.2f}"
+    return f"{value:.3f}" if line is not None and text == f"{line:.2f}" else text
 
 
 def _identity(measure: Measure | None, scale: tuple[float, float] | None) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def broken(path: Path) -> list[tuple[str, str]]:
     """
     _, told, length = tensorfile.header(path)
     if SEAL not in told:
-        return [("header", "Its header carries no seal, so only a receipt could prove it.")]
+        return [("seal", "Its header carries no seal, so only a receipt could prove it.")]
     with path.open("rb") as file:
         raw = file.read(8 + length)
     value = told[SEAL].encode()

@@ -174,6 +174,8 @@ def _cameras() -> Iterator[Phrase]:
         for part, spoken in words.items():
             for phrase in spoken:
                 yield Phrase("camera", key, _words(phrase), part=part)
+                if part == "body":  # "shot on a phone" is no call on the phone
+                    yield Phrase("camera", key, _words(f"shot on {phrase}"), part=part)
         for i, phrase in enumerate(camera.detail.split(",")):
             yield Phrase("camera", key, _words(phrase), part=f"detail{i}")
 
