@@ -72,7 +72,8 @@ def cli_reference() -> str:
         "| exit code | meaning |",
         "|---|---|",
         "| 0 | done |",
-        "| 1 | something to look at: `check`, `verify`, `doctor`, `watch`, `review FOLDER` |",
+        "| 1 | something to look at: `check`, `verify`, `doctor`, `watch`, `review FOLDER`, and an "
+        "`inbox` that took nothing |",
         "| 2 | wrong use: arguments, a wrong file, a stage before its time |",
         "| 3 | the work failed |",
         "| 130 | stopped with Ctrl-C; run the same command to go on |",

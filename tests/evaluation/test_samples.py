@@ -70,6 +70,7 @@ def test_the_good_step_is_found_and_proved(
 ) -> None:
     samples, references = folders(tmp_path, name)
     data = collect(evaluation.evaluate_samples(samples, references, kind="drawing"))
+    assert "samples" in data["rates"][0]["note"] and "fresh" not in data["rates"][0]["note"]
     assert all(key in data for key in KEYS)
     assert data["chosen"]["step"] == 500 and data["chosen"]["strength"] == 1.0
     assert [t["step"] for t in data["tied"]] == [750]

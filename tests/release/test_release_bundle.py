@@ -303,6 +303,19 @@ def test_reopened_project_reads_the_release(bundle: Path) -> None:
     assert verify(project.root) == []
 
 
+def test_a_project_names_every_changed_picture_and_its_cure(tmp_path: Path) -> None:
+    project = make.build(tmp_path / "iris")
+    assert verify(project.root) == []
+    take = project.store.kept()[0]
+    render = project.store.renders(1, state="done")[0]
+    for path in (take.path, render.path):
+        project.path(path or "").write_bytes(b"changed")
+    found = {f["rule"]: f for f in verify(project.root)}
+    assert set(found) == {"link take", "link verdict"}
+    assert f"limner reject {take.id}" in found["link take"]["fix"]
+    assert "limner evaluate" in found["link verdict"]["fix"]
+
+
 def test_a_bundle_that_fails_halfway_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

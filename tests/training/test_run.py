@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from limner.errors import InputError, UsageError, WorkFailedError
-from limner.events import collect
+from limner.events import Notice, collect
 from limner.models import lora
 from limner.project import Project, files
 from limner.training import metrics, plan, prepare, state, train
@@ -257,6 +257,10 @@ def test_faults_are_named_and_lose_nothing(
         with pytest.raises(WorkFailedError, match="MB of disk"):
             collect(train(project))
     assert collect(train(project))["state"] == "done"
+    lost = project.store.checkpoints(1)[1].path
+    project.path(lost).unlink()
+    said = [e.text for e in train(project) if isinstance(e, Notice)]
+    assert said[-1] == f"1 of its checkpoints lie no longer where they were written, first {lost}."
     train_on, away = read_dataset(project, project.store.dataset())
     listed = [
         {"path": f"{p.path.parent.name}/{f.name}", "sha256": files.sha256_file(f)}

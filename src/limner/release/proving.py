@@ -129,14 +129,16 @@ def lora_against(path: Path, project: Project) -> list[Finding]:
     return found + broken
 
 
-def recorded(project: Project, rule: str, path: str, sha256: str) -> Iterator[Finding]:
-    """A recorded file that is gone or has other bytes."""
+def recorded(
+    project: Project, rule: str, path: str, sha256: str, fix: str = ""
+) -> Iterator[Finding]:
+    """A recorded file that is gone or has other bytes. fix: what brings it back."""
     try:
         file = project.path(path)
     except InputError as error:
         yield finding(rule, path, f"{error.what}.")
         return
     if not file.is_file():
-        yield finding(rule, path, f"{path} is missing.")
+        yield finding(rule, path, f"{path} is missing.", fix)
     elif files.sha256_file(file) != sha256:
-        yield finding(rule, path, f"{path} has changed since it was recorded.")
+        yield finding(rule, path, f"{path} has changed since it was recorded.", fix)
