@@ -314,6 +314,9 @@ def test_a_project_names_every_changed_picture_and_its_cure(tmp_path: Path) -> N
     assert set(found) == {"link take", "link verdict"}
     assert f"limner reject {take.id}" in found["link take"]["fix"]
     assert "limner evaluate" in found["link verdict"]["fix"]
+    with pytest.raises(InputError, match=r"1 of the .* pictures that the verdict rests on") as told:
+        collect(release(project, force=True))
+    assert "limner evaluate" in str(told.value.fix) and project.store.release() is None
 
 
 def test_a_bundle_that_fails_halfway_leaves_nothing(

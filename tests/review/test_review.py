@@ -222,3 +222,7 @@ def test_a_person_is_told_what_review_could_not_compare_and_how_small_is_too_sma
     project.change_character(source__short_side=256)
     assert run(["-C", str(project.root), "review"]) == 0
     assert "source.short_side" not in capsys.readouterr().out
+    Image.new("RGB", (80, 80), (90, 120, 80)).save(picture)  # a drawing has another least size
+    project.store.update_take(take.id, source="atelier", sha256=sha256_file(picture))
+    assert run(["-C", str(project.root), "review"]) == 0
+    assert "(review.thresholds.short_side_min in character.yaml" in capsys.readouterr().out

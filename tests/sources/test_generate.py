@@ -311,6 +311,7 @@ def _bytes(file: Path) -> bytes:
 def test_ctrl_c_is_heard_once(tmp_path: Path) -> None:
     """A terminal sends it to the whole group; the drawing processes must not print their end."""
     project = new(tmp_path / "p")
+    project.change_character(source__size=128)  # smaller ones would be refused at once
     command = (  # whoever runs the tests in the background has told their children to ignore it
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from limner.cli import main; main()"

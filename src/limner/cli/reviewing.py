@@ -12,7 +12,7 @@ from limner.cli.show import Answer
 from limner.errors import UsageError
 
 if TYPE_CHECKING:
-    from limner.project.settings import Character
+    from limner.project import Project
     from limner.review import FolderReview
 
 
@@ -122,7 +122,7 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
         f"{found['keep']} kept, {found['reject']} rejected, {found['undecided']} undecided",
         *(f"  {number} x {reason}" for reason, number in found["reasons"].items()),
         *(
-            [f"  ({_small_key(here.character)} in character.yaml says how small one may be)"]
+            [f"  ({_small_key(here)} in character.yaml says how small one may be)"]
             if any(SMALL in reason for reason in found["reasons"])
             else []
         ),
@@ -135,9 +135,15 @@ def _takes(*, again: bool, text: bool, ask: bool) -> Answer:
     return Answer(found, lines)
 
 
-def _small_key(character: Character) -> str:
-    """The setting that decides how small a picture of this project's source may be."""
-    if "short_side_min" in character.review.thresholds or character.source.name == "atelier":
+def _small_key(here: Project) -> str:
+    """The setting that decides how small those pictures may be that were found too small."""
+    standing = here.store.standing_decisions()
+    small = {
+        take.source
+        for take in here.store.takes(state="done")
+        if take.id in standing and any(SMALL in why for why in standing[take.id].reasons)
+    }
+    if "short_side_min" in here.character.review.thresholds or small == {"atelier"}:
         return "review.thresholds.short_side_min"
     return "source.short_side"
 

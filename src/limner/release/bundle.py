@@ -192,6 +192,8 @@ def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
         raise NotReadyError("The run has no dataset record", fix="Build it: limner dataset build")
     consent = likeness.consent(project)
     _ensure_locked(project, dataset)
+    if read is not None and (spoken := store.verdict()) is not None:
+        _ensure_judged(project, spoken.grid_version)
     checked = weights.checked(project.path(checkpoint.path), checkpoint, run, checkpoint.path)
     last = store.release()
     version = (last.version if last else 0) + 1
@@ -317,6 +319,24 @@ def _ensure_locked(project: Project, dataset: Dataset) -> None:
             where=str(locks.lock_path(project, dataset)),
             fix="Put the files back, or build, train and judge the new dataset.",
         )
+
+
+def _ensure_judged(project: Project, grid_version: int) -> None:
+    """Raises InputError when pictures that a verdict rests on are other ones by now, or gone."""
+    renders = project.store.renders(grid_version, state="done")
+    changed = [r.path for r in renders if r.path and not _is_as_recorded(project, r)]
+    if changed:
+        raise InputError(
+            f"{len(changed)} of the {len(renders)} pictures that the verdict rests on are gone or "
+            f"have changed, first {changed[0]}",
+            where=str(project.path(changed[0]).parent),
+            fix="Run `limner evaluate` and `limner verdict`: only these are drawn again.",
+        )
+
+
+def _is_as_recorded(project: Project, render: Render) -> bool:
+    file = project.path(render.path or "")
+    return file.is_file() and files.sha256_file(file) == render.sha256
 
 
 def slug(project: Project) -> str:
