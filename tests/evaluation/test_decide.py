@@ -151,6 +151,13 @@ def test_what_to_do_next_follows_from_the_word_and_the_curve() -> None:
     assert "claim_seeds to 17" in close[0]["says"]  # 60 and 142 more over 12 prompts
     alike = replace(GOOD, claimed=Count(36, 60, Interval(0.35, 0.85)))
     assert "evaluation.prompts to" in next_of(alike, {100: 0.6})[1]["says"]
+    elsewhere = ch.choose(_pictures({100: 0.3, 200: 0.6}, 12, 1, 0.01), LIMITS)
+    file = replace(elsewhere.best, called="the file grace.safetensors")
+    theirs = replace(elsewhere, best=file, chosen=file)
+    for evidence in (poor, replace(GOOD, copies=Count(30, 60))):
+        row = onward(claim(evidence, LIMITS), evidence, theirs, LIMITS)[0]
+        assert "where it was trained" in row["says"] and "step" not in row["says"].split("steps")[0]
+        assert "training.steps" not in row["says"] and not row["command"]
     learnt = replace(GOOD, copies=Count(30, 60))
     heart = next_of(learnt, {100: 0.3, 200: 0.6})[0]
     assert "30 of 60 pictures repeat the training pictures, and step 100 hardly" in heart["says"]

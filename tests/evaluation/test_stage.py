@@ -58,6 +58,8 @@ def test_a_file_whose_steps_nobody_knows_is_called_by_its_name(
     assert data["chosen"]["step"] == 400 and data["rates"][0]["name"].startswith("The file grace")
     assert "the file grace.safetensors at strength 1" in data["statement"].lower()
     assert "tep 400" not in data["statement"]
+    steps = " ".join(row["says"] for row in data["next"])
+    assert "training.steps" not in steps and "step 400" not in steps
     rows = story.tell(project)["matrix"]["rows"]
     assert [r["name"] for r in rows][-1] == "grace.safetensors" and rows[-1]["unit"] == ""
     assert (rows[-2]["name"], rows[-2]["unit"]) == ("300", "steps")

@@ -11,7 +11,7 @@ import release_project as make
 from limner.events import collect
 from limner.models import lora, resolve_base, tensorfile
 from limner.project import Project
-from limner.release import release, verify
+from limner.release import Pick, release, verify
 from limner.training.peers.adopting import take
 
 
@@ -65,3 +65,7 @@ def test_a_place_in_the_order_is_not_published_as_a_step(tmp_path: Path) -> None
     assert json.loads((bundle / "civitai" / "settings.json").read_text())["steps"] is None
     assert "limner.step" not in tensorfile.header(bundle / "iris_v1.safetensors")[1]
     assert "steps not known" in (bundle / "report.html").read_text()
+    picked = collect(release(project, force=True, pick=Pick("199")))["path"]
+    card = (project.root / picked / "README.md").read_text()
+    assert "A person chose step 199 at strength" in card
+    assert "The verdict chose the file iris.safetensors at strength" in card

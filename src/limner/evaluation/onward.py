@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from limner.evaluation.arms import Arm
 from limner.evaluation.choose import Choice
 from limner.evaluation.claim import Claim, Count, Evidence, copied, lacking
 
@@ -92,6 +93,12 @@ REBUILD = "limner dataset build && limner plan && limner train --fresh"
 def _fewer_steps(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:
     """Fewer steps, or more pictures: up to where a checkpoint did not copy while choosing, else
     half of the way to the first."""
+    if _stepless(choice.chosen):
+        says = (
+            f"{copies.words} pictures repeat the training pictures: train fewer steps where it was "
+            "trained, or with more and more varied pictures."
+        )
+        return {"says": says, "command": ""}
     shares: dict[int, list[float]] = {}
     for row in choice.rows:
         shares.setdefault(row["step"], []).append(row["copies"] / row["n"])
@@ -155,6 +162,13 @@ def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
     if len(means) < 2:
         return []
     last = max(means)
+    if _stepless(best):
+        beyond = (
+            "the last one: train longer where it was trained."
+            if best.step == last
+            else "and not beyond, so more steps alone are not expected to help."
+        )
+        return [{"says": f"Likeness was highest at {best.called}, {beyond}", "command": ""}]
     if best.step == last:
         level = means[last] - limits["equivalent_score"]
         fell = max((s for s, mean in means.items() if mean < level), default=-1)
@@ -176,6 +190,11 @@ def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
         "alone are not expected to help."
     )
     return [{"says": says, "command": ""}]
+
+
+def _stepless(arm: Arm) -> bool:
+    """Trained elsewhere, and nobody knows after how many steps: its number is only a place."""
+    return bool(arm.called) and not arm.called.startswith("step ")
 
 
 def _means(rows: Sequence[Mapping[str, Any]], strength: float) -> dict[int, float]:

@@ -186,7 +186,9 @@ def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
     if wishes.pick and picked:
         checkpoint = picked
         if read is not None and read.step is not None:
-            read = picking.taken(read, wishes.pick, checkpoint, force=wishes.force)
+            points = store.checkpoints(judged.version) if judged else []
+            names = {c.step: c.called for c in points if c.called}
+            read = picking.taken(read, wishes.pick, checkpoint, force=wishes.force, names=names)
     dataset = store.dataset(run.dataset_version)
     if dataset is None:
         raise NotReadyError("The run has no dataset record", fix="Build it: limner dataset build")

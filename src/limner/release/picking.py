@@ -7,7 +7,7 @@ was measured on the verdict's own choice is said to be so, never passed on to th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,10 +83,18 @@ def _order(repository: str, name: str, strength: float | None) -> str:
     return f"limner release --push-hf {repository} --checkpoint {name}{at}"
 
 
-def taken(read: Reading, pick: Pick, point: Checkpoint, *, force: bool) -> Reading:
+def taken(
+    read: Reading,
+    pick: Pick,
+    point: Checkpoint,
+    *,
+    force: bool,
+    names: Mapping[int, str] | None = None,
+) -> Reading:
     """The reading as the release of the picked arm may tell it.
 
-    The verdict's own choice comes back unchanged. Raises UsageError for an arm that the verdict
+    names: what files are called whose step nobody knows, by their place. The verdict's own choice
+    comes back unchanged. Raises UsageError for an arm that the verdict
     did not call tied with its choice, unless told to (`force`).
     """
     strength = _strength(read, pick, point.step)
@@ -97,11 +105,12 @@ def taken(read: Reading, pick: Pick, point: Checkpoint, *, force: bool) -> Readi
     arm = next((a for a in read.arms if (a.step, a.strength) == place), None)
     if tie is None and not force:
         raise UsageError(
-            f"The verdict does not cover {_said(point.step, strength)}: {_standing(arm, read)}",
+            f"The verdict does not cover {_said(point.step, strength, names or {})}: "
+            f"{_standing(arm, read)}",
             where=WHERE,
             fix=f"{_choices(read)} Or add --force; card and receipt then say who chose it.",
         )
-    return _told(read, point.step, strength, arm, tie)
+    return _told(read, point.step, strength, arm, tie, names or {})
 
 
 def _strength(read: Reading, pick: Pick, step: int) -> float:
@@ -115,10 +124,16 @@ def _strength(read: Reading, pick: Pick, step: int) -> float:
 
 
 def _told(
-    read: Reading, step: int, strength: float, arm: Arm | None, tie: dict[str, Any] | None
+    read: Reading,
+    step: int,
+    strength: float,
+    arm: Arm | None,
+    tie: dict[str, Any] | None,
+    names: Mapping[int, str],
 ) -> Reading:
     """Every word about the picked arm, or named as the verdict's choice's."""
-    mine, theirs = _said(step, strength), _said(read.step or 0, read.strength or 0.0)
+    mine = _said(step, strength, names)
+    theirs = _said(read.step or 0, read.strength or 0.0, names)
     link = f"{tie.get('word', 'tied')} with it" if tie else _standing(arm, read)
     claim = read.claim
     proof = f"{read.state[0].lower()}" + (f", {claim.words}" if claim else "")
@@ -131,7 +146,10 @@ def _told(
         outcome="person",
         sentence=f"A person chose {mine}. The verdict chose {theirs}; {mine} is {link}.",
         detail=[f"The verdict's own words are about {theirs}: {read.sentence}", *read.detail],
-        rates=[_own_rate(read, step, strength, arm), *(_others(r, theirs) for r in read.rates)],
+        rates=[
+            _own_rate(read, step, strength, arm, mine),
+            *(_others(r, theirs) for r in read.rates),
+        ],
         arms=[_arm(a, read, step, strength) for a in read.arms],
         measures=[{**m, "name": f"{m['name']} ({note})"} for m in read.measures],
         benchmarks=[_undecided(b, note) for b in read.benchmarks],
@@ -149,9 +167,9 @@ def _told(
     )
 
 
-def _own_rate(read: Reading, step: int, strength: float, arm: Arm | None) -> Rate:
+def _own_rate(read: Reading, step: int, strength: float, arm: Arm | None, mine: str) -> Rate:
     """What is known of the picked arm: the strength sweep's pictures, else those of choosing."""
-    name = _said(step, strength).capitalize()
+    name = mine[:1].upper() + mine[1:]
     swept = [s for s in read.strengths if step == read.step and s["strength"] == strength]
     if swept:
         low, high = swept[0]["interval"]
@@ -209,5 +227,5 @@ def _name(step: int) -> str:
     return f"step_{step:06d}"
 
 
-def _said(step: int, strength: float) -> str:
-    return f"step {step:,} at strength {strength:g}"
+def _said(step: int, strength: float, names: Mapping[int, str]) -> str:
+    return f"{names.get(step) or f'step {step:,}'} at strength {strength:g}"
