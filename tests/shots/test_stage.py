@@ -14,7 +14,7 @@ from limner.errors import InputError, NotReadyError, UsageError
 from limner.events import Notice, collect
 from limner.lexicon import drawable
 from limner.project import Project
-from limner.shots import check, export, plan, replan, take_in
+from limner.shots import check, export, plan, replan, stage, take_in
 
 MOON = """\
 moon_base:
@@ -142,3 +142,25 @@ def test_an_outfit_asked_to_stay_away_stays_away_beside_a_signature(project: Pro
     collect(plan(project))
     worn = [s.attributes["outfit"] for s in project.store.shots()]
     assert worn.count("camel_coat") == 6 and not {*worn} & {*away}
+
+
+def test_a_replan_that_is_stopped_halfway_is_done_again_the_same(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts are on disk before the records stand: no shot is planned anew twice."""
+    collect(plan(project))
+    before, file = project.store.shots(), project.root / "shots" / "prompts.txt"
+    true_write = stage.write_text
+
+    def write_and_die(path: Path, text: str) -> None:
+        true_write(path, text)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "write_text", write_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        collect(replan(project, ["shot_003"]))
+    monkeypatch.undo()
+    assert project.store.shots() == before
+    half = file.read_text()
+    collect(replan(project, ["shot_003"]))
+    assert file.read_text() == half and project.store.shots() != before

@@ -128,7 +128,8 @@ def replan(
             for shot in fresh:
                 changed = {"attributes": shot.attributes, "prompt": shot.prompt, "seed": shot.seed}
                 project.store.update_shot(shot.id, **changed)
-        write_text(project.folder("shots") / "prompts.txt", by_domain(project.store.shots()))
+            # before the records stand: after a kill in between, the same command makes the same
+            write_text(project.folder("shots") / "prompts.txt", by_domain(project.store.shots()))
         project.store.log("shots", "replanned", shots=[s.id for s in fresh])
     value = {"replanned": [s.id for s in fresh], "prompts": "shots/prompts.txt"}
     yield Result(value)
