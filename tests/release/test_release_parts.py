@@ -112,6 +112,7 @@ def test_the_kit_holds_every_field_of_the_form(made: tuple[Project, Path]) -> No
 
 def test_a_value_never_looks_equal_to_the_line_it_missed() -> None:
     assert (sheets.beside(0.5966, 0.6012), sheets.beside(0.6034, 0.6012)) == ("0.597", "0.603")
+    assert sheets.beside(0.60003, 0.60012) == "0.6000" and sheets.beside(0.5, 0.5) == "0.500000"
     assert sheets.beside(0.41, 0.6012) == sheets.beside(0.41, None) == "0.41"
 
 

@@ -294,9 +294,11 @@ def _scale(values: Sequence[float]) -> tuple[float, float] | None:
 
 
 def beside(value: float, line: float | None) -> str:
-    """Two digits; three where two would make a value and the line it is held against look equal."""
-    text = f"{value:.2f}"
-    return f"{value:.3f}" if line is not None and text == f"{line:.2f}" else text
+    """Two digits; more where they would make a value and the line it is held against look equal."""
+    digits = 2
+    while line is not None and digits < 6 and f"{value:.{digits}f}" == f"{line:.{digits}f}":
+        digits += 1
+    return f"{value:.{digits}f}"
 
 
 def _identity(measure: Measure | None, scale: tuple[float, float] | None) -> dict[str, Any]:
