@@ -171,7 +171,7 @@ def test_a_caption_says_what_was_drawn_though_the_shot_was_planned_anew(project:
     project.store.decide(take.id, "keep", [], "person")
     assert collect(compile(project))["unchanged"] == 12
     assert project.store.captions()[take.id].text == before
-    other = lexicon.settings()[fresh.attributes["setting"]].id
+    other = fresh.attributes["setting"]
     swapped = {"setting": {"asked": shot.attributes["setting"], "made": other}}
     request["attributes"] = {**shot.attributes, "setting": other}
     project.store.update_take(take.id, request=request, labels={"substituted": swapped})

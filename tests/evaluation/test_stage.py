@@ -58,12 +58,23 @@ def test_a_file_whose_steps_nobody_knows_is_called_by_its_name(
     assert data["chosen"]["step"] == 400 and data["rates"][0]["name"].startswith("The file grace")
     assert "the file grace.safetensors at strength 1" in data["statement"].lower()
     assert "tep 400" not in data["statement"]
-    steps = " ".join(row["says"] for row in data["next"])
-    assert "training.steps" not in steps and "step 400" not in steps
     rows = story.tell(project)["matrix"]["rows"]
     assert [r["name"] for r in rows][-1] == "grace.safetensors" and rows[-1]["unit"] == ""
     assert (rows[-2]["name"], rows[-2]["unit"]) == ("300", "steps")
     assert replace(last, step=5, data={"counted_in": "epochs"}).called == "epoch 5"
+
+
+def test_what_to_do_next_with_a_file_names_no_step(project: Project, painter: Painter) -> None:
+    (last,) = (c for c in project.store.checkpoints(1) if c.step == 400)
+    taken = {"counted_in": "order", "file": "grace.safetensors"}
+    project.store.put_checkpoint(replace(last, data=taken))
+    painter.likeness |= {"step_200": 0.1, "step_300": 0.15, "step_400": 0.3}
+    run(project, painter)
+    poor = collect(evaluation.verdict(project))
+    assert poor["word"] == "not the same person" and poor["chosen"]["step"] == 400
+    said = [row["says"] for row in poor["next"]]
+    assert "Likeness was highest at the file grace.safetensors, the last one" in said[0]
+    assert "training.steps" not in " ".join(said)
 
 
 def test_the_good_checkpoint_is_chosen_and_proved(project: Project, painter: Painter) -> None:
@@ -132,7 +143,7 @@ def test_a_lost_render_is_drawn_again_and_nothing_else(project: Project) -> None
     renders = project.store.renders(found["grid"])
     lost = next(r for r in renders if r.arm == "step_000100")
     project.path(lost.path or "").unlink()
-    (project.root / "renders" / "grid_1" / f"{renders[-1].key}.png").write_bytes(b"changed")
+    project.path(renders[-1].path or "").write_bytes(b"changed")
     dry = run(project, painter, choices=Choices(dry_run=True))["forecast"]
     assert dry["drawn"] == len(renders) == found["pictures"]
     assert f"; {len(renders)} are there already" in pace.words(dry)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from limner.errors import InputError, NotAProjectError, StoreError, UsageError, WorkFailedError
-from limner.project import Project, Store
+from limner.project import Project, Store, yamlfile
 from limner.project.files import write_text
 from limner.project.records import Measure, Shot
 from limner.project.schema import MIGRATIONS
@@ -103,7 +103,7 @@ def test_faults_of_the_file_name_the_line_and_the_cure(tmp_path: Path) -> None:
     project = new(tmp_path / "grace")
     file = project.root / "character.yaml"
     good = file.read_text()
-    line = good.splitlines().index(next(t for t in good.splitlines() if t.startswith("name:"))) + 1
+    line = good.splitlines().index('name: "Grace"') + 1
     file.write_bytes(good.replace('name: "Grace"', 'name: "Gr\u00e2ce"').encode("latin-1"))
     with pytest.raises(InputError, match="not saved as UTF-8") as found:
         _ = Project.open(project.root).character
@@ -113,6 +113,8 @@ def test_faults_of_the_file_name_the_line_and_the_cure(tmp_path: Path) -> None:
         _ = Project.open(project.root).character
     assert str(found.value.where).endswith(f":{len(good.splitlines()) + 2}")
     assert "a day that there is" in str(found.value.fix)
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        yamlfile.read(tmp_path)
     bare = "name: Grace\ntrigger: grace_char\nclass_word: woman\nlikeness: synthetic\n"
     file.write_text(bare)
     assert Project.open(project.root).character.name == "Grace"

@@ -50,12 +50,12 @@ def pairs(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
 def test_of_equal_files_the_one_whose_name_tells_is_taken(grace: Grace, tmp_path: Path) -> None:
     project = grace()
     drop = tmp_path / "drop"
-    for name in ("copy of the best.png", "shot_003.png", "zz.png"):
+    for name in ("copy of the best.png", "mine too.png", "shot_003.png", "zz.png"):
         picture(drop / name, 9)
     found = run(project, drop)
     assert pairs(found) == {"shot_003.png": ("shot_003", "name")}
     left = {row["file"]: row["reason"] for row in found["leftovers"]}
-    assert set(left) == {"copy of the best.png", "zz.png"}
+    assert set(left) == {"copy of the best.png", "mine too.png", "zz.png"}
     assert set(left.values()) == {"the same file as shot_003.png"}
     asked = project.store.shot("shot_003")
     assert asked is not None

@@ -153,7 +153,8 @@ _WORDS_OF = {
     "inconsistent_dataset": "dataset pictures consistent stranger captions",
 }
 """Symptom -> words by which a question about it is recognised."""
-_VERDICT = "chosen chose choose choice picked pick verdict best decided"
+_VERDICT = "chosen chose choose choice picked pick verdict decided"
+_BEST = {"best", "checkpoint"}
 _VERSIONS = "version versions retrain retrained retraining improvement improved compare compared"
 
 
@@ -171,9 +172,9 @@ def _rules_answer(
         about = []
         lines = [str(version["words"]) for version in data["versions"]]
         used = [{"id": "versions", "text": line, "source": "verdicts"} for line in lines]
-    elif asked & manual.words(_VERDICT) and data.get("statement"):
+    elif data.get("statement") and (asked & manual.words(_VERDICT) or asked >= _BEST):
         about = []
-        used = [f for f in facts_of(data) if f["id"] == "verdict"]
+        used = [dict(f) for f in facts if f["id"] == "verdict"]
         lines = [f["text"] for f in used]
     for symptom in about:
         lines.append(_state(symptom))

@@ -189,9 +189,10 @@ def read_back_now(project: Project) -> list[int]:
         project.store.put_caption(one.take_id, one.text, "person")
         file = project.relative(one.file)
         project.store.log("captions", "read back", take=one.take_id, file=file)
-    for take_id in (ids := list(dict.fromkeys(one.take_id for one in found))):
-        write_beside(project, project.store.take(take_id), project.store.captions()[take_id].text)
-    return ids
+    newest = {one.take_id: one.text for one in found}
+    for take_id, text in newest.items():
+        write_beside(project, project.store.take(take_id), text)
+    return [*newest]
 
 
 def edit(project: Project, take_id: int, text: str) -> Caption:

@@ -329,7 +329,7 @@ def trigger_of(lora: Path) -> str | None:
     return found or None
 
 
-def standing(project: Project, plan: GridPlan) -> int | None:
+def version_of(project: Project, plan: GridPlan) -> int | None:
     """The version of the newest grid when it is this very evaluation."""
     newest = project.store.grid()
     if newest is not None and files.canonical_json(newest.settings) == files.canonical_json(
@@ -341,7 +341,7 @@ def standing(project: Project, plan: GridPlan) -> int | None:
 
 def resume_or_add(project: Project, plan: GridPlan) -> int:
     """The version of the newest grid when it is this very evaluation, else a new one."""
-    if (version := standing(project, plan)) is not None:
+    if (version := version_of(project, plan)) is not None:
         return version
     return project.store.add_grid(run_version=plan.data["run"], settings=plan.data)
 

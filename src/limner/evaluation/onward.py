@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from limner.evaluation.arms import Arm
 from limner.evaluation.choose import Choice
 from limner.evaluation.claim import Claim, Count, Evidence, copied, lacking
 
@@ -59,7 +58,7 @@ def _missing(evidence: Evidence, limits: Mapping[str, float]) -> Row:
     if evidence.pictures != "fresh pictures":  # a folder of samples: no setting draws more
         return {"says": "Mend what is missing, then evaluate again.", "command": ""}
     if evidence.references < limits["fewest_references"]:
-        wanted = max(2 * limits["fewest_references"], 6)
+        wanted = SPARE * limits["fewest_references"]
         says = (
             f"Hold back more pictures that show a face: set dataset.held_out to {wanted:.0f} in "
             "character.yaml (and keep more pictures, if there are few)."
@@ -87,13 +86,16 @@ def _missing(evidence: Evidence, limits: Mapping[str, float]) -> Row:
     return {"says": f"Draw more: set {said} or more in character.yaml.", "command": AGAIN}
 
 
+SPARE = 2
+"""So many times the references that are needed are held back: not each shows a face that can be
+judged (starting value)."""
 REBUILD = "limner dataset build && limner plan && limner train --fresh"
 
 
 def _fewer_steps(copies: Count, choice: Choice, limits: Mapping[str, float]) -> Row:
     """Fewer steps, or more pictures: up to where a checkpoint did not copy while choosing, else
     half of the way to the first."""
-    if _stepless(choice.chosen):
+    if choice.chosen.called:  # an epoch or a place: training.steps says nothing of it
         says = (
             f"{copies.words} pictures repeat the training pictures: train fewer steps where it was "
             "trained, or with more and more varied pictures."
@@ -162,7 +164,7 @@ def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
     if len(means) < 2:
         return []
     last = max(means)
-    if _stepless(best):
+    if best.called:
         beyond = (
             "the last one: train longer where it was trained."
             if best.step == last
@@ -190,11 +192,6 @@ def _curve(choice: Choice, limits: Mapping[str, float]) -> list[Row]:
         "alone are not expected to help."
     )
     return [{"says": says, "command": ""}]
-
-
-def _stepless(arm: Arm) -> bool:
-    """Trained elsewhere, and nobody knows after how many steps: its number is only a place."""
-    return bool(arm.called) and not arm.called.startswith("step ")
 
 
 def _means(rows: Sequence[Mapping[str, Any]], strength: float) -> dict[int, float]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from limner.errors import LimnerError
 from limner.evaluation.asking import requests
 from limner.evaluation.drawing import OpenRenderer, Renderer
-from limner.evaluation.grid import GridPlan, standing
+from limner.evaluation.grid import GridPlan, version_of
 from limner.evaluation.ground import Ground
 from limner.evaluation.race import pictures_of
 from limner.evaluation.testsets import NAMES, PHASE, left_out
@@ -50,7 +50,7 @@ def forecast(project: Project, plan: GridPlan, price: Price, *, ask: bool) -> di
     }
     phases |= tests.pictures(first)
     strengths = sorted({arm.strength for arm in plan.arms})
-    version = standing(project, plan)
+    version = version_of(project, plan)
     drawn = 0 if version is None else len(project.store.renders(version, state="done"))
     found = {
         "phases": phases,

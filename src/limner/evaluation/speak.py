@@ -72,7 +72,7 @@ def _changed(project: Project, grid: Grid) -> str:
     looked for is settled before the pictures are seen, so the grid's own stay."""
     drawn = grid.settings["limits"]
     now = rules(project.character.evaluation.thresholds)
-    held = {"first_look", "finalists"}  # set by the mode of choosing
+    held = {"first_look", "finalists"}  # a full grid sets them itself, and no verdict reads them
     rows = [
         f"{name} {drawn[name]:g}, now {value:g}"
         for name, value in now.items()
@@ -90,7 +90,8 @@ def _speak(project: Project, grid: Grid) -> dict[str, Any]:
     folder = project.folder("renders") / f"grid_{grid.version}"
     found = judging.read(folder)
     limits = grid.settings["limits"]
-    called = {c.step: c.called for c in project.store.checkpoints(grid.run_version)}
+    points = project.store.checkpoints(grid.run_version)
+    called = {c.step: c.called for c in points if not c.in_updates}
     arms = [
         Arm(step, strength, called=called.get(step, ""))
         for step, strength, _ in grid.settings["arms"]

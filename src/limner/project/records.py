@@ -147,6 +147,11 @@ class Checkpoint:
     data: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def in_updates(self) -> bool:
+        """Whether `step` is optimizer updates, neither an epoch nor a place."""
+        return bool(self.data.get("counted_in", "updates") == "updates")
+
+    @property
     def named(self) -> tuple[str, str]:
         """As a table names it, and what is written under that: `1,200` `steps`, `epoch 5`,
         `grace.safetensors`."""

@@ -24,8 +24,8 @@ class Rule:
     tag: Tag
     source: str
     meaning: str
-    least: float | None = None
-    most: float | None = None
+    least: float = -math.inf
+    most: float = math.inf
     whole: bool = False
 
 
@@ -58,11 +58,9 @@ def _wrong(rule: Rule, value: float) -> str:
     """What the value must be and is not; empty when it may stand."""
     if not math.isfinite(value):
         return "a number"
-    low, high = rule.least, rule.most
     if rule.whole and value != int(value):
         return "a whole number"
-    if low is not None and high is not None and not low <= value <= high:
-        return f"between {low:g} and {high:g}"
-    if low is not None and value < low:
-        return f"at least {low:g}"
-    return f"at most {high:g}" if high is not None and value > high else ""
+    if rule.least <= value <= rule.most:
+        return ""
+    low, high = f"{rule.least:g}", f"{rule.most:g}"
+    return f"at least {low}" if math.isinf(rule.most) else f"between {low} and {high}"

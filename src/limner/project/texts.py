@@ -5,13 +5,13 @@ In: a `Project`. Out: the files, and texts that no record has. Light: `status` a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from limner.errors import InputError
+from limner.project.files import sha256_file
 from limner.project.folder import Project
 from limner.project.records import Take
 
@@ -45,7 +45,7 @@ def edited(project: Project) -> list[Edited]:
         text = _read(file)
         if text is None or text == newest.get(take_id):
             continue
-        if written is not None and hashlib.sha256(file.read_bytes()).hexdigest() == written:
+        if written is not None and sha256_file(file) == written:
             continue
         history = project.store.caption_history(take_id)
         saved = datetime.fromtimestamp(file.stat().st_mtime, UTC)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from limner.errors import InputError
-from limner.project.files import explain_os_error, write_text
+from limner.project.files import write_text
 
 if TYPE_CHECKING:
     from limner.project.settings import Character
@@ -183,7 +183,11 @@ def read(file: Path) -> str:
             fix="Open it in an editor and save it with the encoding UTF-8.",
         ) from None
     except OSError as error:
-        raise explain_os_error(error, file) from None
+        raise InputError(
+            f"{file.name} cannot be read: {error.strerror or error}",
+            where=str(file),
+            fix="It must be a file that you may read.",
+        ) from None
 
 
 def change(file: Path, updates: dict[str, Any]) -> Character:

@@ -180,14 +180,14 @@ def _prepare(project: Project, out: Path | None, wishes: Wishes) -> _Work:
         likeness.require_synthetic(project, "Civitai")
     read = story.newest_reading(project)
     judged, picked = story.judged_run(project, read), None
+    points = store.checkpoints(judged.version) if judged else []
     if wishes.pick and judged:  # a wrong name is said before what a verdict lacks
-        picked = picking.find(wishes.pick, store.checkpoints(judged.version))
+        picked = picking.find(wishes.pick, points)
     run, checkpoint = _choose(project, read, wishes.force)
     if wishes.pick and picked:
         checkpoint = picked
         if read is not None and read.step is not None:
-            points = store.checkpoints(judged.version) if judged else []
-            names = {c.step: c.called for c in points if c.called}
+            names = {c.step: c.called for c in points}
             read = picking.taken(read, wishes.pick, checkpoint, force=wishes.force, names=names)
     dataset = store.dataset(run.dataset_version)
     if dataset is None:
@@ -326,7 +326,11 @@ def _ensure_locked(project: Project, dataset: Dataset) -> None:
 def _ensure_judged(project: Project, grid_version: int) -> None:
     """Raises InputError when pictures that a verdict rests on are other ones by now, or gone."""
     renders = project.store.renders(grid_version, state="done")
-    changed = [r.path for r in renders if r.path and not _is_as_recorded(project, r)]
+    changed = [
+        r.path
+        for r in renders
+        if r.path and r.sha256 and any(receipt.recorded(project, "", r.path, r.sha256))
+    ]
     if changed:
         raise InputError(
             f"{len(changed)} of the {len(renders)} pictures that the verdict rests on are gone or "
@@ -334,11 +338,6 @@ def _ensure_judged(project: Project, grid_version: int) -> None:
             where=str(project.path(changed[0]).parent),
             fix="Run `limner evaluate` and `limner verdict`: only these are drawn again.",
         )
-
-
-def _is_as_recorded(project: Project, render: Render) -> bool:
-    file = project.path(render.path or "")
-    return file.is_file() and files.sha256_file(file) == render.sha256
 
 
 def slug(project: Project) -> str:

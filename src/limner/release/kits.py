@@ -53,13 +53,13 @@ def _wizard(told: dict[str, Any], lora: str, previews: list[dict[str, Any]]) -> 
     """Every field of the form, by its step."""
     subject, use, config = told["subject"], told["use"], told["config"]
     measured = use["measured_at"] if use else []
-    qwen = "qwen" in str(told["base_model"] or subject["base"]).lower()
+    family = [] if subject["small"] else ["qwen image edit"]
     return {
         "name": f"{subject['name']} v{told['release']}",
         "type": "LORA",
         "category": "character",
-        "tags": ["character", subject["class_word"], *(["qwen image edit"] if qwen else [])],
-        "baseModel": "Qwen" if qwen else "Other",
+        "tags": ["character", subject["class_word"], *family],
+        "baseModel": "Qwen" if family else "Other",
         "baseModelNote": f"choose the entry for {told['base_model'] or subject['base']} by hand",
         "version": f"v{told['release']}",
         "trainedWords": [subject["trigger"]],

@@ -89,13 +89,13 @@ def taken(
     point: Checkpoint,
     *,
     force: bool,
-    names: Mapping[int, str] | None = None,
+    names: Mapping[int, str],
 ) -> Reading:
     """The reading as the release of the picked arm may tell it.
 
-    names: what files are called whose step nobody knows, by their place. The verdict's own choice
-    comes back unchanged. Raises UsageError for an arm that the verdict
-    did not call tied with its choice, unless told to (`force`).
+    names: step -> what a checkpoint is called. The verdict's own choice comes back unchanged.
+    Raises UsageError for an arm that the verdict did not call tied with its choice, unless told to
+    (`force`).
     """
     strength = _strength(read, pick, point.step)
     if (point.step, strength) == (read.step, read.strength):
@@ -105,12 +105,12 @@ def taken(
     arm = next((a for a in read.arms if (a.step, a.strength) == place), None)
     if tie is None and not force:
         raise UsageError(
-            f"The verdict does not cover {_said(point.step, strength, names or {})}: "
+            f"The verdict does not cover {_said(point.step, strength, names)}: "
             f"{_standing(arm, read)}",
             where=WHERE,
             fix=f"{_choices(read)} Or add --force; card and receipt then say who chose it.",
         )
-    return _told(read, point.step, strength, arm, tie, names or {})
+    return _told(read, point.step, strength, arm, tie, names)
 
 
 def _strength(read: Reading, pick: Pick, step: int) -> float:
@@ -228,4 +228,4 @@ def _name(step: int) -> str:
 
 
 def _said(step: int, strength: float, names: Mapping[int, str]) -> str:
-    return f"{names.get(step) or f'step {step:,}'} at strength {strength:g}"
+    return f"{names.get(step, f'step {step:,}')} at strength {strength:g}"

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from limner.errors import InputError
 from limner.models import tensorfile
 from limner.project import Project, files
 from limner.project.records import Release, Run
 from limner.release import bundle, locks, reading, receipt, weights
-from limner.release.receipt import Finding, finding
+from limner.release.receipt import Finding, finding, recorded
 
 FIX = "One of the two was changed or belongs to another project."
 
@@ -127,18 +126,3 @@ def lora_against(path: Path, project: Project) -> list[Finding]:
             text = "Its weights are not the checkpoint's weights."
             broken.append(finding("link checkpoint", path.name, text, FIX))
     return found + broken
-
-
-def recorded(
-    project: Project, rule: str, path: str, sha256: str, fix: str = ""
-) -> Iterator[Finding]:
-    """A recorded file that is gone or has other bytes. fix: what brings it back."""
-    try:
-        file = project.path(path)
-    except InputError as error:
-        yield finding(rule, path, f"{error.what}.")
-        return
-    if not file.is_file():
-        yield finding(rule, path, f"{path} is missing.", fix)
-    elif files.sha256_file(file) != sha256:
-        yield finding(rule, path, f"{path} has changed since it was recorded.", fix)

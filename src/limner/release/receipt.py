@@ -7,13 +7,13 @@ Each link's document names the SHA-256 of the link before it, so none can be exc
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from limner.errors import InputError
 from limner.models import tensorfile
-from limner.project import files
+from limner.project import Project, files
 from limner.release.locks import LOCK_FILE
 
 RECEIPT_FILE = "receipt.json"
@@ -26,6 +26,21 @@ Finding = dict[str, str]
 def finding(rule: str, file: str, text: str, fix: str = "", severity: str = "error") -> Finding:
     """One finding in the shape every `check` uses."""
     return {"rule": rule, "severity": severity, "file": file, "text": text, "fix": fix}
+
+
+def recorded(
+    project: Project, rule: str, path: str, sha256: str, fix: str = ""
+) -> Iterator[Finding]:
+    """A recorded file that is gone or has other bytes. fix: what brings it back."""
+    try:
+        file = project.path(path)
+    except InputError as error:
+        yield finding(rule, path, f"{error.what}.")
+        return
+    if not file.is_file():
+        yield finding(rule, path, f"{path} is missing.", fix)
+    elif files.sha256_file(file) != sha256:
+        yield finding(rule, path, f"{path} has changed since it was recorded.", fix)
 
 
 def encode(data: Any) -> bytes:

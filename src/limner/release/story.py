@@ -121,7 +121,7 @@ def updates(project: Project, read: reading.Reading | None) -> int | None:
     if chosen is None:
         steps = run_config(judged_run(project, read)).get("steps")
         return steps if isinstance(steps, int) else None
-    return chosen.step if chosen.data.get("counted_in", "updates") == "updates" else None
+    return chosen.step if chosen.in_updates else None
 
 
 def kept_checkpoints(project: Project) -> list[Checkpoint]:

@@ -67,7 +67,7 @@ def _project(project: Project) -> list[Finding]:
         # one that is gone is put back from the dataset, or asked for by `status`
         if take.path and take.sha256 and project.path(take.path).is_file():
             again = f"Put the file back, or `limner reject {take.id}` and generate another."
-            found += proving.recorded(project, "link take", take.path, take.sha256, again)
+            found += receipt.recorded(project, "link take", take.path, take.sha256, again)
     if dataset := store.dataset():
         lock = project.relative(locks.lock_path(project, dataset))
         for text in locks.changed(project, dataset):
@@ -79,14 +79,14 @@ def _project(project: Project) -> list[Finding]:
             # an unpacked archive holds the chosen one only; the others can be trained again
             if checkpoint == chosen or project.path(checkpoint.path).is_file():
                 again = "Put the file back, or `limner train --fresh`."
-                found += proving.recorded(
+                found += receipt.recorded(
                     project, "link checkpoint", checkpoint.path, checkpoint.sha256, again
                 )
     if record := store.verdict():
         for render in store.renders(record.grid_version, state="done"):
             if render.path and render.sha256:
                 again = "`limner evaluate` draws it again, then `limner verdict`."
-                found += proving.recorded(
+                found += receipt.recorded(
                     project, "link verdict", render.path, render.sha256, again
                 )
     if release := store.release():

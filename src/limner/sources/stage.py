@@ -290,16 +290,15 @@ def _jobs(project: Project, source: Source, todo: list[_Todo]) -> tuple[list[Job
                 f"{change['made']!r} is the nearest and is made instead."
             )
             told.setdefault((axis, change["asked"]), Notice(text, "warning"))
-        if one.pending is not None:
-            ordered = one.pending.request.get("attributes", attributes)
-            if ordered != attributes:  # planned anew since: what was ordered is what comes
-                attributes, swapped = ordered, {}
-        request = _request(project, source, one, attributes)
-        if one.pending is not None:
-            order = one.pending.request.get("order", {})
-            jobs.append(Job(request, order, one.pending, swapped))
-        else:
+        if one.pending is None:
+            request = _request(project, source, one, attributes)
             jobs.append(Job(request, source.order(request), None, swapped))
+            continue
+        ordered = one.pending.request.get("attributes", attributes)
+        if ordered != attributes:  # planned anew since: what was ordered is what comes
+            swapped = {}
+        request = _request(project, source, one, ordered)
+        jobs.append(Job(request, one.pending.request.get("order", {}), one.pending, swapped))
     return jobs, list(told.values())
 
 

@@ -107,35 +107,29 @@ def _look(
     Of equal files the first stays, or the first whose name tells its shot.
     """
     before = {t.request.get("original_sha256"): t for t in _own(project) if t.state == "done"}
-    places: dict[str, int] = {}
+    names: dict[str, str] = {}
     ticker = Ticker("looking", len(dropped))
-    for one in dropped:
+    telling = {
+        p.name for p in match([Candidate(d.name) for d in dropped], shots, ways=["name"]).pairs
+    }
+    for one in sorted(dropped, key=lambda one: one.name not in telling):
         try:
             data = one.read()
             digest = sha256_bytes(data)
             if digest in before:
                 reason = f"taken already, for {before[digest].shot_id}"
                 out.append(LeftOut(one.name, reason))
-            elif digest in places:
-                first = seen[places[digest]]
-                left, stays = one, first.dropped
-                if _tells(one.name, shots) and not _tells(first.dropped.name, shots):
-                    left, stays = first.dropped, one
-                    seen[places[digest]] = replace(first, dropped=one)
-                out.append(LeftOut(left.name, f"the same file as {stays.name}"))
+            elif digest in names:
+                out.append(LeftOut(one.name, f"the same file as {names[digest]}"))
             else:
                 made = plain(data)
-                places[digest] = len(seen)
+                names[digest] = one.name
                 sizes = (made.width, made.height)
                 seen.append(_Seen(one, digest, *sizes, made.changes, made.texts))
         except InputError as error:
             more = f"; {error.fix}" if error.fix else ""
             out.append(LeftOut(one.name, f"{error.what}{more}"))
         yield ticker.tick(note=one.name)
-
-
-def _tells(name: str, shots: Sequence[Shot]) -> bool:
-    return bool(match([Candidate(name)], shots, ways=["name"]).pairs)
 
 
 def _own(project: Project) -> list[Take]:
