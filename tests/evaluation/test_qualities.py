@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,3 +65,14 @@ def test_an_index_that_the_base_has_too_is_no_copying() -> None:
     assert "itself 0.42" in str(same["note"]) and "themselves 0.40" in str(same["note"])
     low, _ = copied["interval"]
     assert low > 0.3
+
+
+def test_of_equally_frequent_reasons_the_first_is_given() -> None:
+    """A set's order changes with every process, and with it the verdict of the same grid."""
+
+    arm = SimpleNamespace(name="step_000100", strength=1.0)
+    of = SimpleNamespace(arm=arm.name, strength=1.0)
+    told = [f"the eyes are {n} px apart" for n in range(30, 10, -1)]
+    scored = [(of, {"skin": Measure("skin", None, reason=why)}) for why in told]
+    seen = SimpleNamespace(scored=scored, chosen=arm)
+    assert Seen.why(seen, "skin") == told[0]  # type: ignore[arg-type]

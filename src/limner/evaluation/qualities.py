@@ -52,7 +52,8 @@ class Seen:
             if (r.arm, r.strength) == (self.chosen.name, self.chosen.strength) and name in s
         ]
         known = [r for r in reasons if r]
-        return max(set(known), key=known.count) if known else "no picture was read for it"
+        # of equally frequent ones the first: the same grid, the same verdict
+        return max(known, key=known.count) if known else "no picture was read for it"
 
 
 def rows(
